@@ -1,0 +1,1 @@
+"""Measure audio-language models: benchmarks, runs, scores, reports and leaderboards."""

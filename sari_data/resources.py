@@ -1,0 +1,25 @@
+"""Where the files that ship with sari are: ``templates/`` and ``recipes/``.
+
+A wheel carries them inside ``sari_data/_resources``; a checkout has them at its top.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def _resource(name: str) -> Path:
+    installed = _PACKAGE / "_resources" / name
+    return installed if installed.is_dir() else _PACKAGE.parent / name
+
+
+def templates_dir() -> Path:
+    """Return the folder with all text that a model or a reader sees."""
+    return _resource("templates")
+
+
+def recipes_dir() -> Path:
+    """Return the folder with the recipes that ship with sari."""
+    return _resource("recipes")

@@ -1,0 +1,103 @@
+"""The one interface to "something that answers questions about audio".
+
+Annotation, calibration, GRPO rollouts and benchmark runs all speak it. Implementations register
+under the entry-point group ``sari.responders``; the object there is a factory that is called with
+keyword options and returns a :class:`Responder`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from sari_data.errors import PluginError
+from sari_data.types import AudioRef
+
+GROUP = "sari.responders"
+
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How to sample. ``temperature=0`` is greedy decoding; then every sample of a prompt is the same.
+
+    Args:
+        temperature: Divides the logits; 0 means greedy.
+        top_p: Nucleus mass in (0, 1]; 1 keeps everything.
+        top_k: Number of tokens kept; 0 keeps everything.
+        max_new_tokens: Bound on a response's length in tokens.
+        seed: Seed of the whole run. The random numbers of one sample derive from
+            (seed, request id, sample index) alone, never from what else is in the batch.
+        stop: Strings that end a response; they stay part of its text.
+    """
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    max_new_tokens: int = 256
+    seed: int = 0
+    stop: tuple[str, ...] = ("</answer>",)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One prompt about one piece of audio, to be answered ``samples`` times.
+
+    ``prompt`` is the user's text alone; where the audio goes in the chat is the responder's matter.
+    """
+
+    id: str
+    audio: AudioRef
+    prompt: str
+    samples: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One sampled answer: raw text, why it ended, and its length in tokens (0 where unknown)."""
+
+    request_id: str
+    sample: int
+    text: str
+    finish_reason: FinishReason
+    tokens: int = 0
+
+
+@runtime_checkable
+class Responder(Protocol):
+    """Answers requests. ``name`` identifies model and revision; it is recorded with every result."""
+
+    name: str
+
+    def respond(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Response]:
+        """Yield every sample of every request, in any order, as they finish."""
+        ...
+
+
+def list_responders() -> dict[str, EntryPoint]:
+    """Return the registered responders by name, without importing any of them."""
+    return {ep.name: ep for ep in entry_points(group=GROUP)}
+
+
+def load_responder(name: str, **options: Any) -> Responder:
+    """Import the responder registered as ``name`` and construct it with ``options``.
+
+    Raises:
+        PluginError: The name is not registered, or its package fails to import; both name it.
+    """
+    found = list_responders()
+    if name not in found:
+        raise PluginError(f"responder {name!r} is not registered; found {sorted(found)}: install the package that has it")
+    entry = found[name]
+    try:
+        factory = entry.load()
+    except Exception as error:
+        raise PluginError(
+            f"responder {name!r} ({entry.value}) fails to load: {type(error).__name__}: {error}: "
+            "repair or uninstall the package that registers it"
+        ) from error
+    responder: Responder = factory(**options)
+    return responder

@@ -1,0 +1,1 @@
+"""Responders that live in sari_data; found by name through the entry-point group ``sari.responders``."""

@@ -1,0 +1,200 @@
+"""What a question about audio is: the one type that all three packages exchange.
+
+All types are frozen. Durations and offsets are in seconds. Construction checks the contract and
+raises :class:`~sari_data.errors.InputError`; a question that exists is therefore a valid one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sari_data.errors import InputError
+
+DOMAINS = ("sound", "music", "speech")
+DIFFICULTIES = ("easy", "medium", "hard")
+
+
+@dataclass(frozen=True, slots=True)
+class AudioRef:
+    """Where the audio of a question is: a path, or the encoded file itself, and the part meant.
+
+    Args:
+        path: A file path, or for embedded audio the name it had (kept for its suffix and for people).
+        data: The encoded file (WAV, FLAC, ...), or ``None`` where ``path`` is to be read.
+        start: Offset of the part that is meant, in seconds from the beginning of the file.
+        duration: Length of that part in seconds; ``None`` means to the end of the file.
+    """
+
+    path: str | None = None
+    data: bytes | None = field(default=None, repr=False)
+    start: float = 0.0
+    duration: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.path is None and self.data is None:
+            raise InputError("an audio reference needs a path or data; found neither: give one of them")
+        if self.start < 0:
+            raise InputError(f"audio start must be 0 seconds or more; found {self.start}")
+        if self.duration is not None and self.duration <= 0:
+            raise InputError(f"audio duration must be more than 0 seconds; found {self.duration}")
+
+    @property
+    def key(self) -> str:
+        """Content key: a hash of the encoded bytes (or of the path where they are not at hand) and the part."""
+        body = self.data if self.data is not None else str(self.path).encode()
+        part = f"|{self.start:.6f}|{'' if self.duration is None else f'{self.duration:.6f}'}"
+        return hashlib.sha256(hashlib.sha256(body).digest() + part.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class StructuredReasoning:
+    """The four sections of a structured chain of thought (SARI, section 3)."""
+
+    planning: str
+    caption: str
+    reasoning: str
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reasoning:
+    """A question's chains of thought, in the forms that exist for it."""
+
+    structured: StructuredReasoning | None = None
+    unstructured: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PassRate:
+    """How often one responder answered a question right: ``passes`` of ``samples``.
+
+    A pass rate belongs to a responder, a response mode and a seed; several can live side by side.
+    """
+
+    passes: int
+    samples: int
+    responder: str
+    mode: str
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.samples < 1 or not 0 <= self.passes <= self.samples:
+            raise InputError(
+                f"a pass rate needs 0 <= passes <= samples and samples >= 1; "
+                f"found {self.passes} of {self.samples}"
+            )
+
+    @property
+    def rate(self) -> float:
+        """The share of samples that passed, in [0, 1]."""
+        return self.passes / self.samples
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a question came from and how each field was made.
+
+    Args:
+        dataset: Name of the data set or source, for instance ``scenes``.
+        source_id: The item's id in it.
+        licence: Licence of the audio.
+        made_by: Field name to how it was made, for instance ``{"caption": "template:scenes@1a2b"}``.
+    """
+
+    dataset: str = ""
+    source_id: str = ""
+    licence: str = ""
+    made_by: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioQuestion:
+    """One multiple-choice question about one piece of audio.
+
+    Args:
+        id: Stable id; :func:`make_id` derives it from the content.
+        audio: The audio that the question is about.
+        question: The question's text.
+        choices: Two or more options, in the order in which they are shown.
+        answer: The text of the right option, exactly as it stands in ``choices``; ``None`` where
+            it is withheld (a benchmark's hidden test split).
+        domain: ``sound``, ``music``, ``speech``, or a mix written with ``+`` in that order.
+        category: First level of the benchmark's or corpus's own grouping.
+        sub_category: Second level (the skill).
+        difficulty: ``easy``, ``medium``, ``hard``, or ``None`` where unknown.
+        caption: What there is to hear, in words.
+        reasoning: Chains of thought that lead to the answer.
+        pass_rates: Calibration results, at most one for each (responder, mode, seed).
+        provenance: Origin, licence and how each field was made.
+
+    Raises:
+        InputError: The parts do not fit together.
+    """
+
+    id: str
+    audio: AudioRef
+    question: str
+    choices: tuple[str, ...]
+    answer: str | None
+    domain: str
+    category: str = ""
+    sub_category: str = ""
+    difficulty: str | None = None
+    caption: str | None = None
+    reasoning: Reasoning = Reasoning()
+    pass_rates: tuple[PassRate, ...] = ()
+    provenance: Provenance = Provenance()
+
+    def __post_init__(self) -> None:
+        where = f"question {self.id!r}"
+        if not self.id or not self.question.strip():
+            raise InputError(f"{where}: an id and a question text are needed; found an empty one")
+        if len(self.choices) < 2 or any(not c.strip() for c in self.choices):
+            raise InputError(f"{where}: two or more non-empty choices are needed; found {list(self.choices)}")
+        if self.answer is not None and self.answer not in self.choices:
+            raise InputError(
+                f"{where}: the answer must be one of the choices; found answer {self.answer!r} and "
+                f"choices {list(self.choices)}: correct the row or drop it"
+            )
+        check_domain(self.domain, where)
+        if self.difficulty is not None and self.difficulty not in DIFFICULTIES:
+            raise InputError(f"{where}: difficulty must be one of {DIFFICULTIES} or absent; found {self.difficulty!r}")
+
+    @property
+    def answer_index(self) -> int | None:
+        """Index of the (first) right option in ``choices``, or ``None`` where it is withheld."""
+        return None if self.answer is None else self.choices.index(self.answer)
+
+    def replace(self, **changes: Any) -> AudioQuestion:
+        """Return a copy with ``changes`` applied and checked."""
+        return dataclasses.replace(self, **changes)
+
+
+def check_domain(domain: str, where: str) -> None:
+    """Raise InputError unless ``domain`` is one of DOMAINS or a ``+``-joined mix in that order."""
+    parts = domain.split("+")
+    ordered = [d for d in DOMAINS if d in parts]
+    if not parts or parts != ordered:
+        raise InputError(
+            f"{where}: domain must be one of {DOMAINS}, or a mix such as 'sound+speech' in that order; found {domain!r}"
+        )
+
+
+def make_id(audio: AudioRef, question: str, choices: Iterable[str]) -> str:
+    """Derive a stable id (16 hex digits) from the audio's content key, the question and the choices."""
+    digest = hashlib.sha256()
+    for part in (audio.key, question, *choices):
+        digest.update(part.encode())
+        digest.update(b"\x00")
+    return digest.hexdigest()[:16]
+
+
+def read_path(path: str | Path) -> AudioRef:
+    """Return an AudioRef for a file on disk with its bytes embedded."""
+    p = Path(path)
+    return AudioRef(path=p.name, data=p.read_bytes())

@@ -1,0 +1,1 @@
+"""Train audio-language models: supervised fine-tuning and group relative policy optimisation."""

@@ -1,0 +1,1 @@
+"""Numerical kernels in plain PyTorch and their eager references."""

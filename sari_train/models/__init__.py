@@ -1,0 +1,1 @@
+"""Audio-language architectures, one a file, and the embedded default."""

@@ -90,7 +90,9 @@ def load_responder(name: str, **options: Any) -> Responder:
     """
     found = list_responders()
     if name not in found:
-        raise PluginError(f"responder {name!r} is not registered; found {sorted(found)}: install the package that has it")
+        raise PluginError(
+            f"responder {name!r} is not registered; found {sorted(found)}: install the package that has it"
+        )
     entry = found[name]
     try:
         factory = entry.load()

@@ -85,8 +85,7 @@ class PassRate:
     def __post_init__(self) -> None:
         if self.samples < 1 or not 0 <= self.passes <= self.samples:
             raise InputError(
-                f"a pass rate needs 0 <= passes <= samples and samples >= 1; "
-                f"found {self.passes} of {self.samples}"
+                f"a pass rate needs 0 <= passes <= samples and samples >= 1; found {self.passes} of {self.samples}"
             )
 
     @property

@@ -1,0 +1,256 @@
+"""The embedded source: short scenes composed from labelled clips, whose truth is known.
+
+A question's events are drawn so that each answer of its family comes up about equally often, the
+waveform is composed from them, and question, caption and chains of thought are written from the
+truth by the templates in ``templates/annotate/scenes/``: they are right by construction. Gold
+positions are dealt out evenly. The same options and seed give the same questions, bit for bit, and
+question ``i`` of a domain does not depend on how many others are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from sari_data.config import Table
+from sari_data.errors import InputError
+from sari_data.sources.scenes import synth
+from sari_data.sources.scenes.clips import Clips, Folder, Synthesizer
+from sari_data.sources.scenes.compose import Acoustics, Event, compose
+from sari_data.sources.scenes.families import ELASTIC, FAMILIES, NOUNS, NUMERIC, SKILLS, VOICED, Draft, World
+from sari_data.types import DOMAINS, AudioQuestion, AudioRef, Provenance, Reasoning, StructuredReasoning, make_id
+
+OPTIONS_SHOWN = 4
+_TRIES = 50  # recordings vary in length: how often a scene that does not fit is drawn anew
+
+# The benchmark's scenes are longer-spaced, less even in level and noisier than the corpus's.
+ACOUSTICS = {
+    "corpus": Acoustics(),
+    "benchmark": Acoustics(short=(0.25, 0.36), gap=(0.08, 0.26), jitter_db=2.0, noise_db=(-52.0, -43.0)),
+}
+
+
+class Recordings(Table):
+    """A labelled folder of recordings to compose scenes from, in place of the synthesizer."""
+
+    folder: str
+    domain: Literal["sound", "music", "speech"] = "speech"
+    pattern: str | None = None
+    labels_csv: str | None = None
+    only_voices: tuple[str, ...] = ()
+    without_voices: tuple[str, ...] = ()
+    licence: str = ""
+
+
+class Options(Table):
+    """What scenes to make.
+
+    Args:
+        questions: Number of questions for each domain.
+        families: Families to ask for each domain; a domain that is absent takes all that its clips allow.
+        events: Fewest and most events in a scene, for each domain.
+        seconds: Longest scene, in seconds.
+        acoustics: ``corpus`` or ``benchmark``: the ranges of lengths, silences, levels and noise.
+        recordings: Compose from these recordings; without it clips are synthesized.
+    """
+
+    questions: dict[str, int] = Field(default_factory=lambda: {"sound": 800, "music": 800, "speech": 800})
+    families: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    events: dict[str, tuple[int, int]] = Field(
+        default_factory=lambda: {"sound": (3, 5), "music": (3, 5), "speech": (2, 4)}
+    )
+    seconds: float = Field(default=3.0, gt=0.5, le=30)
+    acoustics: Literal["corpus", "benchmark"] = "corpus"
+    recordings: Recordings | None = None
+
+    @field_validator("questions", "families", "events")
+    @classmethod
+    def _known_domains(cls, value: dict[str, Any]) -> dict[str, Any]:
+        unknown = [d for d in value if d not in DOMAINS]
+        if unknown:
+            raise ValueError(f"unknown domain {unknown[0]!r}, expected some of {', '.join(DOMAINS)}")
+        return value
+
+    @field_validator("families")
+    @classmethod
+    def _known_families(cls, value: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        for domain, names in value.items():
+            for name in names:
+                if name not in FAMILIES[domain]:
+                    raise ValueError(f"{domain} has no family {name!r}, expected some of {', '.join(FAMILIES[domain])}")
+        return value
+
+
+def generate(options: Options, seed: int) -> Iterator[AudioQuestion]:
+    """Yield the questions, domains interleaved.
+
+    Raises:
+        InputError: The clips do not allow a family that was asked for, or never fit into a scene.
+    """
+    clips = _clips(options)
+    domains = [d for d in DOMAINS if options.questions.get(d, 0) > 0]
+    plans = {d: _families(options, clips, d) for d in domains}
+    for index in range(max((options.questions[d] for d in domains), default=0)):
+        for domain in domains:
+            if index < options.questions[domain]:
+                yield _question(options, clips, domain, plans[domain], index, seed)
+
+
+def _clips(options: Options) -> Clips:
+    if options.recordings is None:
+        return Synthesizer()
+    r = options.recordings
+    return Folder(
+        r.folder,
+        r.domain,
+        pattern=r.pattern,
+        labels_csv=r.labels_csv,
+        only_voices=r.only_voices,
+        without_voices=r.without_voices,
+        licence=r.licence,
+    )
+
+
+def _families(options: Options, clips: Clips, domain: str) -> list[str]:
+    """Names of the families to ask, in turn."""
+    labels, voices = clips.labels(domain), clips.voices(domain)
+    if not labels:
+        raise InputError(f"build.scenes.questions asks for {domain}, but the clips have none: set {domain} to 0")
+    barred = set()
+    if not isinstance(clips, Synthesizer):
+        barred |= ELASTIC
+    if len(voices) < 2:
+        barred |= VOICED
+    if not all(x.isdecimal() for x in labels):
+        barred |= NUMERIC
+    asked = options.families.get(domain) or tuple(f for f in FAMILIES[domain] if f not in barred)
+    refused = [f for f in asked if f in barred]
+    if refused:
+        raise InputError(f"the clips of {domain} do not allow the families {refused}: leave them out")
+    return list(asked)
+
+
+def _question(options: Options, clips: Clips, domain: str, families: list[str], index: int, seed: int) -> AudioQuestion:
+    """Make question ``index`` of ``domain``."""
+    cycle, turn = divmod(index, len(families))
+    order = np.random.default_rng([seed, DOMAINS.index(domain), cycle]).permutation(len(families))
+    name = families[order[turn]]
+    rng = np.random.default_rng([seed, DOMAINS.index(domain), index, 1])
+    world = World(clips, domain, options.events.get(domain, (3, 4)), rng)
+    for attempt in range(_TRIES):
+        draft = FAMILIES[domain][name](world)
+        try:
+            wave, _ = compose(
+                clips, domain, draft.events, ACOUSTICS[options.acoustics], rng, seconds=options.seconds, gap=draft.gap
+            )
+            break
+        except InputError:
+            # A scene of long recordings can overflow; another draw of the same family may not.
+            if attempt == _TRIES - 1:
+                raise
+    return _write(draft, wave, domain, clips, rng, f"{seed}/{domain}/{index}", _gold_position(seed, domain, index))
+
+
+def _gold_position(seed: int, domain: str, index: int) -> float:
+    """Where the right option goes, as a share of the options: every quarter equally often, in random order."""
+    block, turn = divmod(index, 12)
+    order = np.random.default_rng([seed, DOMAINS.index(domain), block, 2]).permutation(12)
+    return float(order[turn]) / 12
+
+
+def _write(
+    draft: Draft, wave: synth.Signal, domain: str, clips: Clips, rng: np.random.Generator, source_id: str, gold: float
+) -> AudioQuestion:
+    """Put a draft into words."""
+    from sari_data.audio import encode_wav
+
+    wrong = list(dict.fromkeys(draft.wrong))[: OPTIONS_SHOWN - 1]
+    choices = [wrong[i] for i in rng.permutation(len(wrong))]
+    choices.insert(int(gold * (len(wrong) + 1)), draft.answer)
+    text = _Text(draft, domain, rng)
+    caption = text.caption()
+    lines = text.lines()
+    structured = StructuredReasoning(
+        planning=lines["planning"], caption=caption, reasoning=lines["reasoning"], summary=lines["summary"]
+    )
+    category, sub_category = SKILLS[draft.family]
+    audio = AudioRef(path=f"{source_id.replace('/', '-')}.wav", data=encode_wav(wave, synth.RATE))
+    made = f"template:scenes/{draft.family}"
+    return AudioQuestion(
+        id=make_id(audio, lines["question"], choices),
+        audio=audio,
+        question=lines["question"],
+        choices=tuple(choices),
+        answer=draft.answer,
+        domain=domain,
+        category=category,
+        sub_category=sub_category,
+        difficulty=_difficulty(draft),
+        caption=caption,
+        reasoning=Reasoning(structured=structured, unstructured=text.thought(caption, lines)),
+        provenance=Provenance(
+            dataset="scenes",
+            source_id=source_id,
+            licence=clips.licence,
+            made_by={"question": made, "caption": "truth", "reasoning": made},
+        ),
+    )
+
+
+def _difficulty(draft: Draft) -> str:
+    """Steps of thought plus events to keep in mind."""
+    load = draft.steps + len(draft.events)
+    return "easy" if load <= 5 else "medium" if load <= 6 else "hard"
+
+
+class _Text:
+    """The words of one question; ``pick`` in the templates draws among wordings."""
+
+    def __init__(self, draft: Draft, domain: str, rng: np.random.Generator) -> None:
+        self.draft, self.rng = draft, rng
+        noun = NOUNS[domain]
+        if domain == "music" and draft.family in ("which", "first", "last", "highest", "loudest"):
+            noun = "instrument"
+        self.values: dict[str, Any] = {
+            **draft.facts,
+            "domain": domain,
+            "noun": noun,
+            "answer": draft.answer,
+            "events": draft.events,
+            "texts": [_describe(e, draft.focus) for e in draft.events],
+            "pick": self._pick,
+        }
+        self.values.setdefault("pace", None)
+
+    def _pick(self, *wordings: str) -> str:
+        return wordings[int(self.rng.integers(len(wordings)))]
+
+    def _render(self, name: str, **more: Any) -> str:
+        from sari_data.prompting import render
+
+        return render(f"annotate/scenes/{name}.jinja", **self.values, **more).strip()
+
+    def caption(self) -> str:
+        return self._render("_caption")
+
+    def lines(self) -> dict[str, str]:
+        """Question, planning, reasoning and summary, from the family's ``key: text`` template."""
+        rendered = self._render(self.draft.family)
+        return {key: text.strip() for key, text in (line.split(":", 1) for line in rendered.splitlines())}
+
+    def thought(self, caption: str, lines: dict[str, str]) -> str:
+        return self._render("_thought", caption=caption, reasoning=lines["reasoning"], summary=lines["summary"])
+
+
+def _describe(event: Event, focus: str) -> str:
+    """What the caption says of an event: its label, and the one property that the question is about."""
+    if focus == "long":
+        return f"{'long' if event.long else 'short'} {event.label}"
+    if focus == "loud":
+        return f"{'loud' if event.loud else 'soft'} {event.label}"
+    if focus == "voice" and event.voice is not None:
+        return f"{event.voice} {event.label}"
+    return event.label

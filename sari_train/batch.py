@@ -1,0 +1,180 @@
+"""From (audio, prompt, target) to tensors.
+
+Rows are padded on the right, in training and in generation alike: with causal attention no real
+token sees its row's padding, so no mask is needed and positions simply count from 0. A clip that
+several rows share is in the batch once; ``clip_of_row_B`` says which clip is a row's own.
+
+Shapes: A distinct clips, B rows, T tokens, C completion tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sari_data.errors import InputError
+from sari_data.types import AudioRef
+from sari_train.models.base import AudioLM, Clip
+
+IGNORE = -100
+_MAX_PROMPTS = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One row to be: the audio, the user's text, and for training the text to be answered."""
+
+    audio: AudioRef
+    prompt: str
+    target: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """An example as token ids (audio placeholders expanded) with its clip; ``completion`` may be empty."""
+
+    clip: Clip
+    prompt: tuple[int, ...]
+    completion: tuple[int, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.prompt) + len(self.completion)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows padded on the right.
+
+    Attributes:
+        ids_BT: Token ids, int64.
+        labels_BT: The token's id where it belongs to the completion, else -100 (prompt and padding).
+        prompt_lengths_B: Tokens of each row's prompt.
+        completion_lengths_B: Tokens of each row's completion.
+        clips: The distinct clips.
+        clip_of_row_B: Index into ``clips`` for each row.
+    """
+
+    ids_BT: Tensor
+    labels_BT: Tensor
+    prompt_lengths_B: Tensor
+    completion_lengths_B: Tensor
+    clips: tuple[Clip, ...]
+    clip_of_row_B: Tensor
+
+    @property
+    def completion_mask_BC(self) -> Tensor:
+        """True at the positions [B, C] that hold a completion token."""
+        longest = int(self.completion_lengths_B.max())
+        columns = torch.arange(longest, device=self.ids_BT.device)
+        return columns[None, :] < self.completion_lengths_B[:, None]
+
+    @property
+    def tokens(self) -> int:
+        """Number of completion tokens."""
+        return int(self.completion_lengths_B.sum())
+
+
+def encode_example(lm: AudioLM, example: Example) -> Encoded:
+    """Tokenise one example; the completion is the target's tokens and the end of the turn.
+
+    Raises:
+        AudioError, InputError: Audio that does not decode or does not fit, text with control tokens, or a
+            sequence longer than the model's context.
+    """
+    clip = lm.clip(example.audio)
+    prompt = _expand(lm, _prompt_ids(lm, example.prompt), clip)
+    completion: tuple[int, ...] = ()
+    if example.target is not None:
+        _check_text(lm, example.target, "target")
+        completion = (*lm.tokenizer(example.target, add_special_tokens=False)["input_ids"], lm.stop_ids[0])
+    if len(prompt) + len(completion) > lm.context_length:
+        raise InputError(
+            f"prompt and target take {len(prompt)} + {len(completion)} tokens, but model {lm.name!r} has a context of "
+            f"{lm.context_length}: shorten the prompt, the target or the audio"
+        )
+    return Encoded(clip, prompt, completion)
+
+
+def collate(lm: AudioLM, rows: Sequence[Example | Encoded]) -> Batch:
+    """Stack rows into a batch on the model's device; examples are encoded first."""
+    assert rows, "a batch needs at least one row"
+    encoded = [row if isinstance(row, Encoded) else encode_example(lm, row) for row in rows]
+    width = max(len(row) for row in encoded)
+    pad = lm.tokenizer.pad_token_id
+    ids = [[*row.prompt, *row.completion] + [pad] * (width - len(row)) for row in encoded]
+    labels = [[IGNORE] * len(row.prompt) + [*row.completion] + [IGNORE] * (width - len(row)) for row in encoded]
+    index: dict[str, int] = {}
+    clips: list[Clip] = []
+    clip_of_row = []
+    for row in encoded:
+        if row.clip.key not in index:
+            index[row.clip.key] = len(clips)
+            clips.append(row.clip)
+        clip_of_row.append(index[row.clip.key])
+
+    def tensor(values: object) -> Tensor:
+        return torch.tensor(values, dtype=torch.long).to(lm.device)
+
+    return Batch(
+        ids_BT=tensor(ids),
+        labels_BT=tensor(labels),
+        prompt_lengths_B=tensor([len(row.prompt) for row in encoded]),
+        completion_lengths_B=tensor([len(row.completion) for row in encoded]),
+        clips=tuple(clips),
+        clip_of_row_B=tensor(clip_of_row),
+    )
+
+
+def embed(lm: AudioLM, batch: Batch) -> Tensor:
+    """Return input embeddings [B, T, H]: text, with each row's own audio in place of its placeholders."""
+    embeds_BTH = lm.embed_tokens(batch.ids_BT)
+    audio_ASH = lm.audio_embeddings(batch.clips).to(embeds_BTH.dtype)
+    tokens_A = torch.tensor([clip.tokens for clip in batch.clips], device=embeds_BTH.device)
+    audio_BSH = audio_ASH.index_select(0, batch.clip_of_row_B)
+    used_BS = torch.arange(audio_BSH.shape[1], device=embeds_BTH.device) < tokens_A[batch.clip_of_row_B][:, None]
+    places_BT = batch.ids_BT == lm.audio_token_id
+    # Both masks are read row by row, so a row's k-th placeholder takes its own clip's k-th vector.
+    return embeds_BTH.masked_scatter(places_BT[..., None], audio_BSH[used_BS])
+
+
+def positions(batch: Batch) -> Tensor:
+    """Return positions [1, T]: with padding on the right every row counts from 0."""
+    return torch.arange(batch.ids_BT.shape[1], device=batch.ids_BT.device)[None, :]
+
+
+def _prompt_ids(lm: AudioLM, text: str) -> tuple[int, ...]:
+    """Token ids of the chat up to the assistant's turn, with one placeholder for the audio."""
+    found = lm.prompt_ids.get(text)
+    if found is not None:
+        return found
+    _check_text(lm, text, "prompt")
+    message = {"role": "user", "content": [{"type": "audio", "audio_url": ""}, {"type": "text", "text": text}]}
+    chat = lm.processor.apply_chat_template([message], tokenize=False, add_generation_prompt=True)
+    ids = tuple(lm.tokenizer(chat, add_special_tokens=False)["input_ids"])
+    count = ids.count(lm.audio_token_id)
+    if count != 1:
+        raise InputError(
+            f"the chat template of model {lm.name!r} must place one audio token for one clip; found {count}: "
+            "use the processor the model was trained with"
+        )
+    if len(lm.prompt_ids) >= _MAX_PROMPTS:
+        lm.prompt_ids.clear()
+    lm.prompt_ids[text] = ids
+    return ids
+
+
+def _check_text(lm: AudioLM, text: str, what: str) -> None:
+    """A control token in the text would end the turn or stand for audio that is not there."""
+    for token in lm.control_tokens:
+        if token in text:
+            raise InputError(
+                f"the {what} must not hold the control token {token}; found it in {text[:80]!r}: remove it"
+            )
+
+
+def _expand(lm: AudioLM, ids: tuple[int, ...], clip: Clip) -> tuple[int, ...]:
+    at = ids.index(lm.audio_token_id)
+    return (*ids[:at], *(lm.audio_token_id,) * clip.tokens, *ids[at + 1 :])

@@ -1,0 +1,230 @@
+"""What the trainer, the rollout and the responder need from an audio-language model.
+
+An architecture is one subclass in one file of this folder. The seam is four steps: waveform to
+features (:meth:`AudioLM.extract`), features to audio embeddings (:meth:`AudioLM.audio_states` and
+:meth:`AudioLM.project`), embeddings through the text model (:meth:`AudioLM.backbone`), hidden states
+to logits (:meth:`AudioLM.head`). Each step is called on its own so that audio is encoded once for a
+clip however many rows share it, and the head runs only where a logit is wanted.
+
+Shapes: A clips, B rows, T tokens, F frames, M mel bands, H hidden size, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sari_data.errors import InputError
+from sari_data.types import AudioRef
+from sari_train.models.cache import PreallocatedCache
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One clip's features: ``mel_MF`` (padded to the model's window), its true frames and audio tokens."""
+
+    key: str
+    mel_MF: Tensor
+    frames: int
+    tokens: int
+
+
+class BoundedCache:
+    """Least-recently-used cache of tensors, bounded in bytes."""
+
+    def __init__(self, max_bytes: int = 512 * 2**20) -> None:
+        self.max_bytes = max_bytes
+        self._items: OrderedDict[Any, tuple[Any, int]] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, key: Any) -> Any:
+        """Return the value and mark it as used, or ``None``."""
+        item = self._items.get(key)
+        if item is None:
+            return None
+        self._items.move_to_end(key)
+        return item[0]
+
+    def put(self, key: Any, value: Any, size: int) -> None:
+        """Keep ``value`` (``size`` bytes) and drop the least recently used beyond the bound."""
+        if key in self._items:
+            self._bytes -= self._items.pop(key)[1]
+        self._items[key] = (value, size)
+        self._bytes += size
+        while self._bytes > self.max_bytes and len(self._items) > 1:
+            self._bytes -= self._items.popitem(last=False)[1][1]
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._items.clear()
+        self._bytes = 0
+
+
+class AudioLM(ABC):
+    """An audio-language model with its processor, behind the four steps that this package uses.
+
+    The transformers model stays in evaluation mode, in training too: the models are trained without
+    dropout, and rollouts and log-probs then come from the same function.
+
+    Attributes:
+        model: The transformers model; ``save_pretrained`` of it is a checkpoint.
+        processor: Its processor (chat template, tokenizer, feature extractor).
+        tokenizer: The processor's tokenizer.
+        name: Short name for reports.
+        path: Where the weights came from (folder or hub id), or ``None`` for a model made in memory.
+        stop_ids: Tokens that end a response; the first is the one that a target ends with.
+        banned_ids: Tokens that a response must never hold; sampling and GRPO's log-probs leave them out.
+        control_tokens: Strings that must not stand in a prompt or target.
+        adapter: The peft wrapper where LoRA is on, else ``None``.
+        audio_frozen: The audio tower does not train; its states are then computed once for a clip.
+    """
+
+    audio_token_id: int
+    stop_ids: tuple[int, ...]
+    banned_ids: tuple[int, ...]
+    control_tokens: tuple[str, ...]
+    context_length: int
+    sampling_rate: int
+    max_seconds: float
+
+    def __init__(self, model: Any, processor: Any, *, name: str = "model", path: str | None = None) -> None:
+        self.model = model.eval()
+        self.processor = processor
+        self.tokenizer = processor.tokenizer
+        self.name = name
+        self.path = path
+        self.adapter: Any = None
+        self.audio_frozen = False
+        self.prompt_ids: dict[str, tuple[int, ...]] = {}
+        self._clips = BoundedCache()
+        self._states = BoundedCache()
+        self._keys: OrderedDict[AudioRef, str] = OrderedDict()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.model.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The weights' floating-point type."""
+        return self.model.dtype
+
+    @abstractmethod
+    def extract(self, samples: np.ndarray) -> tuple[Tensor, int, int]:
+        """Return (mel_MF, true frames, audio tokens) of mono samples at ``sampling_rate``."""
+
+    @abstractmethod
+    def audio_states(self, mel_AMF: Tensor, frames_A: Tensor) -> Tensor:
+        """Run the audio tower: [A, M, F] to [A, audio tokens of a full window, tower width]."""
+
+    @abstractmethod
+    def project(self, states_ASD: Tensor) -> Tensor:
+        """Map the tower's states to the text model's width: [A, S, D] to [A, S, H]."""
+
+    @abstractmethod
+    def backbone(
+        self, embeds_BTH: Tensor, positions_BT: Tensor, *, mask: Tensor | None, cache: PreallocatedCache | None
+    ) -> Tensor:
+        """Run the text model without its head.
+
+        Args:
+            embeds_BTH: Input embeddings.
+            positions_BT: Position of each token in its own row, from 0.
+            mask: ``None`` for causal attention (rows padded on the right, whose padding no real token
+                sees), or bool [B, 1, T, K] over the cache's K columns, true where attention is allowed.
+            cache: Filled in place where given.
+
+        Returns:
+            Final hidden states [B, T, H].
+        """
+
+    @abstractmethod
+    def new_cache(self, capacity: int) -> PreallocatedCache:
+        """Return an empty key/value cache for ``capacity`` columns."""
+
+    @abstractmethod
+    def freeze_audio(self) -> None:
+        """Stop the audio tower's training, and cache its states from then on."""
+
+    def embed_tokens(self, ids_BT: Tensor) -> Tensor:
+        """Return the text embeddings [B, T, H] of token ids."""
+        return self.model.get_input_embeddings()(ids_BT)
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """Return logits [..., V] of hidden states [..., H]."""
+        return self.model.get_output_embeddings()(hidden)
+
+    @property
+    def head_size(self) -> int:
+        """Number of logits."""
+        return self.model.get_output_embeddings().weight.shape[0]
+
+    def clip(self, audio: AudioRef) -> Clip:
+        """Return the features of ``audio``, computed once for a clip as long as they stay in the cache.
+
+        Raises:
+            AudioError: It cannot be decoded.
+            InputError: It is longer than the model's window, or too short to give one audio token.
+        """
+        key = self._key(audio)
+        found = self._clips.get(key)
+        if found is not None:
+            return found
+        from sari_data.audio import load_audio
+
+        samples = load_audio(audio, self.sampling_rate)
+        where = f"audio {audio.path or key[:12]!r}"
+        seconds = len(samples) / self.sampling_rate
+        if len(samples) > self.max_samples:
+            raise InputError(
+                f"{where} lasts {seconds:.2f} s, but model {self.name!r} hears at most {self.max_seconds:g} s: "
+                "cut it (start and duration of the audio reference) or take another model"
+            )
+        mel_MF, frames, tokens = self.extract(samples)
+        if tokens < 1:
+            raise InputError(f"{where} lasts {seconds:.4f} s, too short for one audio token: leave it out")
+        clip = Clip(key, mel_MF, frames, tokens)
+        self._clips.put(key, clip, mel_MF.numel() * mel_MF.element_size())
+        return clip
+
+    @property
+    def max_samples(self) -> int:
+        """Longest audio in samples."""
+        return round(self.max_seconds * self.sampling_rate)
+
+    def audio_embeddings(self, clips: Sequence[Clip]) -> Tensor:
+        """Encode distinct clips: [A, S, H]; a frozen tower's states come from the cache where they can."""
+        if not self.audio_frozen:
+            return self.project(self._encode(clips))
+        states = [self._states.get(clip.key) for clip in clips]
+        missing = [clip for clip, state in zip(clips, states, strict=True) if state is None]
+        if missing:
+            with torch.no_grad():
+                fresh = self._encode(missing)
+            for clip, state in zip(missing, fresh, strict=True):
+                self._states.put(clip.key, state.clone(), state.numel() * state.element_size())
+            made = {clip.key: state for clip, state in zip(missing, fresh, strict=True)}
+            states = [made[c.key] if s is None else s for c, s in zip(clips, states, strict=True)]
+        return self.project(torch.stack(states))
+
+    def _encode(self, clips: Sequence[Clip]) -> Tensor:
+        mel_AMF = torch.stack([clip.mel_MF for clip in clips]).to(self.device, self.dtype)
+        frames_A = torch.tensor([clip.frames for clip in clips], device=self.device)
+        return self.audio_states(mel_AMF, frames_A)
+
+    def _key(self, audio: AudioRef) -> str:
+        # AudioRef.key hashes the encoded bytes; Python keeps the hash of a bytes object, so this is cheap.
+        key = self._keys.get(audio)
+        if key is None:
+            key = self._keys[audio] = audio.key
+            if len(self._keys) > 8192:
+                self._keys.popitem(last=False)
+        return key

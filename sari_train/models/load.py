@@ -1,0 +1,160 @@
+"""Load a model by name: the embedded ``tiny``, a folder, a LoRA adapter's folder, or a hub id."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sari_data.errors import CheckpointError
+from sari_train.models.base import AudioLM
+
+TINY = Path(__file__).resolve().parent.parent / "assets" / "tiny"
+# Architecture named in config.json -> "module:class" of its adapter. A new architecture is a new file.
+ADAPTERS = {"Qwen2AudioForConditionalGeneration": "sari_train.models.qwen2_audio:Qwen2Audio"}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def load_model(path_or_name: str, *, dtype: str = "float32", device: str = "auto") -> AudioLM:
+    """Load model and processor.
+
+    Args:
+        path_or_name: ``tiny``, a folder in Hugging Face format, a folder with a LoRA adapter, or a hub id.
+        dtype: Type that the weights are converted to: ``float32``, ``bfloat16`` or ``float16``.
+        device: A torch device, or ``auto`` for a GPU where there is one.
+
+    Raises:
+        CheckpointError: No such model, no processor, no weights, or an architecture without an adapter.
+    """
+    if dtype not in DTYPES:
+        raise CheckpointError(f"dtype must be one of {', '.join(DTYPES)}; found {dtype!r}: correct it")
+    source = _locate(path_or_name)
+    name = "tiny" if source == str(TINY) else Path(path_or_name).name
+    if (Path(source) / "adapter_config.json").is_file():
+        return _load_adapter(Path(source), name, dtype=dtype, device=device)
+    adapter = _adapter_for(source)
+    processor = _load_processor(source)
+    model = _load_weights(source, dtype)
+    return adapter(model.to(pick_device(device)), processor, name=name, path=source)
+
+
+def wrap_model(model: Any, processor: Any, *, name: str = "model", path: str | None = None) -> AudioLM:
+    """Put the adapter of its architecture around a transformers model that is in memory already."""
+    return _adapter_class(type(model).__name__, name)(model, processor, name=name, path=path)
+
+
+def pick_device(device: str) -> torch.device:
+    """Return the torch device for ``device``; ``auto`` is a GPU where there is one.
+
+    Raises:
+        CheckpointError: No such device.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise CheckpointError(f"device {device!r} is unknown to torch: use auto, cpu or cuda") from error
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise CheckpointError("device cuda was asked for, but torch finds no GPU: use auto or cpu")
+    return found
+
+
+def _locate(path_or_name: str) -> str:
+    if path_or_name == "tiny":
+        if not (TINY / "config.json").is_file():
+            raise CheckpointError(f"the embedded model is not in {TINY}: make it with `sari-train tiny`")
+        return str(TINY)
+    path = Path(path_or_name)
+    if path.is_dir():
+        if not (path / "config.json").is_file() and not (path / "adapter_config.json").is_file():
+            raise CheckpointError(f"model folder {path} has no config.json: give a folder in Hugging Face format")
+        return str(path)
+    if path.is_absolute() or path_or_name.startswith(".") or path_or_name.count("/") != 1:
+        raise CheckpointError(
+            f"model {path_or_name!r} is neither 'tiny', nor a folder, nor a hub id (owner/name): correct the name"
+        )
+    return path_or_name
+
+
+def _adapter_for(source: str) -> type[AudioLM]:
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(source)
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(
+            f"model {source!r} cannot be opened ({_first_line(error)}): give 'tiny', a model folder or a hub id; "
+            f"supported architectures are {', '.join(sorted(ADAPTERS))}"
+        ) from error
+    architectures = getattr(config, "architectures", None) or ["none named"]
+    return _adapter_class(architectures[0], source)
+
+
+def _adapter_class(architecture: str, source: str) -> type[AudioLM]:
+    if architecture not in ADAPTERS:
+        raise CheckpointError(
+            f"model {source!r} has architecture {architecture}; supported are {', '.join(sorted(ADAPTERS))}: "
+            "take one of those"
+        )
+    module, _, name = ADAPTERS[architecture].partition(":")
+    found: type[AudioLM] = getattr(import_module(module), name)
+    return found
+
+
+def _load_processor(source: str) -> Any:
+    from transformers import AutoProcessor
+
+    try:
+        processor = AutoProcessor.from_pretrained(source)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"model {source!r} has no processor that loads ({_first_line(error)}): save the processor into the same "
+            f"folder; supported architectures are {', '.join(sorted(ADAPTERS))}"
+        ) from error
+    if getattr(processor, "feature_extractor", None) is None or getattr(processor, "tokenizer", None) is None:
+        raise CheckpointError(
+            f"model {source!r} has no processor with a feature extractor and a tokenizer (found "
+            f"{type(processor).__name__}): save the processor into the same folder"
+        )
+    return processor
+
+
+def _load_weights(source: str, dtype: str) -> Any:
+    import transformers
+    from transformers.utils import logging
+
+    config = transformers.AutoConfig.from_pretrained(source)
+    cls = getattr(transformers, config.architectures[0])
+    logging.disable_progress_bar()
+    try:
+        model, info = cls.from_pretrained(source, dtype=DTYPES[dtype], output_loading_info=True)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise CheckpointError(
+            f"the weights of model {source!r} cannot be loaded ({_first_line(error)}): give a complete folder"
+        ) from error
+    finally:
+        logging.enable_progress_bar()
+    if info["missing_keys"]:
+        missing = sorted(info["missing_keys"])
+        raise CheckpointError(
+            f"model {source!r} lacks {len(missing)} weights ({missing[0]}, ...): give a complete folder"
+        )
+    return model
+
+
+def _load_adapter(folder: Path, name: str, *, dtype: str, device: str) -> AudioLM:
+    """Load an adapter's base model, apply the adapter and merge it into the weights in memory."""
+    from peft import PeftModel
+
+    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    base = load_model(config["base_model_name_or_path"], dtype=dtype, device=device)
+    merged = PeftModel.from_pretrained(base.model, str(folder)).merge_and_unload()
+    return type(base)(merged, base.processor, name=name, path=str(folder))
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0][:200] or type(error).__name__

@@ -1,0 +1,109 @@
+"""Qwen2-Audio: a Whisper encoder with average pooling, a linear projector, a Qwen2 text model.
+
+Audio and text are joined here rather than by ``Qwen2AudioForConditionalGeneration.forward``: that
+builds logits for the whole prompt, encodes a clip once for every row that shares it, and falls into
+a legacy path when no two audio placeholders are adjacent.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sari_data.errors import CheckpointError
+from sari_train.models.base import AudioLM
+from sari_train.models.cache import PreallocatedCache
+
+STOP_TOKENS = ("<|im_end|>", "<|endoftext|>")
+# Tokens that a response must never hold: an audio placeholder without audio breaks the next forward pass.
+BANNED_TOKENS = ("<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>", "<|im_start|>")
+
+
+class Qwen2Audio(AudioLM):
+    """Adapter for ``Qwen2AudioForConditionalGeneration`` (Chu et al. 2024, arXiv 2407.10759)."""
+
+    def __init__(self, model: Any, processor: Any, *, name: str = "model", path: str | None = None) -> None:
+        super().__init__(model, processor, name=name, path=path)
+        config, extractor = model.config, processor.feature_extractor
+        self.audio_token_id = config.audio_token_id
+        self.stop_ids = self._ids(STOP_TOKENS)
+        self.banned_ids = self._ids(BANNED_TOKENS)
+        self.control_tokens = STOP_TOKENS + BANNED_TOKENS
+        self.context_length = config.text_config.max_position_embeddings
+        self.sampling_rate = extractor.sampling_rate
+        self.max_seconds = extractor.n_samples / extractor.sampling_rate
+        frames = config.audio_config.max_source_positions * 2
+        if extractor.nb_max_frames != frames or extractor.feature_size != config.audio_config.num_mel_bins:
+            raise CheckpointError(
+                f"model {name!r} expects {config.audio_config.num_mel_bins} mel bands and {frames} frames, but its "
+                f"processor makes {extractor.feature_size} and {extractor.nb_max_frames}: use the processor it was "
+                "trained with"
+            )
+        if getattr(config.text_config, "use_sliding_window", False):
+            raise CheckpointError(
+                f"model {name!r} uses sliding-window attention, which is not supported: set "
+                "text_config.use_sliding_window to false"
+            )
+
+    def _ids(self, tokens: tuple[str, ...]) -> tuple[int, ...]:
+        known = self.tokenizer.get_vocab()
+        missing = [token for token in tokens if token not in known]
+        if missing:
+            raise CheckpointError(
+                f"the tokenizer of model {self.name!r} lacks {', '.join(missing)}: use the one it was trained with"
+            )
+        return tuple(known[token] for token in tokens)
+
+    def extract(self, samples: np.ndarray) -> tuple[Tensor, int, int]:
+        """Return Whisper's log-mel features, padded to the window, with true frames and audio tokens."""
+        out = self.processor.feature_extractor(
+            samples,
+            sampling_rate=self.sampling_rate,
+            padding="max_length",
+            return_attention_mask=True,
+            return_tensors="pt",
+        )
+        frames = int(out["attention_mask"].sum())
+        return out["input_features"][0], frames, self._tokens(frames)
+
+    @staticmethod
+    def _tokens(frames: int) -> int:
+        # Two strided steps: the second convolution, then the average pooling.
+        return max(0, (((frames - 1) // 2 + 1) - 2) // 2 + 1)
+
+    def audio_states(self, mel_AMF: Tensor, frames_A: Tensor) -> Tensor:
+        """Run the encoder; positions past a clip's end attend to nothing that follows it."""
+        tower = self.model.model.audio_tower
+        positions = (mel_AMF.shape[-1] - 2) // 2 + 1
+        valid_AS = torch.arange(positions, device=mel_AMF.device)[None, :] < ((frames_A - 1) // 2 + 1)[:, None]
+        # Keys past the end are hidden from every query, as in transformers' own forward.
+        mask = None if bool(valid_AS.all()) else valid_AS[:, None, None, :].expand(-1, 1, positions, -1)
+        return tower(mel_AMF, attention_mask=mask).last_hidden_state
+
+    def project(self, states_ASD: Tensor) -> Tensor:
+        """Apply the linear projector."""
+        return self.model.model.multi_modal_projector(states_ASD)
+
+    def backbone(
+        self, embeds_BTH: Tensor, positions_BT: Tensor, *, mask: Tensor | None, cache: PreallocatedCache | None
+    ) -> Tensor:
+        """Run the Qwen2 text model; a mask given as a mapping is taken by it as it is."""
+        return self.model.model.language_model(
+            inputs_embeds=embeds_BTH,
+            position_ids=positions_BT,
+            attention_mask={"full_attention": mask},
+            past_key_values=cache,
+            use_cache=cache is not None,
+        ).last_hidden_state
+
+    def new_cache(self, capacity: int) -> PreallocatedCache:
+        """Return an empty cache with one layer for each of the text model's."""
+        return PreallocatedCache(self.model.config.text_config.num_hidden_layers, capacity)
+
+    def freeze_audio(self) -> None:
+        """Freeze the audio tower; the projector goes on learning."""
+        self.model.model.audio_tower.requires_grad_(False)
+        self.audio_frozen = True

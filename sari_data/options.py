@@ -1,0 +1,133 @@
+"""Which option a short text names: by its text, by its letter, or by both together.
+
+Texts are compared from exact to loose; the first level at which any option fits decides. Where two
+readings point to options with different texts, the answer is ambiguous: none is preferred.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+EMPTY = "empty answer"
+AMBIGUOUS = "ambiguous answer"
+NOT_AN_OPTION = "answer is not an option"
+
+_PLAIN = str.maketrans(
+    {
+        **dict.fromkeys("‘’‚‛′`´ʼ", "'"),
+        **dict.fromkeys("“”„‟″«»", '"'),
+        **dict.fromkeys("‐‑‒–—―−", "-"),
+        **dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff\u00ad", None),
+    }
+)
+_WRAPPING = " \"'*_"
+_LEADING = _WRAPPING + "([{"
+_TRAILING = _WRAPPING + ")]}.,;:!?"
+_ARTICLE = re.compile(r"(?:the|an|a) (?=.)")
+# A mark before a digit belongs to a number: 1.5, 0:30, .5 and -5 keep theirs.
+_MARKS = re.compile(r"[,;:.](?!\d)|[!?\"()\[\]{}*_]|(?<=[^\W\d_])-(?=[^\W\d_])")
+_PREFIX = re.compile(r"(?:the )?(?:correct )?(?:answer|option|choice)(?: is)?(?: ?: ?| )(?=.)")
+_LETTER = re.compile(r"[(\[]?([a-z])[)\]]?[.:,]?")
+_LABELLED = re.compile(r"(?:[(\[]([a-z])[)\]][.:]?|([a-z])(?: ?[).:\]]| ?- )) ?([^ ].*)")
+
+
+class Options:
+    """The options of one question, ready to be matched against many answers.
+
+    Args:
+        choices: The options in the order in which they were shown; the first is (A).
+    """
+
+    def __init__(self, choices: Sequence[str]) -> None:
+        # The same text is the same choice: a repeated option stands for its first place.
+        self._first = [list(choices).index(choice) for choice in choices]
+        self._letters: dict[str, set[int]] = {}
+        for index, first in zip(range(26), self._first, strict=False):
+            self._letters.setdefault(chr(ord("a") + index), set()).add(first)
+        forms = [(_clean(choice), first) for choice, first in zip(choices, self._first, strict=True)]
+        labels = [_LABELLED.fullmatch(_fold(form)) for form, _ in forms]
+        own = [label[1] or label[2] for label in labels if label]
+        if len(set(own)) == len(forms):
+            # Every option has a label of its own in its text ("A. dog"): it may be left out, or stand alone.
+            for letter, label, (_, first) in zip(own, labels, tuple(forms), strict=True):
+                self._letters.setdefault(letter, set()).add(first)
+                forms.append((label[3] if label else "", first))
+        self._levels: list[dict[str, set[int]]] = [{} for _ in _LEVELS]
+        for level, table in zip(_LEVELS, self._levels, strict=True):
+            for form, first in forms:
+                table.setdefault(level(form), set()).add(first)
+            table.pop("", None)
+
+    def match(self, answer: str) -> tuple[int | None, str | None]:
+        """Return the index of the option that ``answer`` names, or ``None`` and the reason.
+
+        An option's own text wins over a bare letter, since options may themselves be letters; any
+        other two readings that differ, such as a letter and another option's text, are ambiguous.
+        """
+        text = _clean(answer)
+        if not text.strip(_LEADING + _TRAILING):
+            return self._verdict(self._by_text(text, 0, 2)) if self._by_text(text, 0, 2) else (None, EMPTY)
+        for form in (text, text.strip(_WRAPPING)):
+            found = self._by_text(form, 0, 2)
+            if found:
+                return self._verdict(found)
+        folded = _fold(text).strip(_WRAPPING)
+        forms = {folded, _PREFIX.sub("", folded, count=1) if _PREFIX.match(folded) else folded}
+        found = set()
+        for form in forms:
+            found |= self._by_text(form, 1, len(_LEVELS)) | self._by_letter(form)
+        return self._verdict(found)
+
+    def _verdict(self, found: set[int]) -> tuple[int | None, str | None]:
+        if len(found) == 1:
+            return next(iter(found)), None
+        return None, AMBIGUOUS if found else NOT_AN_OPTION
+
+    def _by_text(self, text: str, first: int, last: int) -> set[int]:
+        for level, table in zip(_LEVELS[first:last], self._levels[first:last], strict=True):
+            found = table.get(level(text))
+            if found:
+                return set(found)
+        return set()
+
+    def _by_letter(self, folded: str) -> set[int]:
+        alone = _LETTER.fullmatch(folded.strip(_WRAPPING))
+        if alone:
+            return set(self._letters.get(alone[1], ()))
+        label = _LABELLED.fullmatch(folded)
+        if label is None:
+            return set()
+        by_text = self._by_text(label[3], 0, len(_LEVELS))
+        if not by_text:
+            return set()
+        # A letter that no option has contradicts the text as much as another option's letter does.
+        return by_text | self._letters.get(label[1] or label[2], {-1})
+
+
+def _clean(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", text.translate(_PLAIN)).translate(_PLAIN).split())
+
+
+def _fold(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", text.casefold()).split())
+
+
+def _same(text: str) -> str:
+    return text
+
+
+def _bare(text: str) -> str:
+    return _fold(text).lstrip(_LEADING).rstrip(_TRAILING)
+
+
+def _no_article(text: str) -> str:
+    return _ARTICLE.sub("", _bare(text), count=1) if _ARTICLE.match(_bare(text)) else _bare(text)
+
+
+def _loose(text: str) -> str:
+    return " ".join(_MARKS.sub(" ", _no_article(text).replace("'", "")).split())
+
+
+_LEVELS = (_same, _fold, _bare, _no_article, _loose)

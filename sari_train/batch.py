@@ -90,7 +90,7 @@ def encode_example(lm: AudioLM, example: Example) -> Encoded:
     if example.target is not None:
         _check_text(lm, example.target, "target")
         completion = (*lm.tokenizer(example.target, add_special_tokens=False)["input_ids"], lm.stop_ids[0])
-    if len(prompt) + len(completion) > lm.context_length:
+    if len(prompt) + max(1, len(completion)) > lm.context_length:
         raise InputError(
             f"prompt and target take {len(prompt)} + {len(completion)} tokens, but model {lm.name!r} has a context of "
             f"{lm.context_length}: shorten the prompt, the target or the audio"

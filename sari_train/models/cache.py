@@ -52,12 +52,13 @@ class PreallocatedCache(Cache):
     def __init__(self, layers: int, capacity: int) -> None:
         super().__init__(layers=[PreallocatedLayer(capacity) for _ in range(layers)])
 
-    def take_rows(self, rows: Tensor) -> None:
-        """Keep the rows named by index, in that order; an index may occur several times."""
+    def take_rows(self, rows: Tensor, capacity: int | None = None) -> None:
+        """Keep the rows named by index, in that order (an index may occur again), and resize where asked."""
         for layer in self.layers:
             assert isinstance(layer, PreallocatedLayer)
+            layer.capacity = layer.capacity if capacity is None else capacity
             for name in ("keys", "values"):
                 old = getattr(layer, name)
-                new = old.new_empty(len(rows), *old.shape[1:])
+                new = old.new_empty(len(rows), old.shape[1], layer.capacity, old.shape[3])
                 new[:, :, : layer.length] = old[:, :, : layer.length].index_select(0, rows)
                 setattr(layer, name, new)

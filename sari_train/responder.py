@@ -1,0 +1,97 @@
+"""The ``local`` responder: a checkpoint run in this process by the rollout engine that GRPO uses."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+from sari_data.errors import InputError
+from sari_data.responder import Request, Response, Sampling
+from sari_train.batch import Example, encode_example
+from sari_train.models.base import AudioLM
+from sari_train.models.load import load_model
+from sari_train.rollout import Rollout, RolloutPrompt
+
+# Requests are read in windows of this many batches and sorted by length inside a window.
+WINDOW_BATCHES = 8
+# Weight files beyond this size are identified by their length and both ends.
+_HASH_WHOLE = 64 * 2**20
+
+
+class LocalResponder:
+    """Answers requests with a model in this process.
+
+    Args:
+        model: ``tiny``, a model folder, a hub id, or a model that is loaded already.
+        batch_size: Rows (samples) decoded together.
+        device: A torch device, or ``auto`` for a GPU where there is one.
+        dtype: Type that the weights are converted to.
+
+    Raises:
+        CheckpointError: The model cannot be loaded.
+        InputError: A batch size below 1.
+    """
+
+    def __init__(
+        self, model: str | AudioLM = "tiny", batch_size: int = 128, device: str = "auto", dtype: str = "float32"
+    ) -> None:
+        if batch_size < 1:
+            raise InputError(f"batch_size must be 1 or more; found {batch_size}")
+        self.lm = load_model(model, dtype=dtype, device=device) if isinstance(model, str) else model
+        self.batch_size = batch_size
+        self.name = f"{self.lm.name}@{weights_hash(self.lm)}"
+
+    def respond(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Response]:
+        """Yield every sample of every request, batch by batch; inside a window the order is by length."""
+        engine = Rollout(self.lm, sampling)
+        source = iter(requests)
+        while window := list(islice(source, self.batch_size * WINDOW_BATCHES)):
+            prompts = [
+                RolloutPrompt(r.id, encode_example(self.lm, Example(r.audio, r.prompt)), range(r.samples))
+                for r in window
+            ]
+            for batch in pack(prompts, self.batch_size):
+                for done in engine.generate(batch):
+                    yield Response(done.prompt_id, done.sample, done.text, done.finish_reason, len(done.ids))
+
+
+def pack(prompts: Iterable[RolloutPrompt], rows: int) -> Iterator[list[RolloutPrompt]]:
+    """Yield batches of at most ``rows`` samples, prompts of similar length together, longest first.
+
+    Longest first, so that memory that does not suffice shows at once.
+    """
+    batch: list[RolloutPrompt] = []
+    free = rows
+    for prompt in sorted(prompts, key=lambda p: -len(p.encoded)):
+        start, stop = prompt.samples.start, prompt.samples.stop
+        while start < stop:
+            end = min(stop, start + free)
+            batch.append(RolloutPrompt(prompt.id, prompt.encoded, range(start, end)))
+            free -= end - start
+            start = end
+            if free == 0:
+                yield batch
+                batch, free = [], rows
+    if batch:
+        yield batch
+
+
+def weights_hash(lm: AudioLM) -> str:
+    """Return 8 hex digits that identify the weights: of the files, or of the tensors of a model in memory."""
+    digest = hashlib.sha256()
+    files = sorted(Path(lm.path).glob("*.safetensors")) if lm.path is not None else []
+    for file in files:
+        size = file.stat().st_size
+        digest.update(f"{file.name}:{size}".encode())
+        with file.open("rb") as stream:
+            digest.update(stream.read(size if size <= _HASH_WHOLE else 2**20))
+            if size > _HASH_WHOLE:
+                stream.seek(size - 2**20)
+                digest.update(stream.read())
+    if not files:
+        for name, tensor in sorted(lm.model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().float().cpu().numpy().tobytes())
+    return digest.hexdigest()[:8]

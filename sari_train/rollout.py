@@ -1,0 +1,237 @@
+"""Generation: the seam where a faster engine goes.
+
+Prompts are prefilled once each, their cache rows repeated for the samples, and tokens decoded for all
+rows together. A sample's random numbers come from (seed, request id, sample index) alone, so the same
+sample comes out whatever else is in its batch. Sampling settings of the checkpoint
+(``generation_config``) are never read.
+
+Shapes: P prompts, B rows (samples), T prompt tokens, K cache columns, N new tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sari_data.responder import FinishReason, Sampling
+from sari_train.batch import Encoded, collate, embed, positions
+from sari_train.logprobs import BANNED_LOGIT
+from sari_train.models.base import AudioLM
+
+# Rows that are finished leave the batch once fewer than this share of it is still being written.
+COMPACT_BELOW = 0.75
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutPrompt:
+    """A prompt to be answered: ``samples`` are the indices of the samples wanted."""
+
+    id: str
+    encoded: Encoded
+    samples: range = range(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One sampled answer.
+
+    Args:
+        prompt_id: The prompt's id.
+        sample: Index of the sample.
+        ids: The sampled tokens, with the end-of-turn token where one was sampled.
+        logps: Log-probability of each at the sampling temperature (at 1 for greedy decoding), before top-k
+            and top-p, float32 [len(ids)].
+        text: The decoded text without the end-of-turn token; it ends with the stop string that ended it.
+        finish_reason: ``stop``, or ``length`` where the bound cut it.
+    """
+
+    prompt_id: str
+    sample: int
+    ids: tuple[int, ...]
+    logps: np.ndarray
+    text: str
+    finish_reason: FinishReason
+
+
+class Rollout:
+    """Samples from one model under one setting.
+
+    Args:
+        lm: The model; its weights are used as they are at each call.
+        sampling: Temperature, nucleus, length, seed and stop strings.
+    """
+
+    def __init__(self, lm: AudioLM, sampling: Sampling) -> None:
+        self.lm = lm
+        self.sampling = sampling
+        self._may_stop = _may_end(lm.tokenizer, lm.head_size, sampling.stop).to(lm.device)
+        self._banned = torch.tensor(lm.banned_ids, device=lm.device)
+        # A stop string of n bytes spans at most n tokens; some slack for tokens that decode to nothing.
+        self._tail = max((len(s.encode()) for s in sampling.stop), default=0) + 4
+
+    @torch.no_grad()
+    def generate(self, prompts: Sequence[RolloutPrompt], *, seed: int | None = None) -> list[Completion]:
+        """Return every sample of every prompt, in order.
+
+        Args:
+            prompts: Best of similar length: the batch is padded to the longest.
+            seed: Used instead of the sampling's seed (GRPO takes a new one each step).
+        """
+        if not prompts:
+            return []
+        seed = self.sampling.seed if seed is None else seed
+        owners = [(p, s) for p in prompts for s in p.samples]
+        budgets = [min(self.sampling.max_new_tokens, self.lm.context_length - len(p.encoded)) for p, _ in owners]
+        state = _State(self, prompts, [len(p.samples) for p in prompts], budgets)
+        uniforms = _uniforms([(seed, p.id, s) for p, s in owners], self.sampling)
+        state.run(torch.from_numpy(uniforms).to(self.lm.device))
+        return [
+            self._completion(prompt.id, sample, state.ids[row], state.logps[row], state.stopped[row])
+            for row, (prompt, sample) in enumerate(owners)
+        ]
+
+    def pick(self, logits_BV: Tensor, uniforms_B: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Choose a token for each row: (tokens [B], their log-probabilities [B])."""
+        logits_BV = logits_BV.float().index_fill(-1, self._banned, BANNED_LOGIT)
+        if uniforms_B is None:
+            tokens_B = logits_BV.argmax(-1)
+            return tokens_B, logits_BV.log_softmax(-1).gather(-1, tokens_B[:, None])[:, 0]
+        logps_BV = (logits_BV / self.sampling.temperature).log_softmax(-1)
+        tokens_B = invert_cdf(logps_BV.exp(), uniforms_B, top_k=self.sampling.top_k, top_p=self.sampling.top_p)
+        return tokens_B, logps_BV.gather(-1, tokens_B[:, None])[:, 0]
+
+    def ends(self, ids: Sequence[int]) -> bool:
+        """Whether the text of ``ids`` now holds a stop string."""
+        tail = self.lm.tokenizer.decode(ids[-self._tail :], skip_special_tokens=False)
+        return any(stop in tail for stop in self.sampling.stop)
+
+    def _completion(self, prompt_id: str, sample: int, ids: list[int], logps: list[float], stopped: bool) -> Completion:
+        spoken = ids[:-1] if ids and ids[-1] in self.lm.stop_ids else ids
+        text = self.lm.tokenizer.decode(spoken, skip_special_tokens=False)
+        ends = [text.find(stop) + len(stop) for stop in self.sampling.stop if stop in text]
+        if ends:
+            text = text[: min(ends)]
+        reason: FinishReason = "stop" if stopped else "length"
+        return Completion(prompt_id, sample, tuple(ids), np.asarray(logps, dtype=np.float32), text, reason)
+
+
+class _State:
+    """One batch being decoded. Row numbers are those of the whole batch; ``alive`` maps what is left to them."""
+
+    def __init__(
+        self, engine: Rollout, prompts: Sequence[RolloutPrompt], repeats: Sequence[int], budgets: list[int]
+    ) -> None:
+        self.engine, self.lm = engine, engine.lm
+        self.budgets = budgets
+        self.ids: list[list[int]] = [[] for _ in budgets]
+        self.logps: list[list[float]] = [[] for _ in budgets]
+        self.stopped = [False] * len(budgets)
+        device = self.lm.device
+        batch = collate(self.lm, [p.encoded for p in prompts])
+        self.width = batch.ids_BT.shape[1]
+        expand = any(n != 1 for n in repeats)
+        capacity = self.width + max(budgets)
+        # Prompts are padded on the right, so their padding is a gap in the cache's columns, masked below.
+        self.cache = self.lm.new_cache(self.width if expand else capacity)
+        hidden_PTH = self.lm.backbone(embed(self.lm, batch), positions(batch), mask=None, cache=self.cache)
+        last_PH = hidden_PTH[torch.arange(len(prompts), device=device), batch.prompt_lengths_B - 1]
+        rows_B = torch.repeat_interleave(torch.arange(len(prompts)), torch.tensor(list(repeats))).to(device)
+        if expand:
+            self.cache.take_rows(rows_B, capacity)
+        self.last_BH = last_PH[rows_B]
+        self.lengths_B = batch.prompt_lengths_B[rows_B]
+        columns_K = torch.arange(capacity, device=device)
+        gap_free = bool((self.lengths_B == self.width).all())
+        self.mask_BK = None if gap_free else (columns_K < self.lengths_B[:, None]) | (columns_K >= self.width)[None, :]
+
+    def run(self, uniforms_BN: Tensor) -> None:
+        """Decode until every row has stopped or used up its budget."""
+        alive = list(range(len(self.budgets)))  # batch position -> row, finished rows included until compaction
+        done = [False] * len(alive)
+        left = len(alive)
+        sampled = self.engine.sampling.temperature > 0
+        for step in range(max(self.budgets)):
+            uniforms_B = uniforms_BN[:, step] if sampled else None
+            tokens_B, logps_B = self.engine.pick(self.lm.head(self.last_BH), uniforms_B)
+            flagged = self.engine._may_stop[tokens_B].tolist()
+            for at, (row, token, logp) in enumerate(zip(alive, tokens_B.tolist(), logps_B.tolist(), strict=True)):
+                if done[at]:
+                    continue
+                self.ids[row].append(token)
+                self.logps[row].append(logp)
+                if token in self.lm.stop_ids or (flagged[at] and self.engine.ends(self.ids[row])):
+                    self.stopped[row] = done[at] = True
+                elif step + 1 >= self.budgets[row]:
+                    done[at] = True
+                left -= done[at]
+            if left == 0:
+                return
+            if left < COMPACT_BELOW * len(alive):
+                keep = [at for at in range(len(alive)) if not done[at]]
+                alive, done = [alive[at] for at in keep], [False] * len(keep)
+                kept = torch.tensor(keep, device=tokens_B.device)
+                tokens_B, uniforms_BN = tokens_B[kept], uniforms_BN[kept]
+                self._keep(kept)
+            self._advance(tokens_B, step)
+
+    def _keep(self, kept: Tensor) -> None:
+        self.cache.take_rows(kept)
+        self.lengths_B = self.lengths_B[kept]
+        self.mask_BK = None if self.mask_BK is None else self.mask_BK[kept]
+
+    def _advance(self, tokens_B: Tensor, step: int) -> None:
+        columns = self.width + step + 1
+        mask = None if self.mask_BK is None else self.mask_BK[:, None, None, :columns]
+        hidden = self.lm.backbone(
+            self.lm.embed_tokens(tokens_B[:, None]), self.lengths_B[:, None] + step, mask=mask, cache=self.cache
+        )
+        self.last_BH = hidden[:, -1]
+
+
+def invert_cdf(probs_BV: Tensor, uniforms_B: Tensor, *, top_k: int = 0, top_p: float = 1.0) -> Tensor:
+    """Return the token [B] at which each row's cumulative probability passes its uniform number in [0, 1).
+
+    With ``top_k`` > 0 or ``top_p`` < 1 only the most likely tokens take part: at most ``top_k``, and the
+    fewest whose mass reaches ``top_p`` (Holtzman et al. 2020, arXiv 1904.09751).
+    """
+    if top_k <= 0 and top_p >= 1.0:
+        cdf_BV = probs_BV.double().cumsum(-1)
+        wanted_B1 = uniforms_B[:, None] * cdf_BV[:, -1:]
+        return torch.searchsorted(cdf_BV, wanted_B1, right=True)[:, 0].clamp(max=probs_BV.shape[-1] - 1)
+    sorted_BV, order_BV = probs_BV.double().sort(dim=-1, descending=True, stable=True)
+    before_BV = sorted_BV.cumsum(-1) - sorted_BV
+    keep_BV = before_BV < top_p
+    if top_k > 0:
+        keep_BV[:, top_k:] = False
+    cdf_BV = (sorted_BV * keep_BV).cumsum(-1)
+    wanted_B1 = uniforms_B[:, None] * cdf_BV[:, -1:]
+    rank_B1 = torch.searchsorted(cdf_BV, wanted_B1, right=True).clamp(max=probs_BV.shape[-1] - 1)
+    return order_BV.gather(-1, rank_B1)[:, 0]
+
+
+def _uniforms(keys: Sequence[tuple[int, str, int]], sampling: Sampling) -> np.ndarray:
+    """Return uniform numbers [B, N] in [0, 1): row b from a counter-based generator keyed by keys[b]."""
+    if sampling.temperature <= 0:
+        return np.zeros((len(keys), 1))
+    rows = np.empty((len(keys), sampling.max_new_tokens))
+    for row, (seed, request_id, sample) in zip(rows, keys, strict=True):
+        digest = hashlib.sha256(f"{seed}\x00{request_id}\x00{sample}".encode()).digest()
+        row[:] = np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little"))).random(len(row))
+    return rows
+
+
+def _may_end(tokenizer: Any, size: int, stops: Sequence[str]) -> Tensor:
+    """Return bool [V]: tokens after which a stop string may be complete, so that only those rows are decoded."""
+    last = {stop[-1] for stop in stops}
+    if not last:
+        return torch.zeros(size, dtype=torch.bool)
+    pieces = tokenizer.batch_decode([[i] for i in range(min(size, len(tokenizer)))], skip_special_tokens=False)
+    # U+FFFD: a token that is part of a character; what it completes is only known in its context.
+    flags = [any(c in piece for c in last) or "\ufffd" in piece for piece in pieces]
+    return torch.tensor(flags + [False] * (size - len(flags)))

@@ -49,7 +49,7 @@ class Synthesizer:
     licence = "CC0-1.0"
 
     def labels(self, domain: str) -> Sequence[str]:
-        return list({"sound": synth.SOUNDS, "music": synth.TIMBRES, "speech": synth.WORDS}[domain])
+        return {"sound": list(synth.SOUNDS), "music": list(synth.TIMBRES), "speech": list(synth.WORDS)}[domain]
 
     def voices(self, domain: str) -> Sequence[str]:
         return {"sound": [], "music": list(synth.REGISTERS), "speech": list(synth.VOICES)}[domain]

@@ -61,7 +61,7 @@ def _bell(rng: np.random.Generator, seconds: float) -> NDArray[np.float64]:
     t = _time(seconds)
     base = rng.uniform(620, 760)
     partials = ((1.0, 1.0), (2.76, 0.7), (5.4, 0.4), (8.93, 0.2))
-    return sum(a * _tone(base * r, seconds) * np.exp(-t * (1.2 + r / 2)) for r, a in partials)
+    return np.sum([a * _tone(base * r, seconds) * np.exp(-t * (1.2 + r / 2)) for r, a in partials], axis=0)
 
 
 def _siren(rng: np.random.Generator, seconds: float) -> NDArray[np.float64]:
@@ -126,7 +126,7 @@ def _cricket(rng: np.random.Generator, seconds: float) -> NDArray[np.float64]:
 
 def _horn(rng: np.random.Generator, seconds: float) -> NDArray[np.float64]:
     base = rng.uniform(290, 330)
-    return sum(_tone(base * r * k, seconds) / k for r in (1.0, 1.26) for k in range(1, 7))
+    return np.sum([_tone(base * r * k, seconds) / k for r in (1.0, 1.26) for k in range(1, 7)], axis=0)
 
 
 SOUNDS: dict[str, Maker] = {
@@ -164,7 +164,9 @@ def note(timbre: str, register: str, rng: np.random.Generator, seconds: float) -
     harmonics, attack, decay = TIMBRES[timbre]
     t = _time(seconds)
     base = rng.uniform(*REGISTERS[register]) * (1 + 0.004 * np.sin(2 * np.pi * rng.uniform(4.5, 6) * t))
-    wave = sum(a * _tone(base * k, seconds) for k, a in enumerate(harmonics, start=1) if a > 0)
+    # Harmonics above half the sampling rate would fold back as wrong pitches.
+    heard = [(k, a) for k, a in enumerate(harmonics, start=1) if a > 0 and k * base.max() < RATE / 2]
+    wave = np.sum([a * _tone(base * k, seconds) for k, a in heard], axis=0)
     return _finish(wave * np.minimum(t / attack, 1) * np.exp(-decay * t))
 
 
@@ -184,7 +186,7 @@ _FORMANTS = {
     "v": (300, 1100, 2200),
 }
 
-# Each word: an optional noise onset (low Hz, high Hz, share of the word), formant targets, an optional noise at the end.
+# Each word: an optional noise onset (low Hz, high Hz, share of the word), formant targets, an optional noise to end.
 _Noise = tuple[float, float, float] | None
 WORDS: dict[str, tuple[_Noise, str, _Noise]] = {
     "0": ((3800, 7500, 0.22), "irOu", None),

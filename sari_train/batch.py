@@ -84,18 +84,26 @@ def encode_example(lm: AudioLM, example: Example) -> Encoded:
         AudioError, InputError: Audio that does not decode or does not fit, text with control tokens, or a
             sequence longer than the model's context.
     """
-    clip = lm.clip(example.audio)
-    prompt = _expand(lm, _prompt_ids(lm, example.prompt), clip)
+    return encode_text(lm, lm.clip(example.audio), example.prompt, example.target)
+
+
+def encode_text(lm: AudioLM, clip: Clip, prompt: str, target: str | None = None) -> Encoded:
+    """Tokenise a prompt (and a target) about a clip whose features are at hand.
+
+    Raises:
+        InputError: Text with control tokens, or a sequence longer than the model's context.
+    """
+    prompt_ids = _expand(lm, _prompt_ids(lm, prompt), clip)
     completion: tuple[int, ...] = ()
-    if example.target is not None:
-        _check_text(lm, example.target, "target")
-        completion = (*lm.tokenizer(example.target, add_special_tokens=False)["input_ids"], lm.stop_ids[0])
-    if len(prompt) + max(1, len(completion)) > lm.context_length:
+    if target is not None:
+        _check_text(lm, target, "target")
+        completion = (*lm.tokenizer(target, add_special_tokens=False)["input_ids"], lm.stop_ids[0])
+    if len(prompt_ids) + max(1, len(completion)) > lm.context_length:
         raise InputError(
-            f"prompt and target take {len(prompt)} + {len(completion)} tokens, but model {lm.name!r} has a context of "
-            f"{lm.context_length}: shorten the prompt, the target or the audio"
+            f"prompt and target take {len(prompt_ids)} + {len(completion)} tokens, but model {lm.name!r} has a context "
+            f"of {lm.context_length}: shorten the prompt, the target or the audio"
         )
-    return Encoded(clip, prompt, completion)
+    return Encoded(clip, prompt_ids, completion)
 
 
 def collate(lm: AudioLM, rows: Sequence[Example | Encoded]) -> Batch:

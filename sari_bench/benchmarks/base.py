@@ -1,0 +1,178 @@
+"""What a benchmark is: questions to ask, golds to score against, and a version that names both.
+
+The golds are kept apart from the questions because a score needs no audio: a run folder stores its
+golds, so every score can be recomputed from that folder alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sari_data.errors import BenchmarkError, InputError
+from sari_data.types import AudioQuestion, AudioRef
+
+# How a group is called in output, and the field of Gold that holds it.
+DIMENSIONS = {"task": "task", "category": "category", "sub-category": "sub_category", "difficulty": "difficulty"}
+
+
+@dataclass(frozen=True, slots=True)
+class Gold:
+    """One question as a scorer sees it: everything but the audio.
+
+    Args:
+        id: The question's id, unique in its benchmark.
+        question: Its text.
+        choices: The options as shown; published benchmarks repeat some.
+        answer: The published right answer. It may be missing from ``choices`` (published revisions
+            had such rows); then no reader of a choice can be right.
+        task: ``sound``, ``music``, ``speech`` or a mix such as ``sound+speech``.
+        category: First level of the benchmark's own grouping.
+        sub_category: Second level (the skill).
+        difficulty: ``easy``, ``medium``, ``hard``, or empty where unknown.
+        audio: Name of the audio, for people.
+    """
+
+    id: str
+    question: str
+    choices: tuple[str, ...]
+    answer: str
+    task: str
+    category: str = ""
+    sub_category: str = ""
+    difficulty: str = ""
+    audio: str = ""
+
+    @property
+    def gradable(self) -> bool:
+        """Whether the answer is one of the choices."""
+        return self.answer in self.choices
+
+    def to_question(self, audio: AudioRef | None = None) -> AudioQuestion:
+        """Return the question; its answer is withheld where it is not among the choices.
+
+        Raises:
+            InputError: The row does not make a valid question.
+        """
+        return AudioQuestion(
+            id=self.id,
+            audio=audio if audio is not None else AudioRef(path=self.audio or self.id),
+            question=self.question,
+            choices=self.choices,
+            answer=self.answer if self.gradable else None,
+            domain=self.task,
+            category=self.category,
+            sub_category=self.sub_category,
+            difficulty=self.difficulty or None,
+        )
+
+    @classmethod
+    def from_question(cls, question: AudioQuestion) -> Gold:
+        """Return the gold of a question.
+
+        Raises:
+            BenchmarkError: The question has no answer, so it cannot be scored.
+        """
+        if question.answer is None:
+            raise BenchmarkError(
+                f"question {question.id!r} has no answer: a benchmark needs one for each, so take a split with answers"
+            )
+        return cls(
+            id=question.id,
+            question=question.question,
+            choices=question.choices,
+            answer=question.answer,
+            task=question.domain,
+            category=question.category,
+            sub_category=question.sub_category,
+            difficulty=question.difficulty or "",
+            audio=question.audio.path or "",
+        )
+
+    def to_row(self) -> dict[str, Any]:
+        """Return the gold as a JSON object."""
+        return {**dataclasses.asdict(self), "choices": list(self.choices)}
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any], where: str) -> Gold:
+        """Read a gold that :meth:`to_row` wrote.
+
+        Raises:
+            BenchmarkError: A key is missing, unknown or of the wrong type.
+        """
+        try:
+            return cls(**{**row, "choices": tuple(row["choices"])})
+        except (KeyError, TypeError) as error:
+            raise BenchmarkError(f"{where} is not a stored question ({error}): restore the file as it was") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """Questions with audio, their golds, and the version that both belong to.
+
+    Args:
+        name: The benchmark's name, for instance ``mmau-test-mini``.
+        version: A registered revision's name, or the first 12 digits of ``digest``.
+        digest: Content hash of the questions asked (SHA-256, hexadecimal).
+        questions: What to ask, in order.
+        golds: What to score against, in the same order.
+        notes: Sentences that a user must hear about this revision.
+    """
+
+    name: str
+    version: str
+    digest: str
+    questions: tuple[AudioQuestion, ...]
+    golds: tuple[Gold, ...]
+    notes: tuple[str, ...] = ()
+
+    def limit(self, count: int | None) -> Benchmark:
+        """Return the benchmark with at most ``count`` questions: the same ones for every model.
+
+        The questions are drawn by a hash of their ids, so a small part holds every kind of
+        question; it has a digest of its own, so its scores are never mixed with those of the whole.
+        """
+        if count is None or count >= len(self.questions):
+            return self
+        if count < 1:
+            raise InputError(f"a limit must be 1 question or more; found {count}")
+        ranked = sorted(range(len(self.golds)), key=lambda i: hashlib.sha256(self.golds[i].id.encode()).digest())
+        kept = sorted(ranked[:count])
+        golds = tuple(self.golds[i] for i in kept)
+        questions = tuple(self.questions[i] for i in kept)
+        version = f"{self.version}, {count} of {len(self.golds)}"
+        return Benchmark(self.name, version, digest_of(golds), questions, golds, self.notes)
+
+
+def digest_of(golds: Iterable[Gold]) -> str:
+    """Return the content hash of a set of golds, whatever order or file format they came in."""
+    rows = sorted(json.dumps(gold.to_row(), sort_keys=True, ensure_ascii=True) for gold in golds)
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+
+def check_golds(golds: Sequence[Gold], where: str) -> None:
+    """Raise BenchmarkError where there are no golds or an id stands twice."""
+    if not golds:
+        raise BenchmarkError(f"{where} holds no questions: give a file or options that do")
+    seen: set[str] = set()
+    for gold in golds:
+        if gold.id in seen:
+            raise BenchmarkError(f"{where} holds id {gold.id!r} twice: ids must be unique, so correct the file")
+        seen.add(gold.id)
+
+
+def from_questions(name: str, questions: Iterable[AudioQuestion], *, notes: tuple[str, ...] = ()) -> Benchmark:
+    """Make a benchmark of questions that all have answers; its version is its content hash.
+
+    Raises:
+        BenchmarkError: No questions, a question without an answer, or an id that stands twice.
+    """
+    asked = tuple(questions)
+    golds = tuple(Gold.from_question(question) for question in asked)
+    check_golds(golds, f"benchmark {name!r}")
+    digest = digest_of(golds)
+    return Benchmark(name, digest[:12], digest, asked, golds, notes)

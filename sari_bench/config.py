@@ -1,0 +1,62 @@
+"""The recipe table ``[bench]``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from sari_bench.benchmarks.scenes import SEED, HeldOut
+from sari_data.config import Table
+from sari_data.responder import Sampling
+
+
+class Bench(Table):
+    """What to measure and how.
+
+    Args:
+        benchmark: A name that ``sari-bench list`` shows, or ``corpus:PATH#SPLIT``.
+        questions: The benchmark's published file, where it is read from one.
+        audio: Folder with its audio.
+        model: A checkpoint folder, or ``tiny``.
+        responder: Which responder answers.
+        mode: Response mode.
+        word_limit: Words that the prompt allows for the thought; absent: no limit is mentioned.
+        limit: Ask at most so many questions.
+        samples: Answers to each question.
+        temperature: 0 is greedy.
+        top_p: Nucleus mass.
+        max_new_tokens: Longest response, in tokens.
+        seed: Seed of the sampling.
+        batch_size: Requests that the ``local`` responder runs at once; absent: its own choice.
+        scenes_seed: Seed of the benchmark ``scenes``; a corpus must not use it.
+        scenes: Options of the benchmark ``scenes``.
+    """
+
+    benchmark: str = "scenes"
+    questions: Path | None = None
+    audio: Path | None = None
+    model: str = "tiny"
+    responder: str = "local"
+    mode: str = "structured"
+    word_limit: int | None = Field(default=None, ge=1)
+    limit: int | None = Field(default=None, ge=1)
+    samples: int = Field(default=1, ge=1)
+    temperature: float = Field(default=0.0, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    max_new_tokens: int = Field(default=256, ge=1)
+    seed: int = 0
+    batch_size: int | None = Field(default=None, ge=1)
+    scenes_seed: int = SEED
+    scenes: HeldOut = Field(default_factory=HeldOut)
+
+    def sampling(self) -> Sampling:
+        """Return the sampling that the table asks for."""
+        return Sampling(
+            temperature=self.temperature, top_p=self.top_p, max_new_tokens=self.max_new_tokens, seed=self.seed
+        )
+
+    def benchmark_options(self) -> dict[str, Any]:
+        """Return the options that belong to the chosen benchmark."""
+        return {"scenes": self.scenes, "scenes_seed": self.scenes_seed} if self.benchmark == "scenes" else {}

@@ -1,0 +1,66 @@
+"""Read files of JSON objects, as a JSON list or one object a line, with errors a user can act on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sari_data.errors import BenchmarkError, MissingFileError
+
+
+def read_objects(path: Path, what: str) -> list[dict[str, Any]]:
+    """Read a JSON list of objects, or JSONL; ``what`` names the content in messages.
+
+    Raises:
+        MissingFileError: There is no such file.
+        BenchmarkError: Not UTF-8, not JSON, or JSON that is not a list of objects.
+    """
+    if not path.is_file():
+        raise MissingFileError(f"{what} file {str(path)!r} does not exist: give the path of a JSON or JSONL file")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BenchmarkError(
+            f"{path}: expected {what} as UTF-8 JSON, found bytes that are not UTF-8: give a JSON file"
+        ) from error
+    try:
+        loaded = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        loaded = _read_lines(text, path, what, error)
+    if isinstance(loaded, dict) and "id" in loaded:
+        loaded = [loaded]  # JSONL with a single line
+    if not isinstance(loaded, list):
+        raise BenchmarkError(
+            f"{path}: expected {what} as a JSON list of objects or as one object a line, "
+            f"found a JSON {_kind(loaded)}: give such a list"
+        )
+    for index, row in enumerate(loaded):
+        if not isinstance(row, dict):
+            raise BenchmarkError(
+                f"{path}: expected {what} as a list of objects, found a {_kind(row)} at position {index}: "
+                "every entry must be an object with an id"
+            )
+    return loaded
+
+
+def _read_lines(text: str, path: Path, what: str, first: Exception) -> list[Any]:
+    lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+    rows = []
+    for number, line in lines:
+        try:
+            rows.append(json.loads(line))
+        except (ValueError, RecursionError) as error:
+            # A first line that parses makes it JSONL with a bad line; otherwise it is no JSON at all.
+            problem = f"line {number}: {error}" if rows else str(first)
+            raise BenchmarkError(
+                f"{path}: expected {what} as JSON or JSONL, found text that is neither ({problem}): give a JSON file"
+            ) from error
+    if not rows:
+        raise BenchmarkError(f"{path}: expected {what} as JSON or JSONL, found an empty file: give a JSON file")
+    return rows
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "object", list: "list", str: "string", bool: "boolean", int: "number", float: "number"}
+    return names.get(type(value), "null")

@@ -1,0 +1,56 @@
+"""Predictions made elsewhere: rows of ``id`` with ``model_prediction`` or ``model_output``.
+
+MMAU's README names one key and its code the other; both are read. A row without either, or with
+``null``, is a question that was not answered.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sari_bench.jsonfiles import read_objects
+from sari_data.errors import BenchmarkError
+
+KEYS = ("model_prediction", "model_output")
+
+
+def read_predictions(path: Path) -> dict[str, str | None]:
+    """Return the prediction of each id in the file, ``None`` where the row has none.
+
+    Raises:
+        MissingFileError: There is no such file.
+        BenchmarkError: Not JSON, not a list of objects, wrong keys or types, or an id that stands twice.
+    """
+    rows = read_objects(path, "predictions")
+    found: dict[str, str | None] = {}
+    for index, row in enumerate(rows):
+        where = f"{path}: row {index}"
+        identifier = row.get("id")
+        if not isinstance(identifier, str) or not identifier:
+            raise BenchmarkError(
+                f"{where}: expected an 'id' that is a non-empty string and {KEYS[0]!r} or {KEYS[1]!r}, "
+                f"found keys {sorted(map(str, row))} with id {identifier!r}: give each row the id of its question"
+            )
+        if identifier in found:
+            raise BenchmarkError(f"{where}: id {identifier!r} stands twice: keep one prediction for each question")
+        found[identifier] = _prediction(row, where)
+    if rows and not any(key in row for row in rows for key in KEYS):
+        raise BenchmarkError(
+            f"{path}: expected predictions under {KEYS[0]!r} or {KEYS[1]!r}, found neither in any of {len(rows)} rows "
+            f"(keys of the first: {sorted(map(str, rows[0]))}): rename the key"
+        )
+    return found
+
+
+def _prediction(row: dict[str, Any], where: str) -> str | None:
+    values = [row[key] for key in KEYS if row.get(key) is not None]
+    for value in values:
+        if not isinstance(value, str):
+            raise BenchmarkError(f"{where}: expected a prediction that is text, found {value!r}: write it as a string")
+    if len(values) == 2 and values[0] != values[1]:
+        raise BenchmarkError(
+            f"{where}: {KEYS[0]!r} and {KEYS[1]!r} differ ({values[0][:40]!r} and {values[1][:40]!r}): "
+            "keep the one that is to be scored"
+        )
+    return values[0] if values else None

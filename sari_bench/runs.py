@@ -1,0 +1,177 @@
+"""Run folders: what a benchmark run leaves on disk, and how it is read back.
+
+A run folder holds ``responses.jsonl`` (one raw response a line, only ever appended to), ``run.json``
+(what was asked of which model and how) and ``questions.jsonl`` (the golds, without audio), so that
+every score can be recomputed from the folder alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sari_bench.benchmarks.base import Gold, digest_of
+from sari_bench.scoring import Answer, BenchmarkGolds, Score, score
+from sari_data.errors import BenchmarkError, MissingFileError
+
+RESPONSES = "responses.jsonl"
+META = "run.json"
+QUESTIONS = "questions.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run folder as read.
+
+    Args:
+        folder: Where it is.
+        meta: The content of ``run.json``.
+        benchmark: Its golds.
+        answers: Answers by question id.
+    """
+
+    folder: Path
+    meta: dict[str, Any]
+    benchmark: BenchmarkGolds
+    answers: dict[str, list[Answer]]
+
+    @property
+    def name(self) -> str:
+        """The run's name: its folder's."""
+        return self.folder.resolve().name
+
+    @property
+    def mode(self) -> str:
+        """The response mode."""
+        return str(self.meta["mode"])
+
+    @property
+    def samples(self) -> int:
+        """How many answers each question was due."""
+        return int(self.meta["samples"])
+
+    @property
+    def mean_tokens(self) -> float | None:
+        """Mean length of the responses in tokens, or ``None`` where it was not recorded."""
+        lengths = [answer.tokens for given in self.answers.values() for answer in given]
+        return sum(lengths) / len(lengths) if any(lengths) else None
+
+    def score(self, scorer: str = "answer") -> Score:
+        """Score the run."""
+        return score(self.benchmark, self.answers, scorer, self.samples)
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run folder.
+
+    Raises:
+        MissingFileError: It is not there, or lacks a file.
+        BenchmarkError: A file in it is not as it was written.
+    """
+    for name in (META, QUESTIONS):
+        if not (folder / name).is_file():
+            raise MissingFileError(
+                f"{str(folder)!r} is not a run folder: it has no {name}; give a folder that 'sari-bench run' wrote"
+            )
+    meta = read_meta(folder)
+    golds = tuple(
+        Gold.from_row(row, f"{folder / QUESTIONS}, line {number}")
+        for number, row in _parsed(read_lines(folder / QUESTIONS)[0], folder / QUESTIONS)
+    )
+    about = meta["benchmark"]
+    if digest_of(golds) != about["digest"]:
+        raise BenchmarkError(
+            f"{folder / QUESTIONS} was changed after the run (its content hash differs from that in {META}): restore it"
+        )
+    answers: dict[str, list[Answer]] = {}
+    for row in read_responses(folder):
+        answers.setdefault(row["id"], []).append(
+            Answer(row["id"], row["text"], row["sample"], row["finish_reason"], tokens=row["tokens"])
+        )
+    benchmark = BenchmarkGolds(about["name"], about["version"], about["digest"], golds, tuple(about["notes"]))
+    return Run(folder, meta, benchmark, answers)
+
+
+def read_meta(folder: Path) -> dict[str, Any]:
+    """Read ``run.json``.
+
+    Raises:
+        BenchmarkError: It is not what a run writes.
+    """
+    path = folder / META
+    try:
+        meta = json.loads(path.read_text(encoding="utf-8"))
+        complete = all(key in meta for key in ("model", "benchmark", "mode", "samples", "sampling")) and all(
+            key in meta["benchmark"] for key in ("name", "version", "digest", "notes")
+        )
+    except (ValueError, TypeError) as error:
+        raise BenchmarkError(f"{path} is not valid JSON ({error}): restore it or delete the run folder") from error
+    if not complete:
+        raise BenchmarkError(f"{path} lacks keys that a run writes: restore it or delete the run folder")
+    found: dict[str, Any] = meta
+    return found
+
+
+def read_responses(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of ``responses.jsonl``; a torn last line, of a run that was killed, is left out.
+
+    Raises:
+        BenchmarkError: A complete line is not a response, or a response stands twice.
+    """
+    path = folder / RESPONSES
+    if not path.is_file():
+        return
+    seen = set()
+    for number, row in _parsed(read_lines(path)[0], path):
+        try:
+            key = (row["id"], row["sample"])
+            valid = isinstance(row["text"], str) and row["finish_reason"] in ("stop", "length") and row["tokens"] >= 0
+        except (KeyError, TypeError) as error:
+            raise BenchmarkError(f"{path}, line {number}: not a response ({error}): restore the file") from error
+        if not valid or key in seen:
+            problem = "the same id and sample stand twice" if key in seen else "its values have the wrong types"
+            raise BenchmarkError(f"{path}, line {number}: {problem}: restore the file as the run wrote it")
+        seen.add(key)
+        yield row
+
+
+def read_lines(path: Path) -> tuple[list[bytes], int]:
+    """Return a file's complete lines, and their length in bytes: what follows is a torn line."""
+    body = path.read_bytes()
+    end = body.rfind(b"\n") + 1
+    return body[:end].split(b"\n")[:-1], end
+
+
+def _parsed(lines: Iterable[bytes], path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise BenchmarkError(f"{path}, line {number}: not valid JSON ({error}): restore the file") from error
+        if not isinstance(row, dict):
+            raise BenchmarkError(f"{path}, line {number}: expected a JSON object: restore the file")
+        yield number, row
+
+
+def find_runs(paths: Iterable[Path]) -> list[Run]:
+    """Read the run folders at or below ``paths``, sorted by path.
+
+    Raises:
+        MissingFileError: A path is not there, or holds no run.
+    """
+    folders: dict[Path, None] = {}
+    for path in paths:
+        if not path.is_dir():
+            raise MissingFileError(
+                f"run folder {str(path)!r} does not exist: give a folder that 'sari-bench run' wrote"
+            )
+        below = [path] if (path / META).is_file() else sorted(meta.parent for meta in path.rglob(META))
+        if not below:
+            raise MissingFileError(
+                f"{str(path)!r} holds no run: make one with 'sari-bench run', or give another folder"
+            )
+        folders.update(dict.fromkeys(below))
+    return [read_run(folder) for folder in folders]

@@ -1,0 +1,195 @@
+"""How a question is laid out as a Parquet row; ``datasets`` reads the same files with typed features."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sari_data.audio import decode, encode_wav
+from sari_data.errors import InputError, MissingFileError
+from sari_data.types import (
+    AudioQuestion,
+    AudioRef,
+    PassRate,
+    Provenance,
+    Reasoning,
+    StructuredReasoning,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TEXT, INTEGER, SECONDS = "string", "int64", "float64"
+
+# The one description from which both the Arrow schema and the Hugging Face features are made.
+_STRUCTURED = dict.fromkeys(("planning", "caption", "reasoning", "summary"), TEXT)
+_COLUMNS: dict[str, Any] = {
+    "id": TEXT,
+    "audio": "audio",
+    "question": TEXT,
+    "choices": [TEXT],
+    "answer": TEXT,
+    "domain": TEXT,
+    "category": TEXT,
+    "sub_category": TEXT,
+    "difficulty": TEXT,
+    "caption": TEXT,
+    "reasoning": {"structured": _STRUCTURED, "unstructured": TEXT},
+    "pass_rates": [{"passes": INTEGER, "samples": INTEGER, "responder": TEXT, "mode": TEXT, "seed": INTEGER}],
+    "provenance": {"dataset": TEXT, "source_id": TEXT, "licence": TEXT, "made_by": TEXT},
+}
+_WINDOW = {"start": SECONDS, "duration": SECONDS}
+# Dictionaries and statistics only where they help: of audio bytes they would only be copies.
+DICTIONARY_COLUMNS = ["domain", "category", "sub_category", "difficulty"]
+STATISTICS_COLUMNS = ["id", *DICTIONARY_COLUMNS]
+
+
+def arrow_schema(*, embed: bool) -> pa.Schema:
+    """Return the Arrow schema of a shard, with the features that ``datasets`` reads in its metadata.
+
+    Args:
+        embed: The audio is inside; otherwise the columns ``start`` and ``duration`` say which part is meant.
+    """
+    import pyarrow as pa
+
+    columns = _COLUMNS if embed else _COLUMNS | _WINDOW
+    features = {name: _feature(kind) for name, kind in columns.items()}
+    metadata = {"huggingface": json.dumps({"info": {"features": features}}, sort_keys=True)}
+    return pa.schema([(name, _arrow(kind)) for name, kind in columns.items()], metadata=metadata)
+
+
+def to_row(question: AudioQuestion, *, embed: bool) -> dict[str, Any]:
+    """Lay a question out as a row.
+
+    Args:
+        question: The question.
+        embed: Put the audio file inside; a part of a file is cut out as mono 16-bit WAV at its own sampling
+            rate, so that the row is self-contained. Otherwise the reference stays as it is, its path made absolute.
+
+    Raises:
+        MissingFileError: The audio file is not there.
+        AudioError: A part that cannot be cut out.
+    """
+    ref = _embedded(question.audio) if embed else _absolute(question.audio)
+    chain, source = question.reasoning.structured, question.provenance
+    row: dict[str, Any] = {
+        "id": question.id,
+        "audio": {"bytes": ref.data, "path": ref.path},
+        "question": question.question,
+        "choices": list(question.choices),
+        "answer": question.answer,
+        "domain": question.domain,
+        "category": question.category,
+        "sub_category": question.sub_category,
+        "difficulty": question.difficulty,
+        "caption": question.caption,
+        "reasoning": {
+            "structured": None if chain is None else {name: getattr(chain, name) for name in _STRUCTURED},
+            "unstructured": question.reasoning.unstructured,
+        },
+        "pass_rates": [
+            {"passes": r.passes, "samples": r.samples, "responder": r.responder, "mode": r.mode, "seed": r.seed}
+            for r in question.pass_rates
+        ],
+        "provenance": {
+            "dataset": source.dataset,
+            "source_id": source.source_id,
+            "licence": source.licence,
+            "made_by": json.dumps(dict(source.made_by), sort_keys=True, ensure_ascii=False),
+        },
+    }
+    return row if embed else row | {"start": ref.start, "duration": ref.duration}
+
+
+def from_row(row: dict[str, Any]) -> AudioQuestion:
+    """Read a question from its row.
+
+    Raises:
+        InputError: The parts do not fit together; names the question.
+    """
+    audio, reasoning, source = row["audio"] or {}, row["reasoning"] or {}, row["provenance"] or {}
+    chain = reasoning.get("structured")
+    # Readers differ on a missing struct: some give a struct of missing values.
+    if chain is not None and all(value is None for value in chain.values()):
+        chain = None
+    return AudioQuestion(
+        id=row["id"] or "",
+        audio=AudioRef(
+            path=audio.get("path"), data=audio.get("bytes"), start=row.get("start") or 0.0, duration=row.get("duration")
+        ),
+        question=row["question"] or "",
+        choices=tuple(row["choices"] or ()),
+        answer=row["answer"],
+        domain=row["domain"] or "",
+        category=row["category"] or "",
+        sub_category=row["sub_category"] or "",
+        difficulty=row["difficulty"],
+        caption=row["caption"],
+        reasoning=Reasoning(
+            structured=None if chain is None else StructuredReasoning(**chain),
+            unstructured=reasoning.get("unstructured"),
+        ),
+        pass_rates=tuple(PassRate(**rate) for rate in row["pass_rates"] or ()),
+        provenance=Provenance(**(source | {"made_by": _made_by(row)})) if source else Provenance(),
+    )
+
+
+def _made_by(row: dict[str, Any]) -> dict[str, str]:
+    text = row["provenance"].get("made_by") or "{}"
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"question {row['id']!r}: expected provenance.made_by as JSON, found {text!r}") from error
+    if not isinstance(found, dict):
+        raise InputError(f"question {row['id']!r}: expected provenance.made_by as a JSON object, found {text!r}")
+    return found
+
+
+def row_bytes(row: dict[str, Any]) -> int:
+    """Return about how many bytes a row takes in memory: its audio and a little for its text."""
+    return len(row["audio"]["bytes"] or b"") + 2000
+
+
+def _embedded(ref: AudioRef) -> AudioRef:
+    if ref.start or ref.duration is not None:
+        samples, sampling_rate = decode(ref)
+        return AudioRef(path=f"{Path(ref.path or 'audio').stem}.wav", data=encode_wav(samples, sampling_rate))
+    if ref.data is not None:
+        return ref
+    path = Path(str(ref.path))
+    if not path.is_file():
+        raise MissingFileError(
+            f"audio {ref.path!r}: expected an audio file there, found none: correct the path or fetch it"
+        )
+    return AudioRef(path=path.name, data=path.read_bytes())
+
+
+def _absolute(ref: AudioRef) -> AudioRef:
+    # Embedded audio keeps its name; a path must mean the same file from any working folder.
+    path = ref.path if ref.data is not None or ref.path is None else os.path.abspath(ref.path)
+    return AudioRef(path=path, data=ref.data, start=ref.start, duration=ref.duration)
+
+
+def _arrow(kind: Any) -> pa.DataType:
+    import pyarrow as pa
+
+    if kind == "audio":
+        return pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    if isinstance(kind, dict):
+        return pa.struct([(name, _arrow(inner)) for name, inner in kind.items()])
+    if isinstance(kind, list):
+        return pa.list_(_arrow(kind[0]))
+    types = {TEXT: pa.string(), INTEGER: pa.int64(), SECONDS: pa.float64()}
+    return types[kind]
+
+
+def _feature(kind: Any) -> dict[str, Any]:
+    if kind == "audio":
+        return {"_type": "Audio"}
+    if isinstance(kind, dict):
+        return {name: _feature(inner) for name, inner in kind.items()}
+    if isinstance(kind, list):
+        return {"feature": _feature(kind[0]), "_type": "List"}
+    return {"dtype": kind, "_type": "Value"}

@@ -1,0 +1,301 @@
+"""A corpus on disk: Parquet shards, a dataset card, and a manifest that is written last.
+
+``data/<split>-00000.parquet`` holds the splits ``sft``, ``rl`` and ``dev``; any other split, such as
+``never_passed``, is a side file below ``side/``, which ``datasets.load_dataset(folder)`` leaves out.
+Everything is written into a hidden folder beside the target, which takes the target's name only when
+it is complete: a folder with a ``manifest.json`` is whole. The same questions give the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from sari_data.audio import decode
+from sari_data.errors import CorpusError, InputError, MissingFileError, SariError
+from sari_data.schema import from_row, row_bytes, to_row
+from sari_data.shards import check_file, iter_rows, open_shard, sha256_of, storing
+from sari_data.types import AudioQuestion
+
+FORMAT = "sari-corpus"
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+SPLITS = ("sft", "rl", "dev")
+SHARD_BYTES = 256 * 2**20
+
+_RESERVED = ("format", "format_version", "embedded", "splits", "files")
+_GROUP_BYTES = 8 * 2**20
+_GROUP_ROWS = 512
+_SPLIT_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+def write_corpus(
+    folder: str | Path,
+    splits: Mapping[str, Iterable[AudioQuestion]],
+    manifest: Mapping[str, Any],
+    *,
+    card: str | Callable[[dict[str, Any]], str],
+    overwrite: bool = False,
+    embed: bool = True,
+    shard_bytes: int = SHARD_BYTES,
+) -> dict[str, Any]:
+    """Write a corpus folder; on any error nothing is left of it and an older corpus there stays.
+
+    The questions are streamed: at most one row group (about 8 MiB of audio) is in memory.
+
+    Args:
+        folder: Where to; it must not exist, be empty, or with ``overwrite`` be a corpus.
+        splits: Split name to its questions.
+        manifest: What the manifest says besides the format, the splits and the files.
+        card: The dataset card (``README.md``), or a function of the whole manifest that returns it. The
+            list of data files is put into its YAML head where that has no ``configs``.
+        overwrite: Replace a corpus that is there.
+        embed: Put the audio inside; otherwise keep paths and the part meant.
+        shard_bytes: Size at which a new shard is begun.
+
+    Returns:
+        The manifest as written.
+
+    Raises:
+        CorpusError: The folder holds something that may not be replaced.
+        InputError: A split's or manifest key's name that cannot be used, or an id that comes twice.
+        StorageError: The disk is full, or the folder cannot be written.
+    """
+    target = Path(os.path.abspath(folder))
+    _check_target(target, overwrite)
+    _check_names(splits, manifest)
+    with storing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
+    try:
+        ids: set[str] = set()
+        files = [
+            entry
+            for split, questions in splits.items()
+            for entry in _write_split(work, split, _unique(questions, ids), embed, shard_bytes, target)
+        ]
+        rows = {split: sum(entry["rows"] for entry in files if entry["split"] == split) for split in splits}
+        body = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "embedded": embed,
+            **manifest,
+            "splits": {split: {"rows": count} for split, count in rows.items()},
+            "files": files,
+        }
+        text = _with_data_files(card(body) if callable(card) else card, [s for s in SPLITS if rows.get(s)])
+        with storing(target):
+            _write_text(work / "README.md", text)
+            _write_text(work / MANIFEST, json.dumps(body, indent=2, ensure_ascii=False, sort_keys=False) + "\n")
+            _move(work, target)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return body
+
+
+def read_manifest(folder: str | Path) -> dict[str, Any]:
+    """Return a corpus folder's manifest.
+
+    Raises:
+        MissingFileError: No such folder.
+        CorpusError: It has no manifest (it is incomplete, or no corpus), or one that is not ours.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        raise MissingFileError(f"corpus {str(folder)!r}: expected a folder there, found none: build it first")
+    if not (path / MANIFEST).is_file():
+        raise CorpusError(
+            f"{folder}: expected a corpus, found no {MANIFEST}: it is incomplete or no corpus: build it again"
+        )
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CorpusError(f"{path / MANIFEST}: expected JSON, found text that is not: {error}") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise CorpusError(
+            f"{path / MANIFEST}: expected a manifest with format {FORMAT!r}, found another: name a corpus"
+        )
+    if manifest.get("format_version") != FORMAT_VERSION:
+        raise CorpusError(
+            f"{path / MANIFEST}: expected format_version {FORMAT_VERSION}, found {manifest.get('format_version')!r}: "
+            "use the version of sari that wrote it, or build it again"
+        )
+    return manifest
+
+
+def iter_split(folder: str | Path, split: str) -> Iterator[AudioQuestion]:
+    """Yield a split's questions in their order, a few rows in memory at a time.
+
+    Raises:
+        CorpusError: The folder is no complete corpus, has no such split, or a shard cannot be read.
+        InputError: A row that is not a valid question.
+    """
+    manifest = read_manifest(folder)
+    if split not in manifest["splits"]:
+        raise CorpusError(f"{folder}: expected one of the splits {list(manifest['splits'])}, found {split!r}")
+    for entry in manifest["files"]:
+        if entry["split"] == split:
+            yield from (from_row(row) for row in iter_rows(Path(folder) / entry["path"]))
+
+
+def read_split(folder: str | Path, split: str) -> list[AudioQuestion]:
+    """Return a split's questions in their order; raises as :func:`iter_split`."""
+    return list(iter_split(folder, split))
+
+
+def check_corpus(folder: str | Path) -> list[str]:
+    """Return what is wrong with a corpus, one line each; an empty list means that it is sound.
+
+    Checks the files against the manifest (presence, hash, rows, schema), every row against the contract
+    of a question, that ids are unique over all splits, that all audio decodes, and that no clip of
+    ``dev`` occurs in ``sft`` or ``rl``.
+
+    Raises:
+        MissingFileError: No such folder.
+        CorpusError: It has no manifest of ours.
+    """
+    root, manifest = Path(folder), read_manifest(folder)
+    problems: list[str] = []
+    homes: dict[str, str] = {}
+    clips: dict[str, dict[str, str]] = {}
+    counts: dict[str, int] = dict.fromkeys(manifest["splits"], 0)
+    for entry in manifest["files"]:
+        path, split = root / entry["path"], entry["split"]
+        readable, found = check_file(path, entry, embed=manifest["embedded"])
+        problems += found
+        if not readable:
+            continue
+        for row in iter_rows(path):
+            counts[split] += 1
+            where = f"{split}: question {row['id']!r}"
+            if row["id"] in homes:
+                problems.append(f"{where}: its id is also in {homes[row['id']]}")
+            homes.setdefault(row["id"], split)
+            try:
+                question = from_row(row)
+                decode(question.audio, max_seconds=math.inf)
+            except SariError as error:
+                problems.append(f"{where}: {error}")
+                continue
+            clips.setdefault(question.audio.key, {}).setdefault(split, row["id"])
+    for split, count in counts.items():
+        if count != manifest["splits"][split]["rows"]:
+            problems.append(f"{split}: the manifest says {manifest['splits'][split]['rows']} rows, found {count}")
+    for users in clips.values():
+        problems += [
+            f"audio of question {users['dev']!r} in dev is also that of {users[split]!r} in {split}"
+            for split in ("sft", "rl")
+            if "dev" in users and split in users
+        ]
+    known = {entry["path"] for entry in manifest["files"]}
+    found_files = sorted(p.relative_to(root).as_posix() for p in root.rglob("*.parquet"))
+    return problems + [f"{path}: is not in the manifest" for path in found_files if path not in known]
+
+
+def _check_target(target: Path, overwrite: bool) -> None:
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise CorpusError(f"{target}: expected a folder to write a corpus to, found a file: name another")
+    if not any(target.iterdir()):
+        return
+    if not (target / MANIFEST).is_file():
+        raise CorpusError(f"{target}: holds files that are no corpus and is left as it is: name another folder")
+    read_manifest(target)
+    if not overwrite:
+        raise CorpusError(f"{target}: a corpus is there already: allow it to be overwritten, or name another folder")
+
+
+def _check_names(splits: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
+    bad = [split for split in splits if not _SPLIT_NAME.fullmatch(split)]
+    if bad:
+        raise InputError(f"a split's name must be lower-case letters, digits and _; found {bad}")
+    taken = [key for key in manifest if key in _RESERVED]
+    if taken:
+        raise InputError(f"the manifest writes the keys {list(_RESERVED)} itself; found {taken} among yours")
+
+
+def _unique(questions: Iterable[AudioQuestion], ids: set[str]) -> Iterator[AudioQuestion]:
+    for question in questions:
+        if question.id in ids:
+            raise InputError(f"question {question.id!r} comes twice in the corpus: drop one of the two")
+        ids.add(question.id)
+        yield question
+
+
+def _write_split(
+    work: Path, split: str, questions: Iterator[AudioQuestion], embed: bool, shard_bytes: int, target: Path
+) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = []
+    groups = _groups((to_row(question, embed=embed) for question in questions), min(_GROUP_BYTES, shard_bytes))
+    group = next(groups, None)
+    while group is not None:
+        name = f"{'data' if split in SPLITS else 'side'}/{split}-{len(entries):05d}.parquet"
+        path, count, size = work / name, 0, 0
+        with open_shard(path, embed, target) as write:
+            while group is not None and size < shard_bytes:
+                write(group)
+                size, count = size + sum(map(row_bytes, group)), count + len(group)
+                group = next(groups, None)
+        entries.append(
+            {"path": name, "split": split, "rows": count, "bytes": path.stat().st_size, "sha256": sha256_of(path)}
+        )
+    return entries
+
+
+def _groups(rows: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
+    group: list[dict[str, Any]] = []
+    held = 0
+    for row in rows:
+        group.append(row)
+        held += row_bytes(row)
+        if held >= size or len(group) == _GROUP_ROWS:
+            yield group
+            group, held = [], 0
+    if group:
+        yield group
+
+
+def _write_text(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _move(work: Path, target: Path) -> None:
+    work.chmod(0o755)  # mkdtemp's folders are private
+    if not (target / MANIFEST).is_file():
+        os.replace(work, target)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".old", dir=target.parent))
+    os.replace(target, old)
+    try:
+        os.replace(work, target)
+    except OSError:
+        os.replace(old, target)
+        raise
+    shutil.rmtree(old)
+
+
+def _with_data_files(card: str, splits: list[str]) -> str:
+    # Without this, `datasets` would guess splits from file names and take the side files for data.
+    lines = ["configs:", "- config_name: default", "  data_files:"]
+    for split in splits:
+        lines += [f"  - split: {split}", f"    path: data/{split}-*.parquet"]
+    block = "".join(line + "\n" for line in lines) if splits else ""
+    if not card.startswith("---\n"):
+        return f"---\n{block}---\n\n{card}" if block else card
+    head, separator, rest = card[4:].partition("\n---")
+    if not separator:
+        raise InputError("the card's YAML head must end with a line '---'; found none")
+    if re.search(r"^configs:", head, re.MULTILINE):
+        return card
+    return f"---\n{head}\n{block}---{rest}"

@@ -143,6 +143,7 @@ def report(
     """
     from sari_bench.leaderboard import make_boards
     from sari_bench.measure import stale_notes
+    from sari_bench.report import boards_json, boards_markdown
 
     found = _find_or_measure(runs or [], leaderboard, recipe, overrides)
     for sentence in stale_notes(found):
@@ -153,9 +154,9 @@ def report(
 
         _write(html, render_page(boards, questions_shown=transcripts))
     if markdown is not None:
-        _write(markdown, _markdown(boards, leaderboard))
+        _write(markdown, boards_markdown(boards, leaderboard))
     if as_json:
-        _print_json(_report_json(boards, leaderboard))
+        _print_json(boards_json(boards, leaderboard))
     else:
         _print_boards(boards, leaderboard)
 
@@ -181,7 +182,7 @@ def compare(
         return
     out.print(result.sentence, markup=False, highlight=False, soft_wrap=True)
     header, rows = comparison_rows(result)
-    _print_table(to_table(f"{result.b} minus {result.a}, in points", header, rows, text_columns=1))
+    _print_table(to_table(f"{result.b} minus {result.a}, in points", header, rows))
     if transcript:
         if result.transcript is None:
             note(f"no question is wrong in {result.a} and right in {result.b}: there is no transcript to show")
@@ -298,40 +299,21 @@ def _print_boards(boards: list[Board], leaderboard: bool) -> None:
                 _print_score(entry.score, f"{entry.run.name} on {board.title}, scorer {board.scorer}")
 
 
-def _markdown(boards: list[Board], leaderboard: bool) -> str:
-    from sari_bench.report import board_rows, score_rows, to_markdown
-
-    parts = []
-    for board in boards:
-        parts.append(to_markdown(board.title, *board_rows(board)))
-        if not leaderboard:
-            parts += [to_markdown(f"{e.run.name} on {board.title}", *score_rows(e.score)) for e in board.entries]
-    return "\n".join(parts)
-
-
-def _report_json(boards: list[Board], leaderboard: bool) -> dict[str, Any]:
-    body: dict[str, Any] = {"boards": [board.to_json() for board in boards]}
-    if not leaderboard:
-        body["runs"] = [
-            {"name": entry.run.name, "folder": str(entry.run.folder), **entry.score.to_json()}
-            for board in boards
-            for entry in board.entries
-        ]
-    return body
-
-
 def _print_score(result: Score, title: str) -> None:
-    from sari_bench.report import score_rows, to_table
+    from sari_bench.report import outcome_line, score_rows, to_table
 
     header, rows = score_rows(result)
     _print_table(to_table(title, header, rows))
+    out.print(outcome_line(result), markup=False, highlight=False, soft_wrap=True)
     for sentence in result.notes:
         note(f"note: {sentence}")
 
 
 def _print_table(table: Any) -> None:
     """Print a table whole: into a pipe, where the width is unknown, it is as wide as it needs to be."""
-    out.print(table, width=None if out.is_terminal else 200)
+    from rich.console import Console
+
+    (out if out.is_terminal else Console(width=160)).print(table)
 
 
 def _write(path: Path, text: str) -> None:

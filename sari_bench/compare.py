@@ -74,7 +74,8 @@ class Comparison:
         return (
             f"{words[self.verdict]}: {percent(self.accuracy_a):.2f} to {percent(self.accuracy_b):.2f} %, "
             f"{d.difference * 100:+.2f} points "
-            f"(95 % interval {d.interval[0] * 100:+.2f} to {d.interval[1] * 100:+.2f}, paired over {d.n} questions{p_value})"
+            f"(95 % interval {d.interval[0] * 100:+.2f} to {d.interval[1] * 100:+.2f}, "
+            f"paired over {d.n} questions{p_value})"
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sari_bench.compare import Comparison, Transcript, format_p
 from sari_bench.leaderboard import Board
@@ -27,8 +27,11 @@ def interval_cell(tally: Tally) -> str:
 
 
 def board_rows(board: Board) -> tuple[list[str], list[list[str]]]:
-    """Return a board's header and rows as text."""
-    header = ["model", "mode", *board.tasks, "average", "95 % interval", "correct", "n", "unread", "missing", "tokens"]
+    """Return a board's header and rows as text; columns that say nothing are left out."""
+    named = all(entry.run.name.endswith(f"@{entry.run.mode}") for entry in board.entries)
+    absent = any(entry.score.honest.outcomes["missing"] for entry in board.entries)
+    header = ["model", *([] if named else ["mode"]), *board.tasks, "average", "95 % int.", "n", "unread"]
+    header += [*(["missing"] if absent else []), "tokens"]
     rows = []
     for entry in board.entries:
         overall, by = entry.score.overall, entry.score.by.get("task", {})
@@ -36,14 +39,13 @@ def board_rows(board: Board) -> tuple[list[str], list[list[str]]]:
         rows.append(
             [
                 entry.run.name,
-                entry.run.mode,
+                *([] if named else [entry.run.mode]),
                 *(cell(by[task].accuracy) if task in by else "–" for task in board.tasks),
                 cell(overall.accuracy),
                 interval_cell(overall),
-                str(overall.correct),
                 str(overall.n),
                 str(entry.score.honest.unread),
-                str(entry.score.honest.outcomes["missing"]),
+                *([str(entry.score.honest.outcomes["missing"])] if absent else []),
                 "–" if tokens is None else f"{tokens:.0f}",
             ]
         )
@@ -51,16 +53,20 @@ def board_rows(board: Board) -> tuple[list[str], list[list[str]]]:
 
 
 def score_rows(score: Score) -> tuple[list[str], list[list[str]]]:
-    """Return a score's header and rows as text: overall, then every group of every dimension."""
-    header = ["", "group", "n", "correct", "accuracy", "95 % interval", "wrong", "unparsed", "truncated", "missing"]
+    """Return a score's header and rows as text: overall, then every group of every dimension.
 
-    def row(dimension: str, name: str, tally: Tally) -> list[str]:
-        counts = [str(tally.outcomes[key]) for key in ("wrong", "unparsed", "truncated", "missing")]
-        return [dimension, name, str(tally.n), str(tally.correct), cell(tally.accuracy), interval_cell(tally), *counts]
+    The row before a dimension's groups has its name alone. "unread" is unparsed and truncated.
+    """
+    header = ["", "n", "correct", "acc. %", "95 % int.", "wrong", "unread", "missing"]
 
-    rows = [row("all", "", score.overall)]
+    def row(name: str, tally: Tally) -> list[str]:
+        counts = [str(tally.outcomes["wrong"]), str(tally.unread), str(tally.outcomes["missing"])]
+        return [name, str(tally.n), str(tally.correct), cell(tally.accuracy), interval_cell(tally), *counts]
+
+    rows = [row("all", score.overall)]
     for dimension, parts in score.by.items():
-        rows += [row(dimension, name, tally) for name, tally in parts.items()]
+        rows.append([f"by {dimension}", *[""] * (len(header) - 1)])
+        rows += [row(f"  {name}", tally) for name, tally in parts.items()]
     return header, rows
 
 
@@ -76,25 +82,55 @@ def comparison_rows(comparison: Comparison) -> tuple[list[str], list[list[str]]]
     return header, [*(row(name, part) for name, part in comparison.by.items()), row("all", comparison.overall)]
 
 
-def to_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]], text_columns: int = 2) -> Table:
-    """Return a table for the terminal; the first ``text_columns`` are left-aligned. Cells are plain text."""
+def to_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """Return a table for the terminal: names on the left, figures right-aligned, cells as plain text."""
+    from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(title), title_justify="left")
+    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for index, name in enumerate(header):
-        left = index < text_columns
-        table.add_column(Text(name), justify="left" if left else "right", no_wrap=not left, overflow="fold")
+        words = index == 0 or name == "mode"
+        table.add_column(Text(name), justify="left" if words else "right", no_wrap=not words, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(value) for value in row))
+        heading = len(row) > 1 and not any(row[1:])
+        table.add_row(*(Text(value, style="dim" if heading else "") for value in row))
     return table
 
 
-def to_markdown(title: str, header: Sequence[str], rows: Iterable[Sequence[str]], text_columns: int = 2) -> str:
+def to_markdown(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a table as Markdown under a heading."""
-    marks = [":---" if index < text_columns else "---:" for index in range(len(header))]
+    marks = [":---" if index == 0 or name == "mode" else "---:" for index, name in enumerate(header)]
     lines = [f"## {_plain(title)}", "", _line(header), _line(marks), *(_line(row) for row in rows), ""]
     return "\n".join(lines)
+
+
+def outcome_line(score: Score) -> str:
+    """Return the outcomes of every answer that was due, in one line."""
+    return "outcomes: " + ", ".join(f"{name} {count:,}" for name, count in score.honest.outcomes.items())
+
+
+def boards_markdown(boards: Sequence[Board], leaderboard: bool) -> str:
+    """Return boards as Markdown; unless ``leaderboard``, with every figure of each run."""
+    parts = []
+    for board in boards:
+        parts.append(to_markdown(board.title, *board_rows(board)))
+        parts += [f"- {_plain(note)}" for note in board.notes]
+        if not leaderboard:
+            parts += [to_markdown(f"{e.run.name} on {board.title}", *score_rows(e.score)) for e in board.entries]
+    return "\n".join(parts)
+
+
+def boards_json(boards: Sequence[Board], leaderboard: bool) -> dict[str, Any]:
+    """Return boards as one JSON object; unless ``leaderboard``, with every figure of each run."""
+    body: dict[str, Any] = {"boards": [board.to_json() for board in boards]}
+    if not leaderboard:
+        body["runs"] = [
+            {"name": entry.run.name, "folder": str(entry.run.folder), **entry.score.to_json()}
+            for board in boards
+            for entry in board.entries
+        ]
+    return body
 
 
 def transcript_view(transcript: Transcript, before: str, after: str) -> RenderableType:

@@ -1,13 +1,17 @@
 """What the three commands share at the terminal: where text goes and how errors end a command.
 
 Results go to standard output; progress and notes go to standard error, so that ``--json`` output
-can be piped. Exit codes: 0 done; 1 a check found a problem; 2 wrong usage or input.
+can be piped. Exit codes: 0 done; 1 a check found a problem; 2 wrong usage or input; 130 stopped with Ctrl-C.
 """
 
 from __future__ import annotations
 
+import errno
+import json
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.console import Console
 
@@ -19,26 +23,67 @@ if TYPE_CHECKING:
 out = Console()
 err = Console(stderr=True)
 
+# A write that the machine refused is not a fault of the program: one sentence, no traceback.
+_REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
+
 
 def note(text: str) -> None:
     """Say what is being done, on standard error."""
     err.print(text, highlight=False, soft_wrap=True)
 
 
-def run_app(app: typer.Typer) -> NoReturn:
-    """Run a command; a SariError becomes one sentence on standard error and exit code 2."""
+def print_json(value: Any) -> None:
+    """Print one JSON object on standard output, unwrapped and unstyled."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+@contextmanager
+def progress(description: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar on standard error; yields a function that advances it by so many items.
+
+    Args:
+        description: What is being done.
+        total: Number of items; ``None`` where it is unknown.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    # Away from a terminal the bar would only be noise; the notes before and after it say the same.
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task(description, total=total)
+        yield lambda count: bar.advance(task, count)
+
+
+def run_app(app: typer.Typer, arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command; a SariError becomes one sentence on standard error and exit code 2.
+
+    Args:
+        app: The command.
+        arguments: Its arguments; ``None`` means the process's own.
+    """
     try:
-        app()
+        app(args=None if arguments is None else list(arguments))
     except SariError as error:
-        err.print(f"[bold red]error:[/] {_escape(str(error))}", highlight=False, soft_wrap=True)
-        sys.exit(2)
+        _fail(str(error))
+    except OSError as error:
+        if error.errno not in _REFUSED:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}could not be written ({error.strerror}): free some space, or name another folder")
     except KeyboardInterrupt:
         err.print("stopped")
         sys.exit(130)
     sys.exit(0)
 
 
-def _escape(text: str) -> str:
+def _fail(sentence: str) -> NoReturn:
     from rich.markup import escape
 
-    return escape(text)
+    err.print(f"[bold red]error:[/] {escape(sentence)}", highlight=False, soft_wrap=True)
+    sys.exit(2)

@@ -1,0 +1,70 @@
+"""What all tests share: one thread, no network, deterministic examples, and the real data where it is present."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+# Before any test imports numpy or torch: two test processes with a thread pool each would fight over the cores.
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    os.environ[_name] = "1"
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_DATASETS_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+settings.register_profile("sari", derandomize=True, deadline=None, print_blob=False, database=None)
+settings.load_profile("sari")
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The top of the checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder with published data: ``$SARI_SHARED_DATA``, or ``../shared/data`` beside the checkout."""
+    path = Path(os.environ.get("SARI_SHARED_DATA") or ROOT.parent / "shared" / "data")
+    if not path.is_dir():
+        pytest.skip(f"the shared data is not in {path}: name its folder in SARI_SHARED_DATA")
+    return path
+
+
+@pytest.fixture
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A new empty folder, made the current one for the test."""
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def run_command(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run one of the three commands in this process: ``run_command("sari-data", "check", folder)``.
+
+    Returns:
+        A function that returns the exit code, standard output and standard error, through the command's
+        own ``main`` and so with its error handling.
+    """
+
+    def run(command: str, *arguments: str | Path) -> tuple[int, str, str]:
+        main = import_module(f"{command.replace('-', '_')}.cli").main
+        capfd.readouterr()
+        argv = [command, *map(str, arguments)]
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as stopped:
+            patch.setattr("sys.argv", argv)
+            main()
+        captured = capfd.readouterr()
+        code = stopped.value.code
+        return code if isinstance(code, int) else int(code is not None), captured.out, captured.err
+
+    return run

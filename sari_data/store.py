@@ -68,8 +68,7 @@ def write_corpus(
         InputError: A split's or manifest key's name that cannot be used, or an id that comes twice.
         StorageError: The disk is full, or the folder cannot be written.
     """
-    target = Path(os.path.abspath(folder))
-    _check_target(target, overwrite)
+    target = check_target(folder, overwrite=overwrite)
     _check_names(splits, manifest)
     with storing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -199,18 +198,25 @@ def check_corpus(folder: str | Path) -> list[str]:
     return problems + [f"{path}: is not in the manifest" for path in found_files if path not in known]
 
 
-def _check_target(target: Path, overwrite: bool) -> None:
+def check_target(folder: str | Path, *, overwrite: bool = False) -> Path:
+    """Return the absolute path of a folder that a corpus may be written to; cheap, so ask before long work.
+
+    Raises:
+        CorpusError: It holds something that may not be replaced.
+    """
+    target = Path(os.path.abspath(folder))
     if not target.exists():
-        return
+        return target
     if not target.is_dir():
         raise CorpusError(f"{target}: expected a folder to write a corpus to, found a file: name another")
     if not any(target.iterdir()):
-        return
+        return target
     if not (target / MANIFEST).is_file():
         raise CorpusError(f"{target}: holds files that are no corpus and is left as it is: name another folder")
     read_manifest(target)
     if not overwrite:
         raise CorpusError(f"{target}: a corpus is there already: allow it to be overwritten, or name another folder")
+    return target
 
 
 def _check_names(splits: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:

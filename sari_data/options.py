@@ -29,8 +29,8 @@ _ARTICLE = re.compile(r"(?:the|an|a) (?=.)")
 # A mark before a digit belongs to a number: 1.5, 0:30, .5 and -5 keep theirs.
 _MARKS = re.compile(r"[,;:.](?!\d)|[!?\"()\[\]{}*_]|(?<=[^\W\d_])-(?=[^\W\d_])")
 _PREFIX = re.compile(r"(?:the )?(?:correct )?(?:answer|option|choice)(?: is)?(?: ?: ?| )(?=.)")
-_LETTER = re.compile(r"[(\[]?([a-z])[)\]]?[.:,]?")
-_LABELLED = re.compile(r"(?:[(\[]([a-z])[)\]][.:]?|([a-z])(?: ?[).:\]]| ?- )) ?([^ ].*)")
+_LETTER = re.compile(r"[(\[]? ?([a-z]) ?[)\]]?[.:,]?")
+_LABELLED = re.compile(r"(?:[(\[] ?([a-z]) ?[)\]][.:]?|([a-z])(?: ?[).:\]]| ?- )) ?([^ ].*)")
 
 
 class Options:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sari_bench.metrics import PairedDifference, paired_difference, percent
+from sari_bench.metrics import PairedDifference, label_order, paired_difference, percent
 from sari_bench.runs import Run
 from sari_bench.scoring import Scored
 from sari_data.answers import read_response
@@ -127,7 +127,7 @@ def compare(run_a: Run, run_b: Run, scorer: str = "answer") -> Comparison:
         accuracy_a=sum(shares_a.values()) / len(ids),
         accuracy_b=sum(shares_b.values()) / len(ids),
         overall=pair(ids),
-        by={task: pair(part) for task, part in sorted(tasks.items())},
+        by={task: pair(part) for task, part in sorted(tasks.items(), key=lambda item: label_order(item[0]))},
         transcript=choose_transcript(items_a, items_b),
     )
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sari_bench.metrics import label_order
 from sari_bench.runs import Run
 from sari_bench.scoring import Score
 
@@ -85,10 +86,5 @@ def make_boards(runs: Sequence[Run], scorer: str = "answer") -> list[Board]:
         entries.sort(key=lambda entry: (-(entry.score.overall.accuracy or 0.0), entry.run.name))
         tasks = dict.fromkeys(task for entry in entries for task in entry.score.by.get("task", {}))
         first = entries[0].run.benchmark
-        boards.append(Board(name, first.version, digest, scorer, tuple(sorted(tasks, key=_task_order)), tuple(entries)))
+        boards.append(Board(name, first.version, digest, scorer, tuple(sorted(tasks, key=label_order)), tuple(entries)))
     return boards
-
-
-def _task_order(task: str) -> tuple[int, str]:
-    order = ("sound", "music", "speech")
-    return (order.index(task) if task in order else len(order), task)

@@ -24,6 +24,7 @@ from sari_data.types import AudioQuestion
 
 RUNS = Path("runs")
 CHECKPOINTS = ("sft", "grpo")  # below ./checkpoints, where sari-train writes them
+_WITH_MODEL = ("local", "server")  # responders that are told which model to be
 _BASE_MODE = "direct"  # the embedded base answers directly; it has learned no other form
 
 
@@ -41,7 +42,12 @@ def measure(bench: Bench, benchmark: Benchmark, folder: Path, options: dict[str,
     """
     responder = load_responder(bench.responder, **_responder_options(bench, options or {}))
     settings = RunSettings(
-        bench.mode, bench.sampling(), bench.samples, bench.word_limit, model=bench.model, responder=bench.responder
+        mode=bench.mode,
+        sampling=bench.sampling(),
+        samples=bench.samples,
+        word_limit=bench.word_limit,
+        model=bench.model if bench.responder in _WITH_MODEL else "",
+        responder=bench.responder,
     )
     total = len(benchmark.questions) * bench.samples
     done = _count_lines(folder / RESPONSES)
@@ -126,7 +132,7 @@ def _trained_mode(folder: Path, kind: str) -> str:
 
 def _responder_options(bench: Bench, options: dict[str, Any]) -> dict[str, Any]:
     known: dict[str, Any] = {}
-    if bench.responder in ("local", "server"):
+    if bench.responder in _WITH_MODEL:
         known["model"] = bench.model
     if bench.responder == "local" and bench.batch_size is not None:
         known["batch_size"] = bench.batch_size

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from sari_data.errors import BenchmarkError
+from sari_data.types import DIFFICULTIES, DOMAINS
 
 OUTCOMES = ("correct", "wrong", "unparsed", "truncated", "missing")
 UNGRADABLE = "ungradable"  # present only where a benchmark has golds that are not among their choices
@@ -97,7 +98,7 @@ def tally(outcomes: Iterable[tuple[str, str]], *, drop_missing: bool = False) ->
 
 
 def group(items: Sequence[ItemT], key: Callable[[ItemT], str], dimension: str) -> dict[str, list[ItemT]]:
-    """Split items by a label, sorted by it; where no item has the label, there are no groups.
+    """Split items by a label, in the labels' order; where no item has the label, there are no groups.
 
     Raises:
         BenchmarkError: Some items have the label and others do not: a silent "other" would make
@@ -112,7 +113,15 @@ def group(items: Sequence[ItemT], key: Callable[[ItemT], str], dimension: str) -
             f"{len(bare)} of {len(items)} questions have no {dimension}, so no table by {dimension} would add up: "
             f"give every question one, or none"
         )
-    return dict(sorted(found.items()))
+    return dict(sorted(found.items(), key=lambda item: label_order(item[0])))
+
+
+def label_order(label: str) -> tuple[int, str]:
+    """Return a sort key: the labels that have an order of their own in it, then the others by name."""
+    return (_KNOWN_ORDER.index(label) if label in _KNOWN_ORDER else len(_KNOWN_ORDER), label)
+
+
+_KNOWN_ORDER = (*DOMAINS, *DIFFICULTIES)
 
 
 def wilson(correct: float, n: int, z: float = Z95) -> tuple[float, float]:

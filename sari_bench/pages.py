@@ -81,7 +81,6 @@ def _row(board: Board, entry: Entry) -> dict[str, Any]:
         "accuracy": cell(overall.accuracy),
         "interval": interval_cell(overall),
         "bar": _bar(overall),
-        "correct": overall.correct,
         "n": overall.n,
         "unread": entry.score.honest.unread,
         "missing": entry.score.honest.outcomes["missing"],

@@ -19,7 +19,7 @@ class Lora(Table):
     """
 
     rank: int = Field(8, ge=1)
-    alpha: float = Field(16.0, gt=0)
+    alpha: int = Field(16, ge=1)
     target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -27,6 +27,8 @@ class Training(Table):
     """What both training loops have in common.
 
     Args:
+        model: Where it starts: ``tiny``, a folder or a hub id.
+        out: Where the checkpoint goes.
         corpus: Corpus folder.
         mode: Response mode.
         steps: Optimizer steps of the run.
@@ -42,6 +44,8 @@ class Training(Table):
         lora: Train adapters instead of all weights.
     """
 
+    model: str
+    out: str
     corpus: str = "corpus"
     mode: str = "structured"
     steps: int = Field(ge=1)
@@ -66,8 +70,6 @@ class Sft(Training):
     """``[sft]``: supervised fine-tuning on chains.
 
     Args:
-        model: Where it starts: ``tiny``, a folder or a hub id.
-        out: Where the checkpoint goes.
         split: The corpus split with the chains.
         chains: Use only so many of them; absent: all.
         batch_size: Chains in a step.
@@ -86,8 +88,6 @@ class Grpo(Training):
     """``[grpo]``: group relative policy optimisation.
 
     Args:
-        model: Where it starts.
-        out: Where the checkpoint goes.
         split: The corpus split with the prompts.
         prompts_per_step: Prompts in a step.
         group_size: Samples for each prompt.
@@ -115,7 +115,7 @@ class Grpo(Training):
     normalise: Literal["sequence", "token"] = "sequence"
     scale_std: bool = True
     curriculum: Literal["easy_to_hard", "random"] = "easy_to_hard"
-    rewards: dict[str, float] = {"accuracy": 2.0, "format": 1.0}
+    rewards: dict[str, float] = Field(default_factory=lambda: {"accuracy": 2.0, "format": 1.0})
 
     @field_validator("rewards")
     @classmethod

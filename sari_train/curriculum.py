@@ -41,8 +41,8 @@ def schedule(
     uncalibrated = sum(rate is None for rate in rates)
     if uncalibrated:
         raise InputError(
-            f"curriculum easy_to_hard needs a pass rate for every question, but {uncalibrated} of {len(questions)} have "
-            "none: run `sari-data calibrate` on the corpus, or set grpo.curriculum to random"
+            f"curriculum easy_to_hard needs a pass rate for every question, but {uncalibrated} of {len(questions)} "
+            "have none: run `sari-data calibrate` on the corpus, or set grpo.curriculum to random"
         )
     # The sort is stable: among equal rates the passes follow one another, each in its shuffled order.
     return [i for _, i in sorted(order, key=lambda item: -(rates[item[1]] or 0.0))]

@@ -117,6 +117,11 @@ class AudioLM(ABC):
         """The weights' floating-point type."""
         return self.model.dtype
 
+    @property
+    @abstractmethod
+    def text_model(self) -> torch.nn.Module:
+        """The text model inside; adapters go into its linear layers."""
+
     @abstractmethod
     def extract(self, samples: np.ndarray) -> tuple[Tensor, int, int]:
         """Return (mel_MF, true frames, audio tokens) of mono samples at ``sampling_rate``."""

@@ -57,6 +57,11 @@ class Qwen2Audio(AudioLM):
             )
         return tuple(known[token] for token in tokens)
 
+    @property
+    def text_model(self) -> torch.nn.Module:
+        """The Qwen2 model without its head."""
+        return self.model.model.language_model
+
     def extract(self, samples: np.ndarray) -> tuple[Tensor, int, int]:
         """Return Whisper's log-mel features, padded to the window, with true frames and audio tokens."""
         out = self.processor.feature_extractor(

@@ -1,0 +1,129 @@
+"""``sari-train``: supervised fine-tuning, GRPO, merging adapters, and the embedded base model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from sari_data.config import load_tables
+from sari_data.console import out, run_app
+
+if TYPE_CHECKING:
+    from sari_train.sft import Outcome
+
+app = typer.Typer(
+    help="Train audio-language models: SFT on chains of thought, then GRPO from easy to hard.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+RecipeArgument = Annotated[
+    str | None, typer.Argument(metavar="[RECIPE]", help="A TOML file, or a recipe that ships with sari.")
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. sft.steps=100.")
+]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Start anew where the output folder is in use.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+
+
+@app.command()
+def sft(
+    recipe: RecipeArgument = None,
+    set_: SetOption = None,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Fine-tune on chains of thought ([sft]); the same command goes on after Ctrl-C."""
+    from sari_train.config import Sft
+
+    table: Sft = load_tables(recipe, {"sft": Sft}, set_ or ())["sft"]
+    from sari_train.prepare import ensure_corpus
+    from sari_train.sft import train_sft
+
+    ensure_corpus(table.corpus, recipe, set_ or ())
+    _report(train_sft(table, overwrite=overwrite), as_json, "sari-train grpo")
+
+
+@app.command()
+def grpo(
+    recipe: RecipeArgument = None,
+    set_: SetOption = None,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Reinforce with group relative policy optimisation ([grpo]); makes what it lacks, and says so."""
+    from sari_train.config import Grpo, Sft
+
+    tables = load_tables(recipe, {"sft": Sft, "grpo": Grpo}, set_ or ())
+    from sari_train.grpo import train_grpo
+    from sari_train.prepare import ensure_corpus, ensure_warm_up
+
+    table: Grpo = tables["grpo"]
+    ensure_corpus(table.corpus, recipe, set_ or ())
+    if not ensure_warm_up(table, tables["sft"]):
+        raise typer.Exit(130)
+    _report(train_grpo(table, overwrite=overwrite), as_json, "sari-bench report --leaderboard")
+
+
+@app.command()
+def merge(
+    adapter: Annotated[str, typer.Argument(help="Folder of a LoRA adapter.")],
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the merged model.")],
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Merge a LoRA adapter into its base model's weights."""
+    from sari_train.lora import merge as merge_adapter
+
+    merge_adapter(adapter, output, overwrite=overwrite)
+    _emit({"out": str(output)}, as_json, [f"merged model in {output}"])
+
+
+@app.command()
+def tiny(
+    recipe: RecipeArgument = None,
+    set_: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make the embedded base model ([tiny]): one that hears, but does not reason yet."""
+    from sari_train.tiny_base import Tiny, make_tiny
+
+    table: Tiny = load_tables(recipe, {"tiny": Tiny}, set_ or ())["tiny"]
+    _emit(make_tiny(table), as_json, [f"base model in {table.out}"])
+
+
+def _report(outcome: Outcome, as_json: bool, then: str) -> None:
+    body: dict[str, Any] = {
+        "out": str(outcome.out),
+        "step": outcome.step,
+        "stopped": outcome.stopped,
+        "metrics": outcome.metrics,
+    }
+    lines = [
+        f"model after {outcome.step} steps: {outcome.out}",
+        f"metrics and curves: {outcome.out}/metrics.jsonl and {outcome.out}/curves.png",
+    ]
+    if outcome.stopped:
+        lines = [f"stopped after step {outcome.step}; the same command goes on from {outcome.out}"]
+    else:
+        lines.append(f"next: {then}")
+    _emit(body, as_json, lines)
+    if outcome.stopped:
+        raise typer.Exit(130)
+
+
+def _emit(body: dict[str, Any], as_json: bool, lines: list[str]) -> None:
+    if as_json:
+        print(json.dumps(body))
+        return
+    for line in lines:
+        out.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def main() -> NoReturn:
+    """Entry point of the ``sari-train`` command."""
+    run_app(app)

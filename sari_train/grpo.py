@@ -1,0 +1,212 @@
+"""Group relative policy optimisation with a curriculum, top to bottom.
+
+What is left out, and why:
+
+- A value network: the group's mean is the baseline (Shao et al. 2024, arXiv 2402.03300).
+- The reference model where ``beta`` is 0 (the default): nothing would read it.
+- A separate pass for the old log-probabilities: on the first update they are the current ones,
+  detached, and with ``updates_per_rollout = 1`` there is no second.
+- Groups whose samples all earned the same: their advantage, and without a KL penalty their gradient,
+  is 0, so they are not run; the loss's denominator still counts them.
+- A rollout server: the weights that learn are the weights that sample, in one process.
+
+Shapes: P prompts, G samples of each, B = rows, C completion tokens.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sari_data.console import note
+from sari_data.prompting import render_prompt
+from sari_data.responder import Sampling
+from sari_data.store import read_split
+from sari_data.types import AudioQuestion
+from sari_train.advantages import group_advantages
+from sari_train.batch import Batch, Encoded, Example, collate, encode_example
+from sari_train.checkpoint import corpus_hash, open_run, recipe_hash, save_run
+from sari_train.config import Grpo
+from sari_train.curriculum import pass_rate, schedule
+from sari_train.evaluate import evaluate
+from sari_train.interrupt import StopRequest
+from sari_train.logprobs import completion_logprobs
+from sari_train.lora import add_lora
+from sari_train.losses.grpo import grpo_loss
+from sari_train.models.base import AudioLM
+from sari_train.models.load import load_model
+from sari_train.optim import make_optimizer, take_step
+from sari_train.progress import Progress, draw_curves
+from sari_train.reference import Reference
+from sari_train.responder import pack, weights_hash
+from sari_train.rewards import Sample, score
+from sari_train.rollout import Completion, Rollout, RolloutPrompt
+from sari_train.sft import Outcome
+
+# Rows that are decoded together; results do not depend on it.
+ROLLOUT_ROWS = 192
+
+
+@dataclass(frozen=True, slots=True)
+class Experience:
+    """One sampled completion with what it earned beyond its group."""
+
+    row: Encoded
+    advantage: float
+    completion: Completion
+
+
+def train_grpo(table: Grpo, *, overwrite: bool = False) -> Outcome:
+    """Run (or go on with) GRPO as ``[grpo]`` describes it.
+
+    Raises:
+        SariError: The model, the corpus or the output folder does not fit; nothing is half written.
+    """
+    questions = read_split(table.corpus, table.split)
+    dev = read_split(table.corpus, "dev")[: table.eval_questions] if table.eval_every else []
+    draws = table.steps * table.prompts_per_step
+    order = schedule(questions, draws, curriculum=table.curriculum, mode=table.mode, seed=table.seed)
+    lm = load_model(table.model, dtype=table.dtype, device=table.device)
+    fingerprint = recipe_hash(table, model=weights_hash(lm), corpus=corpus_hash(questions))
+    if table.freeze_audio:
+        lm.freeze_audio()
+    if table.lora is not None:
+        add_lora(lm, table.lora, seed=table.seed)
+    reference = Reference(lm, table) if table.beta > 0 else None
+    run = open_run(lm, table, "grpo", fingerprint, overwrite=overwrite)
+    optimizer = make_optimizer(lm, table)
+    if run.optimizer is not None:
+        optimizer.load_state_dict(run.optimizer)
+        note(f"going on from step {run.step} of {table.steps} in {table.out}")
+
+    note(
+        f"GRPO: {lm.name}, {len(questions)} prompts in mode {table.mode}, {table.curriculum}, {table.steps} steps of "
+        f"{table.prompts_per_step} x {table.group_size}"
+    )
+    engine = Rollout(lm, Sampling(temperature=table.temperature, max_new_tokens=table.max_new_tokens, seed=table.seed))
+    step = run.step
+    metrics: dict[str, float] = {}
+    with StopRequest() as stop, Progress("GRPO", table.out, steps=table.steps, done=step) as progress:
+        while step < table.steps and not stop:
+            started = time.perf_counter()
+            drawn = order[step * table.prompts_per_step : (step + 1) * table.prompts_per_step]
+            experience, metrics = roll_out(lm, engine, [questions[i] for i in drawn], step, table)
+            metrics |= learn(lm, optimizer, experience, reference, step, table)
+            step += 1
+            tokens = sum(len(e.completion.ids) for e in experience)
+            metrics["tokens_per_second"] = tokens / (time.perf_counter() - started)
+            if dev and step % table.eval_every == 0:
+                metrics |= evaluate(lm, dev, mode=table.mode, max_new_tokens=table.max_new_tokens)
+            progress.update(step, metrics)
+            if step % table.save_every == 0 or step == table.steps or stop:
+                if step == table.steps:
+                    draw_curves(table.out, f"GRPO of {lm.name}, mode {table.mode}, {table.curriculum}")
+                save_run(lm, optimizer, table.out, step=step, fingerprint=fingerprint)
+                progress.restart_clock()
+    return Outcome(Path(table.out), step, metrics, stopped=step < table.steps)
+
+
+def roll_out(
+    lm: AudioLM, engine: Rollout, questions: Sequence[AudioQuestion], step: int, table: Grpo
+) -> tuple[list[Experience], dict[str, float]]:
+    """Sample a group for each question, reward every sample, and compare it with its group.
+
+    Returns:
+        P * G experiences, group after group, and the metrics of the rollout.
+    """
+    g = table.group_size
+    prompts = [
+        # The place in the step is part of the id: a question that is drawn twice gets two groups.
+        RolloutPrompt(f"{at}:{q.id}", encode_example(lm, Example(q.audio, render_prompt(q, table.mode))), range(g))
+        for at, q in enumerate(questions)
+    ]
+    found: dict[tuple[str, int], Completion] = {}
+    for batch in pack(prompts, ROLLOUT_ROWS):
+        for done in engine.generate(batch, seed=table.seed * 1_000_003 + step):
+            found[done.prompt_id, done.sample] = done
+    completions = [found[p.id, s] for p in prompts for s in range(g)]
+
+    rewards, parts = [], []
+    for i, done in enumerate(completions):
+        sample = Sample(questions[i // g], table.mode, done.text, done.finish_reason)
+        total, each = score(sample, table.rewards)
+        rewards.append(total)
+        parts.append(each)
+    advantages_PG, metrics = group_advantages(torch.tensor(rewards).view(-1, g), scale_std=table.scale_std)
+
+    count = len(completions)
+    metrics |= {f"reward_{name}": sum(p[name] for p in parts) / count for name in table.rewards}
+    metrics["reward"] = sum(rewards) / count
+    metrics["length"] = sum(len(c.ids) for c in completions) / count
+    metrics["truncated"] = sum(c.finish_reason == "length" for c in completions) / count
+    rates = [rate for q in questions if (rate := pass_rate(q, table.mode)) is not None]
+    if rates:
+        metrics["pass_rate"] = sum(rates) / len(rates)
+    experience = [
+        Experience(Encoded(prompts[i // g].encoded.clip, prompts[i // g].encoded.prompt, done.ids), advantage, done)
+        for i, (done, advantage) in enumerate(zip(completions, advantages_PG.flatten().tolist(), strict=True))
+    ]
+    return experience, metrics
+
+
+def learn(
+    lm: AudioLM,
+    optimizer: torch.optim.Optimizer,
+    experience: Sequence[Experience],
+    reference: Reference | None,
+    step: int,
+    table: Grpo,
+) -> dict[str, float]:
+    """Take ``updates_per_rollout`` optimizer steps on one rollout; return the metrics of the last."""
+    total = len(experience) if table.normalise == "sequence" else sum(len(e.row.completion) for e in experience)
+    # Without a KL penalty a row without advantage has no gradient. Longest first; a group stays together
+    # where lengths allow, so that its audio is encoded once.
+    useful = [e for e in experience if e.advantage != 0 or reference is not None]
+    groups = [useful[i : i + table.micro_batch] for i in range(0, len(useful), table.micro_batch)]
+    batches = [(collate(lm, [e.row for e in group]), group) for group in groups]
+    ref_logps = [reference.logprobs(batch) if reference is not None else None for batch, _ in batches]
+    old_logps: list[Tensor] = []
+    metrics: dict[str, float] = {}
+    for update in range(table.updates_per_rollout):
+        metrics = {"loss": 0.0, "kl": 0.0, "clip_fraction": 0.0, "entropy": 0.0, "sampler_gap": 0.0}
+        for at, (batch, group) in enumerate(batches):
+            with torch.enable_grad():
+                logps_BC, entropy_BC = completion_logprobs(lm, batch, table.temperature, banned=lm.banned_ids)
+                if update == 0:
+                    old_logps.append(logps_BC.detach())
+                loss, parts = grpo_loss(
+                    logps_BC,
+                    old_logps[at],
+                    torch.tensor([e.advantage for e in group], device=logps_BC.device),
+                    batch.completion_mask_BC,
+                    clip_epsilon=table.clip_epsilon,
+                    beta=table.beta,
+                    ref_logps_BC=ref_logps[at],
+                    normalise=table.normalise,
+                    total=total,
+                )
+                loss.backward()
+            _add(metrics, parts, weight=1.0)
+            share = batch.tokens / sum(b.tokens for b, _ in batches)
+            gap = _sampler_gap(old_logps[at], batch, group)
+            _add(metrics, {"entropy": float(entropy_BC.sum()) / batch.tokens, "sampler_gap": gap}, weight=share)
+        if batches:
+            metrics |= take_step(lm, optimizer, table, step)
+    return metrics
+
+
+def _sampler_gap(old_logps_BC: Tensor, batch: Batch, group: Sequence[Experience]) -> float:
+    """Mean distance between the sampler's log-probabilities and the trainer's: 0 but for rounding."""
+    mask_BC = batch.completion_mask_BC
+    sampled = torch.cat([torch.from_numpy(e.completion.logps) for e in group]).to(old_logps_BC.device)
+    return (old_logps_BC[mask_BC] - sampled).abs().mean().item()
+
+
+def _add(metrics: dict[str, float], parts: dict[str, float], *, weight: float) -> None:
+    for name, value in parts.items():
+        metrics[name] += weight * value

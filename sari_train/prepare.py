@@ -1,0 +1,40 @@
+"""What a bare command makes for itself, and says so: the corpus and the warm-up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sari_data.console import note
+from sari_train.checkpoint import finished
+from sari_train.config import Grpo, Sft
+from sari_train.sft import train_sft
+
+
+def ensure_corpus(corpus: str, recipe: str | None, overrides: Sequence[str]) -> None:
+    """Build the corpus where the folder named is the default one and is not there yet.
+
+    A corpus that was named but does not exist is left to the reader's error.
+    """
+    folder = Path(corpus)
+    if folder.exists() or corpus != "corpus":
+        return
+    from sari_data.build import build_from_recipe
+
+    what = f"recipe {recipe}" if recipe else "the embedded default, composed scenes"
+    note(f"no corpus in {folder.resolve()}: building it from {what}, as `sari-data build` would")
+    build_from_recipe(recipe, overrides)
+
+
+def ensure_warm_up(table: Grpo, sft: Sft) -> bool:
+    """Run the SFT that GRPO starts from, where that is ``[sft]``'s output and is not finished yet.
+
+    Returns:
+        False where Ctrl-C stopped it.
+    """
+    if Path(table.model) != Path(sft.out) or finished(sft):
+        return True
+    if (Path(sft.out) / "config.json").is_file() and not (Path(sft.out) / "training_state.pt").is_file():
+        return True  # a model that somebody put there
+    note(f"no finished warm-up in {sft.out}: running `sari-train sft` from model {sft.model} first")
+    return not train_sft(sft).stopped

@@ -62,7 +62,9 @@ def test_paired_interval_covers_the_truth_about_95_times_in_100(n: int, both: fl
     draws = rng.choice(4, size=(1500, n), p=[both, won, lost, 1 - both - won - lost])
     covered = 0
     for row in draws:
-        found = paired_difference(np.isin(row, (0, 2)).astype(float).tolist(), np.isin(row, (0, 1)).astype(float).tolist())
+        found = paired_difference(
+            np.isin(row, (0, 2)).astype(float).tolist(), np.isin(row, (0, 1)).astype(float).tolist()
+        )
         covered += found.interval[0] <= won - lost <= found.interval[1]
     assert 0.93 <= covered / 1500 <= 0.985
 

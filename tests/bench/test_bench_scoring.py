@@ -138,10 +138,14 @@ TEXTS = st.one_of(
 )
 
 
-@given(st.lists(st.tuples(TEXTS, st.sampled_from(["stop", "length"])), min_size=12, max_size=12), st.sampled_from(["answer", "official"]))
+@given(
+    st.lists(st.tuples(TEXTS, st.sampled_from(["stop", "length"])), min_size=12, max_size=12),
+    st.sampled_from(["answer", "official"]),
+)
 def test_outcomes_add_up_for_any_text(said: list[tuple[str | None, str]], scorer: str) -> None:
     golds = [
-        Gold(str(i), "q?", ("dog", "cat"), "dog", ("sound", "music")[i % 2], "c", f"s{i % 3}", "easy") for i in range(12)
+        Gold(str(i), "q?", ("dog", "cat"), "dog", ("sound", "music")[i % 2], "c", f"s{i % 3}", "easy")
+        for i in range(12)
     ]
     answers = {
         str(i): [Answer(str(i), text, finish_reason=reason)]  # type: ignore[arg-type]

@@ -45,7 +45,14 @@ def progress(description: str, total: int | None = None) -> Iterator[Callable[[i
         description: What is being done.
         total: Number of items; ``None`` where it is unknown.
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         TextColumn("{task.description}"),
@@ -75,7 +82,7 @@ def run_app(app: typer.Typer, arguments: Sequence[str] | None = None) -> NoRetur
         if error.errno not in _REFUSED:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        _fail(f"{where}could not be written ({error.strerror}): free some space, or name another folder")
+        _fail(f"{where}could not be read or written ({error.strerror}): free some space, or name another place")
     except KeyboardInterrupt:
         err.print("stopped")
         sys.exit(130)

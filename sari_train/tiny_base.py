@@ -55,6 +55,8 @@ class Tiny(Table):
         dtype: Type in which the weights are stored.
         eval_every: Steps between evaluations on fresh scenes.
         eval_questions: Number of fresh scenes of each domain for that.
+        short_first_steps: Over so many steps the pool opens from its shortest tenth to all of it: names of
+            sounds are learned from scenes with one or two of them, their order from longer ones.
         scenes: The scenes to train on.
     """
 
@@ -72,7 +74,11 @@ class Tiny(Table):
     dtype: str = "float16"
     eval_every: int = Field(1000, ge=1)
     eval_questions: int = Field(60, ge=1)
-    scenes: Options = Options(questions={"sound": 8000, "music": 8000, "speech": 8000})
+    short_first_steps: int = Field(1500, ge=0)
+    scenes: Options = Options(
+        questions={"sound": 8000, "music": 8000, "speech": 8000},
+        events={"sound": (1, 5), "music": (1, 5), "speech": (1, 4)},
+    )
 
 
 def make_tiny(recipe: Tiny) -> dict[str, Any]:
@@ -139,11 +145,13 @@ def _train(lm: AudioLM, rows: list[tuple[Encoded, Encoded]], recipe: Tiny) -> It
     rng = random.Random(recipe.seed)
     weights = [p for p in lm.model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=0.0, betas=(0.9, 0.98), weight_decay=recipe.weight_decay)
+    rows = sorted(rows, key=lambda row: (row[0].clip.frames, row[0].clip.key))
     order: list[int] = []
     recent: list[float] = []
     for step in range(1, recipe.steps + 1):
-        if len(order) < recipe.clips_per_step:
-            order = list(range(len(rows)))
+        if len(order) < recipe.clips_per_step or step <= recipe.short_first_steps:
+            share = min(1.0, 0.1 + step / recipe.short_first_steps) if recipe.short_first_steps else 1.0
+            order = list(range(max(recipe.clips_per_step, int(share * len(rows)))))
             rng.shuffle(order)
         chosen = [rows[order.pop()] for _ in range(recipe.clips_per_step)]
         batch = collate(lm, list(_pick(lm, chosen, recipe, rng)))

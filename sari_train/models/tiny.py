@@ -18,6 +18,8 @@ SECONDS = 3
 SAMPLING_RATE = 16_000
 HOP = 320  # samples between frames: 20 ms
 CONTROL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|audio_bos|>", "<|AUDIO|>", "<|audio_eos|>")
+# Transformers' 0.02 suits widths in the thousands; at a width of 100 it leaves attention flat for long.
+INIT_STD = 0.06
 # The tags of a response are whole tokens, as they are in tokenizers of models trained to think; ordinary
 # text to everything else (they decode, and skip_special_tokens keeps them).
 TAGS = tuple(
@@ -79,6 +81,7 @@ def build_model(processor: Qwen2AudioProcessor, *, seed: int = 0) -> Qwen2AudioF
     """Build the model with random weights that depend on ``seed`` alone (the caller's RNG is left as it was)."""
     import torch
     from transformers import Qwen2AudioConfig, Qwen2AudioForConditionalGeneration
+    from transformers.models.whisper.modeling_whisper import sinusoids
 
     tokenizer = processor.tokenizer
     frames = processor.feature_extractor.nb_max_frames
@@ -90,6 +93,7 @@ def build_model(processor: Qwen2AudioProcessor, *, seed: int = 0) -> Qwen2AudioF
             "encoder_attention_heads": 4,
             "encoder_ffn_dim": 288,
             "max_source_positions": frames // 2,
+            "initializer_range": INIT_STD,
         },
         text_config={
             "model_type": "qwen2",
@@ -100,18 +104,22 @@ def build_model(processor: Qwen2AudioProcessor, *, seed: int = 0) -> Qwen2AudioF
             "num_attention_heads": 4,
             "num_key_value_heads": 2,
             "max_position_embeddings": 1024,
-            "tie_word_embeddings": True,
+            "tie_word_embeddings": False,
             "use_sliding_window": False,
+            "initializer_range": INIT_STD,
             "bos_token_id": None,
             "eos_token_id": tokenizer.eos_token_id,
             "pad_token_id": tokenizer.pad_token_id,
         },
         audio_token_index=tokenizer.convert_tokens_to_ids("<|AUDIO|>"),
-        tie_word_embeddings=True,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Qwen2AudioForConditionalGeneration(config)
+    # The encoder's positions are frozen. Published weights bring Whisper's sinusoids; a model built from a
+    # config gets noise, from which neither order nor duration can be learned.
+    positions = model.model.audio_tower.embed_positions.weight
+    positions.data.copy_(sinusoids(*positions.shape))
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     return model

@@ -99,7 +99,7 @@ def _numbers(answer: int, low: int, high: int, world: World) -> tuple[str, ...]:
 
 
 def which(world: World) -> Draft:
-    scene = world.some(world.labels, min(world.size(), len(world.labels) - 3))
+    scene = world.some(world.labels, min(world.size(1), len(world.labels) - 3))
     answer = world.one(scene)
     wrong = world.shuffled([x for x in world.labels if x not in scene])
     return Draft("which", world.voiced(scene), answer, tuple(wrong))
@@ -146,7 +146,7 @@ def count(world: World) -> Draft:
 
 def count_all(world: World) -> Draft:
     """How many events there are."""
-    low, high = min(world.events[0], 2), world.events[1]
+    low, high = min(world.events[0], 2), max(world.events[1], 2)
     size = int(world.rng.integers(low, high + 1))
     scene = [world.one(world.labels) for _ in range(size)]
     wrong = _numbers(size, low, max(high, low + 3), world)

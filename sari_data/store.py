@@ -215,7 +215,9 @@ def check_target(folder: str | Path, *, overwrite: bool = False) -> Path:
         raise CorpusError(f"{target}: holds files that are no corpus and is left as it is: name another folder")
     read_manifest(target)
     if not overwrite:
-        raise CorpusError(f"{target}: a corpus is there already: allow it to be overwritten (--overwrite), or name another folder")
+        raise CorpusError(
+            f"{target}: a corpus is there already: allow it to be overwritten (--overwrite), or name another folder"
+        )
     return target
 
 

@@ -62,6 +62,11 @@ def test_same_questions_give_the_same_bytes(corpus, tmp_path):
     write_corpus(again, splits, {"recipe": "default"}, card=CARD)
     for path in sorted(p for p in corpus.rglob("*") if p.is_file()):
         assert (again / path.relative_to(corpus)).read_bytes() == path.read_bytes()
+    source = question(1).provenance
+    turned = dataclasses.replace(source, made_by=dict(reversed(source.made_by.items())))
+    splits["sft"][0] = question(1, provenance=turned)
+    write_corpus(again, splits, {"recipe": "default"}, card=CARD, overwrite=True)
+    assert (again / "manifest.json").read_bytes() == (corpus / "manifest.json").read_bytes()
     changed = [question(1, caption="another"), question(2)]
     write_corpus(again, {**splits, "sft": changed}, {"recipe": "default"}, card=CARD, overwrite=True)
     name = "data/sft-00000.parquet"

@@ -44,9 +44,7 @@ def run(
     mode: Annotated[
         str | None, typer.Option(help="Response mode: direct, unstructured, structured or your own.")
     ] = None,
-    responder: Annotated[
-        str | None, typer.Option(help="Who answers: local, server, scripted or a plugin's name.")
-    ] = None,
+    responder: Annotated[str | None, typer.Option(help="Who answers: local, scripted or a plugin's name.")] = None,
     responder_option: Annotated[
         list[str] | None, typer.Option(help="Option of the responder: path=answers.jsonl. Repeatable.")
     ] = None,

@@ -18,12 +18,13 @@ from sari_bench.runs import META, RESPONSES, Run, read_run
 from sari_data.answers import grade
 from sari_data.config import write_effective
 from sari_data.console import err, note
-from sari_data.errors import InputError
+from sari_data.errors import CheckpointError, InputError
 from sari_data.responder import Response, load_responder
 from sari_data.types import AudioQuestion
 
 RUNS = Path("runs")
 CHECKPOINTS = ("sft", "grpo")  # below ./checkpoints, where sari-train writes them
+_NOTES = 5  # lines of progress for a run whose output is not a terminal
 _WITH_MODEL = ("local", "server")  # responders that are told which model to be
 _BASE_MODE = "direct"  # the embedded base answers directly; it has learned no other form
 
@@ -93,7 +94,7 @@ def measure_defaults(bench: Bench, out: Path) -> list[Run]:
     found = [("tiny", _BASE_MODE, "base: the embedded model 'tiny', mode direct")]
     for kind in CHECKPOINTS:
         folder = Path("checkpoints") / kind
-        if (folder / "config.json").is_file():
+        if any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
             mode = _trained_mode(folder, kind)
             found.append((str(folder), mode, f"{kind}: the checkpoint ./{folder}, mode {mode}"))
         else:
@@ -112,7 +113,8 @@ def stale_notes(runs: list[Run]) -> list[str]:
     """Return a sentence for each run whose model folder was written after the run."""
     notes = []
     for run in runs:
-        weights = sorted(Path(run.meta["model"].get("path") or "").glob("*.safetensors"))
+        path = run.meta["model"].get("path")
+        weights = sorted(Path(path).glob("*.safetensors")) if path else []
         if weights and weights[0].stat().st_mtime > (run.folder / META).stat().st_mtime:
             notes.append(
                 f"{run.name} was measured before its model folder was last written: delete {run.folder} and run again "
@@ -126,8 +128,13 @@ def _trained_mode(folder: Path, kind: str) -> str:
     path = folder / "recipe.json"
     if not path.is_file():
         return "structured"
-    recorded = json.loads(path.read_text(encoding="utf-8"))
-    return str(recorded.get(kind, {}).get("mode", "structured"))
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))[kind]["mode"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} does not say in which mode {kind} was trained ({error!r}): restore it, or measure the checkpoint "
+            f"with 'sari-bench run --model {folder} --mode MODE'"
+        ) from error
 
 
 def _responder_options(bench: Bench, options: dict[str, Any]) -> dict[str, Any]:
@@ -145,10 +152,10 @@ def _count_lines(path: Path) -> int:
 
 @contextmanager
 def _progress(name: str, done: int, total: int) -> Iterator[Any]:
-    """Show answers done, accuracy so far, speed and time left on standard error."""
+    """Show answers done, accuracy so far, speed and time left on standard error; in a log, a few lines."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    counts = {"right": 0, "graded": 0, "unread": 0, "tokens": 0}
+    counts = {"answers": 0, "right": 0, "graded": 0, "unread": 0, "tokens": 0}
     began = time.monotonic()
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -157,11 +164,14 @@ def _progress(name: str, done: int, total: int) -> Iterator[Any]:
         TextColumn("{task.fields[state]}", markup=False),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=err, transient=True) as progress:
+    live = err.is_terminal
+    step = max((total - done) // _NOTES, 1)
+    with Progress(*columns, console=err, transient=True, disable=not live) as progress:
         bar = progress.add_task(name, total=total, completed=done, state="")
 
         def on_response(response: Response, question: AudioQuestion) -> None:
             counts["tokens"] += response.tokens
+            counts["answers"] += 1
             if question.answer is not None:
                 outcome = grade(response.text, question, finish_reason=response.finish_reason).outcome
                 counts["graded"] += 1
@@ -171,5 +181,7 @@ def _progress(name: str, done: int, total: int) -> Iterator[Any]:
             speed = counts["tokens"] / max(time.monotonic() - began, 1e-9)
             state = f"{share:.1f} % right so far, {counts['unread']} unread, {speed:,.0f} tokens/s"
             progress.update(bar, advance=1, state=state)
+            if not live and counts["answers"] % step == 0:
+                note(f"{name}: {done + counts['answers']:,} of {total:,}, {state}")
 
         yield on_response

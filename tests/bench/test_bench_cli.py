@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from sari_bench import cli, measure
 from sari_bench.benchmarks.base import Benchmark
 from sari_bench.benchmarks.scenes import HeldOut, load
 from sari_bench.runs import Run
+from sari_data.responders.scripted import ScriptedResponder
 
 QUESTIONS = [
     {
@@ -217,6 +219,38 @@ def test_the_bare_leaderboard_says_so_without_torch(sari_bench: Call, monkeypatc
     assert "install sari-audio[train]" in said
 
 
+def test_the_bare_leaderboard_measures_what_is_there(
+    sari_bench: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def load_responder(name: str, **options: Any) -> ScriptedResponder:
+        asked.append((name, options["model"]))
+        return ScriptedResponder(lambda request, sample: "<answer>A</answer>", name=options["model"])
+
+    monkeypatch.setattr(measure, "load_responder", load_responder)
+    folder = tmp_path / "checkpoints" / "sft"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}", encoding="utf-8")
+    (folder / "recipe.json").write_text('{"sft": {"mode": "unstructured"}}', encoding="utf-8")
+    code, printed, said = sari_bench("report", "--leaderboard", "--json", "--set", f"bench.scenes.questions={FEW}")
+    assert code == 0, said
+    assert asked == [("local", "tiny"), ("local", "checkpoints/sft")]
+    names = {entry["name"]: entry["mode"] for entry in json.loads(printed)["boards"][0]["entries"]}
+    assert names == {"tiny@direct": "direct", "sft@unstructured": "unstructured"}
+    assert "there is no run in ./runs, so what is here is measured first" in said
+    assert "grpo: no checkpoint in ./checkpoints/grpo" in said
+    code, _, said = sari_bench("report", "--leaderboard")
+    assert code == 0
+    assert "reporting what is in ./runs" in said
+    assert len(asked) == 2, "what is there is not measured again"
+    (folder / "recipe.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "runs").rename(tmp_path / "other")
+    code, _, said = sari_bench("report", "--leaderboard", "--set", f"bench.scenes.questions={FEW}")
+    assert code == 2
+    assert "does not say in which mode sft was trained" in said
+
+
 def test_a_run_older_than_its_model_is_said(
     benchmark_of: Callable[[int], Benchmark], run_of: Callable[..., Run], tmp_path: Path
 ) -> None:
@@ -227,8 +261,6 @@ def test_a_run_older_than_its_model_is_said(
     (model / "model.safetensors").write_bytes(b"newer")
     run.meta["model"]["path"] = str(model)
     later = (run.folder / "run.json").stat().st_mtime + 10
-    import os
-
     os.utime(model / "model.safetensors", (later, later))
     assert "measured before its model folder was last written" in measure.stale_notes([run])[0]
 

@@ -14,8 +14,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
-import pytest
-from hypothesis import settings
+import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -60,9 +60,10 @@ def run_command(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, s
         main = import_module(f"{command.replace('-', '_')}.cli").main
         capfd.readouterr()
         argv = [command, *map(str, arguments)]
-        with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as stopped:
+        with pytest.MonkeyPatch.context() as patch:
             patch.setattr("sys.argv", argv)
-            main()
+            with pytest.raises(SystemExit) as stopped:
+                main()
         captured = capfd.readouterr()
         code = stopped.value.code
         return code if isinstance(code, int) else int(code is not None), captured.out, captured.err

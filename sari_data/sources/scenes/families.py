@@ -99,6 +99,7 @@ def _numbers(answer: int, low: int, high: int, world: World) -> tuple[str, ...]:
 
 
 def which(world: World) -> Draft:
+    """Which label occurs."""
     scene = world.some(world.labels, min(world.size(1), len(world.labels) - 3))
     answer = world.one(scene)
     wrong = world.shuffled([x for x in world.labels if x not in scene])
@@ -111,10 +112,12 @@ def _end(world: World, name: str, index: int) -> Draft:
 
 
 def first(world: World) -> Draft:
+    """Which label comes first."""
     return _end(world, "first", 0)
 
 
 def last(world: World) -> Draft:
+    """Which label comes last."""
     return _end(world, "last", -1)
 
 
@@ -127,10 +130,12 @@ def _neighbour(world: World, name: str, step: int) -> Draft:
 
 
 def after(world: World) -> Draft:
+    """Which label comes right after another."""
     return _neighbour(world, "after", 1)
 
 
 def before(world: World) -> Draft:
+    """Which label comes right before another."""
     return _neighbour(world, "before", -1)
 
 
@@ -183,10 +188,12 @@ def _standing_out(world: World, name: str, **marked: bool) -> Draft:
 
 
 def longest(world: World) -> Draft:
+    """Which of the events is the one long one."""
     return _standing_out(world, "longest", long=True)
 
 
 def loudest(world: World) -> Draft:
+    """Which of the events is the one loud one."""
     return _standing_out(world, "loudest", loud=True)
 
 
@@ -297,10 +304,12 @@ def _extreme(world: World, name: str, choose: Callable[[Sequence[int]], int]) ->
 
 
 def largest(world: World) -> Draft:
+    """The largest of the spoken numbers."""
     return _extreme(world, "largest", max)
 
 
 def smallest(world: World) -> Draft:
+    """The smallest of the spoken numbers."""
     return _extreme(world, "smallest", min)
 
 

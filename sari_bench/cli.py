@@ -266,12 +266,13 @@ def _score_predictions(benchmark: str, questions: Path | None, predictions: Path
 def _find_or_measure(
     paths: list[Path], leaderboard: bool, recipe: str | None, overrides: list[str] | None
 ) -> list[Run]:
-    from sari_bench.measure import RUNS, measure_defaults
+    from sari_bench.measure import MEASURING, RUNS, measure_defaults
     from sari_bench.runs import META, find_runs
 
     if paths:
         return find_runs(paths)
-    if RUNS.is_dir() and next(RUNS.rglob(META), None) is not None:
+    interrupted = leaderboard and (RUNS / MEASURING).is_file()
+    if not interrupted and RUNS.is_dir() and next(RUNS.rglob(META), None) is not None:
         note("reporting what is in ./runs")
         return find_runs([RUNS])
     if not leaderboard:
@@ -279,17 +280,24 @@ def _find_or_measure(
             "there is no run in ./runs to report: make one with 'sari-bench run', or let "
             "'sari-bench report --leaderboard' measure what is there"
         )
-    note("there is no run in ./runs, so what is here is measured first")
+    if interrupted:
+        note("the measuring for this leaderboard was stopped before its end; it goes on")
+    else:
+        note("there is no run in ./runs, so what is here is measured first")
     return measure_defaults(_bench(recipe, overrides, {}), RUNS)
 
 
 def _print_boards(boards: list[Board], leaderboard: bool) -> None:
+    from sari_bench.compare import compare as compare_runs
     from sari_bench.report import board_rows, to_table
 
     for board in boards:
         if leaderboard:
             header, rows = board_rows(board)
             _print_table(to_table(f"{board.title}, scorer {board.scorer}", header, rows))
+            if len(board.entries) > 1:
+                gain = compare_runs(board.entries[-1].run, board.entries[0].run, board.scorer)
+                out.print(gain.sentence, markup=False, highlight=False, soft_wrap=True)
             for sentence in board.notes:
                 note(f"note: {sentence}")
         else:

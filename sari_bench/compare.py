@@ -57,8 +57,13 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """``better``, ``worse`` or ``undecided``: whether B's interval excludes 0, and on which side."""
+        """``better``, ``worse`` or ``undecided``: whether B's interval excludes 0, and on which side.
+
+        With few questions the interval is only approximate; then the exact p must be below 0.05 too.
+        """
         low, high = self.overall.interval
+        if self.overall.p_value is not None and self.overall.p_value >= 0.05:
+            return "undecided"
         return "better" if low > 0 else "worse" if high < 0 else "undecided"
 
     @property

@@ -18,11 +18,12 @@ from sari_bench.runs import META, RESPONSES, Run, read_run
 from sari_data.answers import grade
 from sari_data.config import write_effective
 from sari_data.console import err, note
-from sari_data.errors import CheckpointError, InputError
+from sari_data.errors import CheckpointError, InputError, StorageError
 from sari_data.responder import Response, load_responder
 from sari_data.types import AudioQuestion
 
 RUNS = Path("runs")
+MEASURING = ".measuring"  # below runs/ while measure_defaults is at work, so that it goes on after a stop
 CHECKPOINTS = ("sft", "grpo")  # below ./checkpoints, where sari-train writes them
 _NOTES = 5  # lines of progress for a run whose output is not a terminal
 _WITH_MODEL = ("local", "server")  # responders that are told which model to be
@@ -100,12 +101,14 @@ def measure_defaults(bench: Bench, out: Path) -> list[Run]:
         else:
             note(f"{kind}: no checkpoint in ./{folder}, so it is left out ('sari-train {kind}' makes one)")
     benchmark = load_for(bench)
+    _touch(out / MEASURING)
     note(f"measuring on {benchmark.name} ({benchmark.version}): {len(benchmark.questions):,} held-out questions")
     runs = []
     for model, mode, sentence in found:
         note(sentence)
         table = bench.model_copy(update={"model": model, "mode": mode, "responder": "local"})
         runs.append(measure(table, benchmark, run_folder(out, benchmark.name, model, mode, None)))
+    (out / MEASURING).unlink()
     return runs
 
 
@@ -121,6 +124,16 @@ def stale_notes(runs: list[Run]) -> list[str]:
                 "to measure the new one"
             )
     return notes
+
+
+def _touch(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    except OSError as error:
+        raise StorageError(
+            f"folder {str(path.parent)!r} cannot be written ({error.strerror}): free space or work in another folder"
+        ) from error
 
 
 def _trained_mode(folder: Path, kind: str) -> str:

@@ -191,6 +191,7 @@ def test_run_report_compare(sari_bench: Call, tmp_path: Path) -> None:
     assert [entry["correct"] for entry in body["boards"][0]["entries"]] == [5, 1]
     assert (tmp_path / "r.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     assert "sari@direct" in (tmp_path / "r.md").read_text(encoding="utf-8")
+    assert "sari@direct cannot be told from base@direct: 16.67 to 83.33 %" in sari_bench("report", "--leaderboard")[1]
     code, printed, _ = sari_bench("report")
     assert code == 0
     assert "by sub-category" in printed
@@ -223,8 +224,11 @@ def test_the_bare_leaderboard_measures_what_is_there(
     sari_bench: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[str, str]] = []
+    broken = True
 
     def load_responder(name: str, **options: Any) -> ScriptedResponder:
+        if broken and options["model"] != "tiny":
+            raise KeyboardInterrupt
         asked.append((name, options["model"]))
         return ScriptedResponder(lambda request, sample: "<answer>A</answer>", name=options["model"])
 
@@ -233,17 +237,23 @@ def test_the_bare_leaderboard_measures_what_is_there(
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}", encoding="utf-8")
     (folder / "recipe.json").write_text('{"sft": {"mode": "unstructured"}}', encoding="utf-8")
-    code, printed, said = sari_bench("report", "--leaderboard", "--json", "--set", f"bench.scenes.questions={FEW}")
+    few = ("--set", f"bench.scenes.questions={FEW}")
+    code, _, said = sari_bench("report", "--leaderboard", *few)
+    assert code == 130
+    assert "there is no run in ./runs, so what is here is measured first" in said
+    broken = False
+    code, printed, said = sari_bench("report", "--leaderboard", "--json", *few)
     assert code == 0, said
-    assert asked == [("local", "tiny"), ("local", "checkpoints/sft")]
+    assert "was stopped before its end; it goes on" in said
+    assert "tiny@direct: 0 answers added" in said
+    assert asked == [("local", "tiny"), ("local", "tiny"), ("local", "checkpoints/sft")]
     names = {entry["name"]: entry["mode"] for entry in json.loads(printed)["boards"][0]["entries"]}
     assert names == {"tiny@direct": "direct", "sft@unstructured": "unstructured"}
-    assert "there is no run in ./runs, so what is here is measured first" in said
     assert "grpo: no checkpoint in ./checkpoints/grpo" in said
     code, _, said = sari_bench("report", "--leaderboard")
     assert code == 0
     assert "reporting what is in ./runs" in said
-    assert len(asked) == 2, "what is there is not measured again"
+    assert len(asked) == 3, "what is there is not measured again"
     (folder / "recipe.json").write_text("{}", encoding="utf-8")
     (tmp_path / "runs").rename(tmp_path / "other")
     code, _, said = sari_bench("report", "--leaderboard", "--set", f"bench.scenes.questions={FEW}")

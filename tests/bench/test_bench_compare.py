@@ -44,6 +44,15 @@ def test_better_worse_and_undecided(benchmark_of: Of, run_of: Runs) -> None:
     assert compare(base, same).verdict == "undecided"
 
 
+def test_four_questions_decide_nothing(benchmark_of: Of, run_of: Runs) -> None:
+    benchmark = benchmark_of(6)
+    base = run_of(benchmark, lambda q: right(q) if q.id < "q002" else wrong(q), "base@direct")
+    few = compare(base, run_of(benchmark, right, "good@direct"))
+    assert few.overall.interval[0] > 0
+    assert few.overall.p_value == 0.125
+    assert few.verdict == "undecided"
+
+
 def test_only_the_same_questions_are_compared(benchmark_of: Of, run_of: Runs) -> None:
     first = run_of(benchmark_of(6), right, "a@direct")
     second = run_of(benchmark_of(9), right, "b@direct")

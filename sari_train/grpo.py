@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from sari_data.console import note
-from sari_data.prompting import render_prompt
+from sari_data.prompting import load_mode, render_prompt
 from sari_data.responder import Sampling
 from sari_data.store import read_split
 from sari_data.types import AudioQuestion
@@ -67,6 +67,7 @@ def train_grpo(table: Grpo, *, overwrite: bool = False) -> Outcome:
     Raises:
         SariError: The model, the corpus or the output folder does not fit; nothing is half written.
     """
+    load_mode(table.mode)  # a misspelt mode is told before anything is loaded or written
     questions = read_split(table.corpus, table.split)
     dev = read_split(table.corpus, "dev")[: table.eval_questions] if table.eval_every else []
     draws = table.steps * table.prompts_per_step
@@ -162,7 +163,10 @@ def learn(
     step: int,
     table: Grpo,
 ) -> dict[str, float]:
-    """Take ``updates_per_rollout`` optimizer steps on one rollout; return the metrics of the last."""
+    """Take ``updates_per_rollout`` optimizer steps on one rollout; return the metrics of the last.
+
+    Where every group is flat and there is no KL penalty, there is nothing to learn and nothing to measure.
+    """
     total = len(experience) if table.normalise == "sequence" else sum(len(e.row.completion) for e in experience)
     # Without a KL penalty a row without advantage has no gradient. Longest first; a group stays together
     # where lengths allow, so that its audio is encoded once.

@@ -57,6 +57,7 @@ def train_sft(table: Sft, *, overwrite: bool = False) -> Outcome:
         SariError: The model, the corpus or the output folder does not fit; nothing is half written.
     """
     questions = read_chains(table)
+    examples = [Example(q.audio, render_prompt(q, table.mode), render_target(q, table.mode)) for q in questions]
     dev = read_split(table.corpus, "dev")[: table.eval_questions] if table.eval_every else []
     lm = load_model(table.model, dtype=table.dtype, device=table.device)
     fingerprint = recipe_hash(table, model=weights_hash(lm), corpus=corpus_hash(questions))
@@ -71,7 +72,6 @@ def train_sft(table: Sft, *, overwrite: bool = False) -> Outcome:
         note(f"going on from step {run.step} of {table.steps} in {table.out}")
 
     note(f"SFT: {lm.name}, {len(questions)} chains in mode {table.mode}, {table.steps} steps of {table.batch_size}")
-    examples = [Example(q.audio, render_prompt(q, table.mode), render_target(q, table.mode)) for q in questions]
     step = run.step
     metrics: dict[str, float] = {}
     with StopRequest() as stop, Progress("SFT", table.out, steps=table.steps, done=step) as progress:

@@ -125,6 +125,7 @@ def _load_processor(source: str) -> Any:
 
 def _load_weights(source: str, dtype: str) -> Any:
     import transformers
+    from safetensors import SafetensorError
     from transformers.utils import logging
 
     config = transformers.AutoConfig.from_pretrained(source)
@@ -132,7 +133,7 @@ def _load_weights(source: str, dtype: str) -> Any:
     logging.disable_progress_bar()
     try:
         model, info = cls.from_pretrained(source, dtype=DTYPES[dtype], output_loading_info=True)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise CheckpointError(
             f"the weights of model {source!r} cannot be loaded ({_first_line(error)}): give a complete folder"
         ) from error

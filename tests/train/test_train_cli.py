@@ -1,0 +1,115 @@
+"""The command: recipes, JSON, exit codes, and what a bare command makes for itself."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sari_train import prepare
+from sari_train.rewards import REWARDS
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def settings(small_folder: Path, small_corpus: Path) -> list[str]:
+    values = [f"model={small_folder}", f"corpus={small_corpus}", "mode=direct", "steps=2", "batch_size=4"]
+    return [part for value in values for part in ("--set", f"sft.{value}")]
+
+
+@pytest.fixture
+def grpo_settings(small_corpus: Path) -> list[str]:
+    values = [f"corpus={small_corpus}", "mode=direct", "steps=2", "prompts_per_step=2", "group_size=2",
+              "max_new_tokens=4"]  # fmt: skip
+    return [part for value in values for part in ("--set", f"grpo.{value}")]
+
+
+def test_sft_then_grpo(empty_folder: Path, run_command: Run, settings: list[str], grpo_settings: list[str]) -> None:
+    code, out, err = run_command("sari-train", "sft", *settings, "--json")
+    assert code == 0, err
+    assert json.loads(out)["step"] == 2
+    assert json.loads(out)["out"] == "checkpoints/sft"
+    code, out, err = run_command("sari-train", "grpo", *settings, *grpo_settings)
+    assert code == 0, err
+    assert "running `sari-train sft`" not in err
+    assert "next: sari-bench report --leaderboard" in out
+    assert {"model.safetensors", "metrics.jsonl", "curves.png", "recipe.json", "training_state.pt"} <= {
+        p.name for p in Path("checkpoints/grpo").iterdir()
+    }
+    assert json.loads(Path("checkpoints/grpo/recipe.json").read_text())["grpo"]["group_size"] == 2
+
+
+def test_grpo_runs_the_warm_up_that_it_lacks(
+    empty_folder: Path, run_command: Run, settings: list[str], grpo_settings: list[str]
+) -> None:
+    code, _, err = run_command("sari-train", "grpo", *settings, *grpo_settings)
+    assert code == 0, err
+    assert "no finished warm-up in checkpoints/sft: running `sari-train sft`" in err
+    assert Path("checkpoints/sft/model.safetensors").is_file()
+    assert Path("checkpoints/grpo/model.safetensors").is_file()
+
+
+def test_an_absent_default_corpus_is_built(
+    empty_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import sari_data.build
+
+    asked = []
+    monkeypatch.setattr(sari_data.build, "build_from_recipe", lambda *given: asked.append(given))
+    prepare.ensure_corpus("corpus", "spoken", ["build.seed=1"])
+    assert asked == [("spoken", ["build.seed=1"])]
+    assert "building it from recipe spoken" in " ".join(capfd.readouterr().err.split())
+    prepare.ensure_corpus("somewhere-else", None, [])
+    Path("corpus").mkdir()
+    prepare.ensure_corpus("corpus", None, [])
+    assert len(asked) == 1
+
+
+def test_three_wrong_keys_are_named_at_once(empty_folder: Path, run_command: Run) -> None:
+    Path("bad.toml").write_text("[sft]\nstep = 5\n[grpo]\nrewards = {acuracy = 1.0}\ntemperature = 0\n")
+    code, out, err = run_command("sari-train", "grpo", "bad.toml")
+    said = " ".join(err.split())
+    assert code == 2
+    assert out == ""
+    assert all(
+        key in said for key in ("sft.step: unknown key; did you mean steps?", "grpo.rewards", "grpo.temperature")
+    )
+
+
+def test_errors_of_the_user_are_one_sentence(
+    empty_folder: Path, run_command: Run, settings: list[str], small_folder: Path
+) -> None:
+    for arguments, message in (
+        (["sft", "--set", "sft.corpus=nowhere"], "nowhere"),
+        (["sft", *settings, "--set", "sft.model=./nothing"], "neither 'tiny', nor a folder"),
+        (["sft", *settings, "--set", "sft.mode=sung"], "sung"),
+        (["merge", str(small_folder), "merged"], "adapter_config.json"),
+    ):
+        code, out, err = run_command("sari-train", *arguments)
+        assert (code, out) == (2, "")
+        assert err.startswith("error:")
+        assert message in " ".join(err.split())
+        assert not Path("checkpoints").exists()
+
+
+def test_rewards_cannot_all_be_zero(empty_folder: Path, run_command: Run) -> None:
+    assert set(REWARDS) == {"accuracy", "format"}
+    code, _, err = run_command("sari-train", "grpo", "--set", "grpo.rewards={accuracy=0.0}")
+    assert code == 2
+    assert "grpo.rewards" in err
+
+
+def test_help_does_not_import_torch() -> None:
+    program = (
+        "import sys\nfrom sari_train.cli import app\nsys.argv = ['sari-train', '--help']\n"
+        "try:\n    app()\nexcept SystemExit as stop:\n    assert not stop.code\n"
+        "assert 'torch' not in sys.modules and 'transformers' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "grpo" in done.stdout

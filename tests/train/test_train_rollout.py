@@ -1,0 +1,176 @@
+"""Generation: equal to transformers' when greedy, independent of the batch, reproducible sample by sample."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from train_helpers import chat, make_clip, make_lm, waveform
+
+from sari_data.errors import InputError
+from sari_data.responder import Request, Responder, Response, Sampling
+from sari_train.batch import Encoded, Example, collate, encode_example
+from sari_train.logprobs import completion_logprobs
+from sari_train.models.base import AudioLM
+from sari_train.responder import LocalResponder, pack
+from sari_train.rollout import Completion, Rollout, RolloutPrompt, invert_cdf
+
+AUDIO = [make_clip(i, 0.5 + 0.35 * i) for i in range(5)]
+PROMPTS = ["What?", "What do you hear first? Say one word.", "How many?", "What do you hear?", "Which is longest?"]
+
+
+def prompts(lm: AudioLM, samples: int = 1) -> list[RolloutPrompt]:
+    return [
+        RolloutPrompt(f"q{i}", encode_example(lm, Example(audio, text)), range(samples))
+        for i, (audio, text) in enumerate(zip(AUDIO, PROMPTS, strict=True))
+    ]
+
+
+def test_greedy_equals_transformers_with_left_padding(small_lm: AudioLM, processor: Any) -> None:
+    engine = Rollout(small_lm, Sampling(max_new_tokens=24, stop=()))
+    found = engine.generate(prompts(small_lm))
+    processor.tokenizer.padding_side = "left"
+    inputs = processor(
+        text=[chat(processor, text) for text in PROMPTS],
+        audio=[waveform(a) for a in AUDIO],
+        sampling_rate=16_000,
+        return_tensors="pt",
+        padding=True,
+    )
+    expected = small_lm.model.generate(
+        **inputs,
+        max_new_tokens=24,
+        do_sample=False,
+        suppress_tokens=list(small_lm.banned_ids),
+        eos_token_id=list(small_lm.stop_ids),
+    )[:, inputs["input_ids"].shape[1] :].tolist()
+    assert len({tuple(c.ids) for c in found}) > 1, "the prompts must lead to different texts for this to mean anything"
+    for completion, row in zip(found, expected, strict=True):
+        assert list(completion.ids) == row[: len(completion.ids)]
+        assert completion.ids[-1] in small_lm.stop_ids or len(completion.ids) == 24
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_sample_does_not_depend_on_its_batch(small_lm: AudioLM, temperature: float) -> None:
+    engine = Rollout(small_lm, Sampling(temperature=temperature, max_new_tokens=20, seed=5))
+    together = engine.generate(prompts(small_lm, samples=3))
+    assert [(c.prompt_id, c.sample) for c in together] == [(f"q{i}", s) for i in range(5) for s in range(3)]
+    for prompt in prompts(small_lm, samples=3):
+        for sample in range(3):
+            (alone,) = engine.generate([RolloutPrompt(prompt.id, prompt.encoded, range(sample, sample + 1))])
+            (same,) = [c for c in together if (c.prompt_id, c.sample) == (prompt.id, sample)]
+            assert alone.ids == same.ids
+            np.testing.assert_allclose(alone.logps, same.logps, atol=1e-3)
+
+
+def test_samples_requests_and_seeds_differ_and_repeat(small_lm: AudioLM) -> None:
+    def texts(seed: int) -> list[tuple[int, ...]]:
+        engine = Rollout(small_lm, Sampling(temperature=1.0, max_new_tokens=20, seed=seed))
+        encoded = prompts(small_lm)[0].encoded
+        return [c.ids for c in engine.generate([RolloutPrompt(name, encoded, range(3)) for name in ("a", "b")])]
+
+    assert texts(1) == texts(1)
+    assert len(set(texts(1) + texts(2))) == 12
+
+
+def test_logps_are_those_of_training(small_lm: AudioLM) -> None:
+    engine = Rollout(small_lm, Sampling(temperature=0.8, max_new_tokens=20, seed=5))
+    asked = prompts(small_lm, samples=2)
+    found = engine.generate(asked)
+    rows = [Encoded(asked[i // 2].encoded.clip, asked[i // 2].encoded.prompt, c.ids) for i, c in enumerate(found)]
+    trained, _ = completion_logprobs(small_lm, collate(small_lm, rows), 0.8, banned=small_lm.banned_ids)
+    for row, completion in enumerate(found):
+        np.testing.assert_allclose(trained[row, : len(completion.ids)].detach(), completion.logps, atol=1e-3)
+
+
+def test_control_tokens_are_never_sampled(processor: Any) -> None:
+    lm = make_lm(processor)
+    with torch.no_grad():  # every banned token as likely as can be
+        lm.model.lm_head.weight[list(lm.banned_ids)] = lm.model.lm_head.weight.abs().sum(0) * 5
+    for temperature in (0.0, 1.5):
+        engine = Rollout(lm, Sampling(temperature=temperature, max_new_tokens=30))
+        for completion in engine.generate(prompts(lm, samples=2)):
+            assert not set(completion.ids) & set(lm.banned_ids)
+
+
+def ending(lm: AudioLM, ids: list[int], **options: Any) -> Completion:
+    """What the engine makes of a model that would say exactly ``ids``."""
+    engine = Rollout(lm, Sampling(**options))
+    script = iter(ids)
+
+    def pick(logits: torch.Tensor, uniforms: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.tensor([next(script)]), torch.zeros(1)
+
+    engine.pick = pick  # type: ignore[method-assign]
+    return engine.generate(prompts(lm)[:1])[0]
+
+
+def test_what_ends_a_response(small_lm: AudioLM) -> None:
+    def ids(text: str) -> list[int]:
+        return list(small_lm.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    tagged = ending(small_lm, ids("<answer>one</answer> and more"))
+    assert (tagged.text, tagged.finish_reason) == ("<answer>one</answer>", "stop")
+    turn = ending(small_lm, ids("one<|im_end|>two"), stop=())
+    assert (turn.text, turn.finish_reason) == ("one", "stop")
+    assert turn.ids[-1] == small_lm.stop_ids[0]
+    spread = ending(small_lm, ids("say: é.!? no"), stop=("é.!",))
+    assert (spread.text, spread.finish_reason) == ("say: é.!", "stop")
+    cut = ending(small_lm, ids("one two three four"), max_new_tokens=2)
+    assert (len(cut.ids), cut.finish_reason) == (2, "length")
+
+
+def test_invert_cdf_by_hand() -> None:
+    probs = torch.tensor([[0.5, 0.0, 0.3, 0.2]])
+
+    def at(u: float, **options: Any) -> int:
+        return int(invert_cdf(probs, torch.tensor([u], dtype=torch.float64), **options))
+
+    assert [at(u) for u in (0.0, 0.49, 0.51, 0.79, 0.81, 0.999999)] == [0, 0, 2, 2, 3, 3]
+    assert [at(u, top_k=2) for u in (0.0, 0.62, 0.63, 0.99)] == [0, 0, 2, 2]  # 0.5 and 0.3: the border is 0.625
+    assert [at(u, top_p=0.5) for u in (0.0, 0.999)] == [0, 0]
+    assert [at(u, top_p=0.51) for u in (0.62, 0.63)] == [0, 2]
+
+
+def test_sampled_frequencies_are_the_probabilities(small_lm: AudioLM) -> None:
+    prompt = prompts(small_lm)[1].encoded
+    engine = Rollout(small_lm, Sampling(temperature=0.2, max_new_tokens=1, stop=()))
+    found = engine.generate([RolloutPrompt("q", prompt, range(1500))])
+    first = np.array([c.ids[0] for c in found])
+    token = int(np.bincount(first).argmax())
+    probability = float(np.exp(next(c.logps[0] for c in found if c.ids[0] == token)))
+    error = (probability * (1 - probability) / len(first)) ** 0.5
+    assert 0.02 < probability < 0.98
+    assert abs((first == token).mean() - probability) < 4 * error
+
+
+def test_the_responder_answers_everything_once(small_lm: AudioLM) -> None:
+    requests = [Request(f"r{i}", AUDIO[i % 5], PROMPTS[i % 5], samples=1 + i % 3) for i in range(11)]
+    sampling = Sampling(temperature=1.0, max_new_tokens=8, seed=2)
+
+    def answers(batch_size: int) -> dict[tuple[str, int], Response]:
+        found = list(LocalResponder(small_lm, batch_size).respond(iter(requests), sampling))
+        assert len(found) == sum(r.samples for r in requests)
+        return {(r.request_id, r.sample): r for r in found}
+
+    assert answers(4) == answers(64)
+    assert isinstance(LocalResponder(small_lm), Responder)
+
+
+def test_the_responders_name_follows_the_weights(small_lm: AudioLM, processor: Any) -> None:
+    assert LocalResponder(small_lm).name == LocalResponder(make_lm(processor)).name
+    assert LocalResponder(small_lm).name != LocalResponder(make_lm(processor, seed=1)).name
+
+
+def test_pack_splits_samples_and_keeps_the_bound(small_lm: AudioLM) -> None:
+    batches = list(pack(prompts(small_lm, samples=7), 10))
+    assert [sum(len(p.samples) for p in batch) for batch in batches] == [10, 10, 10, 5]
+    seen = sorted((p.id, s) for batch in batches for p in batch for s in p.samples)
+    assert seen == [(f"q{i}", s) for i in range(5) for s in range(7)]
+
+
+def test_a_batch_size_below_one_is_refused(small_lm: AudioLM) -> None:
+    with pytest.raises(InputError, match="batch_size"):
+        LocalResponder(small_lm, batch_size=0)

@@ -5,6 +5,7 @@ Heavy imports are made inside the commands, so that ``--help`` is quick.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -161,9 +162,7 @@ def optional_repo(arguments: Sequence[str]) -> list[str]:
 
 def _flags(*pairs: tuple[str, Any]) -> list[str]:
     """Turn options that were given into overrides; a text is quoted, so that "1" stays a text."""
-    import json
-
-    return [f"{key}={json.dumps(value)}" for key, value in pairs if value is not None]
+    return [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in pairs if value is not None]
 
 
 def _origin(recipe: str | None) -> str:

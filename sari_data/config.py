@@ -13,7 +13,7 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -133,6 +133,22 @@ def _suggest(word: str, known: Sequence[str]) -> str:
 def _describe(table: str, model: type[BaseModel], item: Mapping[str, Any]) -> str:
     location = ".".join(str(part) for part in (table, *item["loc"]))
     if item["type"] == "extra_forbidden":
-        fields = list(model.model_fields) if len(item["loc"]) == 1 else []
+        fields = _fields(model, item["loc"][:-1])
         return f"{location}: unknown key{_suggest(str(item['loc'][-1]), fields) if fields else ''}"
-    return f"{location}: {item['msg'][0].lower()}{item['msg'][1:]}, found {item['input']!r}"
+    message = item["msg"].removeprefix("Value error, ")
+    return f"{location}: {message[0].lower()}{message[1:]}, found {item['input']!r}"
+
+
+def _fields(model: type[BaseModel], path: Sequence[Any]) -> list[str]:
+    """Return the keys of the table at ``path`` below ``model``; none where it is no table of ours."""
+    for key in path:
+        field = model.model_fields.get(str(key))
+        if field is None:
+            return []
+        # The annotation of an optional table is a union with None.
+        inner = [t for t in (field.annotation, *get_args(field.annotation)) if isinstance(t, type)]
+        tables = [t for t in inner if issubclass(t, BaseModel)]
+        if not tables:
+            return []
+        model = tables[0]
+    return list(model.model_fields)

@@ -82,7 +82,7 @@ def list_responders() -> dict[str, EntryPoint]:
     return {ep.name: ep for ep in entry_points(group=GROUP)}
 
 
-def load_responder(name: str, **options: Any) -> Responder:
+def load_responder(name: str, /, **options: Any) -> Responder:
     """Import the responder registered as ``name`` and construct it with ``options``.
 
     Raises:

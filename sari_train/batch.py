@@ -55,6 +55,8 @@ class Batch:
         completion_lengths_B: Tokens of each row's completion.
         clips: The distinct clips.
         clip_of_row_B: Index into ``clips`` for each row.
+        first_rows_P: The first row of each distinct prompt (text and audio).
+        prompt_of_row_B: Index into ``first_rows_P`` for each row.
     """
 
     ids_BT: Tensor
@@ -63,6 +65,8 @@ class Batch:
     completion_lengths_B: Tensor
     clips: tuple[Clip, ...]
     clip_of_row_B: Tensor
+    first_rows_P: Tensor
+    prompt_of_row_B: Tensor
 
     @property
     def completion_mask_BC(self) -> Tensor:
@@ -117,7 +121,15 @@ def collate(lm: AudioLM, rows: Sequence[Example | Encoded]) -> Batch:
     index: dict[str, int] = {}
     clips: list[Clip] = []
     clip_of_row = []
-    for row in encoded:
+    prompts: dict[tuple[str, tuple[int, ...]], int] = {}
+    first_rows: list[int] = []
+    prompt_of_row = []
+    for number, row in enumerate(encoded):
+        prompt = (row.clip.key, row.prompt)
+        if prompt not in prompts:
+            prompts[prompt] = len(first_rows)
+            first_rows.append(number)
+        prompt_of_row.append(prompts[prompt])
         if row.clip.key not in index:
             index[row.clip.key] = len(clips)
             clips.append(row.clip)
@@ -133,6 +145,8 @@ def collate(lm: AudioLM, rows: Sequence[Example | Encoded]) -> Batch:
         completion_lengths_B=tensor([len(row.completion) for row in encoded]),
         clips=tuple(clips),
         clip_of_row_B=tensor(clip_of_row),
+        first_rows_P=tensor(first_rows),
+        prompt_of_row_B=tensor(prompt_of_row),
     )
 
 

@@ -37,7 +37,7 @@ def sft(
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Fine-tune on chains of thought ([sft]); the same command goes on after Ctrl-C."""
+    """Fine-tune on chains of thought (recipe table sft); the same command goes on after Ctrl-C."""
     from sari_train.config import Sft
 
     table: Sft = load_tables(recipe, {"sft": Sft}, set_ or ())["sft"]
@@ -55,7 +55,7 @@ def grpo(
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Reinforce with group relative policy optimisation ([grpo]); makes what it lacks, and says so."""
+    """Reinforce with group relative policy optimisation (table grpo); makes what it lacks, and says so."""
     from sari_train.config import Grpo, Sft
 
     tables = load_tables(recipe, {"sft": Sft, "grpo": Grpo}, set_ or ())
@@ -89,7 +89,7 @@ def tiny(
     set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make the embedded base model ([tiny]): one that hears, but does not reason yet."""
+    """Make the embedded base model (table tiny): one that hears, but does not reason yet."""
     from sari_train.tiny_base import Tiny, make_tiny
 
     table: Tiny = load_tables(recipe, {"tiny": Tiny}, set_ or ())["tiny"]

@@ -168,9 +168,12 @@ def learn(
     Where every group is flat and there is no KL penalty, there is nothing to learn and nothing to measure.
     """
     total = len(experience) if table.normalise == "sequence" else sum(len(e.row.completion) for e in experience)
-    # Without a KL penalty a row without advantage has no gradient. Longest first; a group stays together
-    # where lengths allow, so that its audio is encoded once.
-    useful = [e for e in experience if e.advantage != 0 or reference is not None]
+    # Without a KL penalty a row without advantage has no gradient. A group stays together, so that its prompt
+    # runs once; groups of similar length are batched together, the longest first.
+    g = table.group_size
+    by_prompt = [experience[i : i + g] for i in range(0, len(experience), g)]
+    by_prompt.sort(key=lambda group: -max(len(e.row) for e in group))
+    useful = [e for group in by_prompt for e in group if e.advantage != 0 or reference is not None]
     groups = [useful[i : i + table.micro_batch] for i in range(0, len(useful), table.micro_batch)]
     batches = [(collate(lm, [e.row for e in group]), group) for group in groups]
     ref_logps = [reference.logprobs(batch) if reference is not None else None for batch, _ in batches]

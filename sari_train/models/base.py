@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from transformers.cache_utils import Cache
 
 from sari_data.errors import InputError
 from sari_data.types import AudioRef
@@ -135,9 +136,7 @@ class AudioLM(ABC):
         """Map the tower's states to the text model's width: [A, S, D] to [A, S, H]."""
 
     @abstractmethod
-    def backbone(
-        self, embeds_BTH: Tensor, positions_BT: Tensor, *, mask: Tensor | None, cache: PreallocatedCache | None
-    ) -> Tensor:
+    def backbone(self, embeds_BTH: Tensor, positions_BT: Tensor, *, mask: Tensor | None, cache: Cache | None) -> Tensor:
         """Run the text model without its head.
 
         Args:
@@ -145,7 +144,7 @@ class AudioLM(ABC):
             positions_BT: Position of each token in its own row, from 0.
             mask: ``None`` for causal attention (rows padded on the right, whose padding no real token
                 sees), or bool [B, 1, T, K] over the cache's K columns, true where attention is allowed.
-            cache: Filled in place where given.
+            cache: Keys and values of what came before, where given; it takes those of these tokens too.
 
         Returns:
             Final hidden states [B, T, H].

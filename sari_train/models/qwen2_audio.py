@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from transformers.cache_utils import Cache
 
 from sari_data.errors import CheckpointError
 from sari_train.models.base import AudioLM
@@ -92,9 +93,7 @@ class Qwen2Audio(AudioLM):
         """Apply the linear projector."""
         return self.model.model.multi_modal_projector(states_ASD)
 
-    def backbone(
-        self, embeds_BTH: Tensor, positions_BT: Tensor, *, mask: Tensor | None, cache: PreallocatedCache | None
-    ) -> Tensor:
+    def backbone(self, embeds_BTH: Tensor, positions_BT: Tensor, *, mask: Tensor | None, cache: Cache | None) -> Tensor:
         """Run the Qwen2 text model; a mask given as a mapping is taken by it as it is."""
         return self.model.model.language_model(
             inputs_embeds=embeds_BTH,

@@ -102,3 +102,43 @@ def test_in_a_batch_of_groups_each_completion_hears_its_own_clip(small_lm: Audio
         count = len(row.completion)
         torch.testing.assert_close(group[i, :count], alone[0, :count], atol=TOLERANCE, rtol=0)
         assert (group[i, :count] - swapped[i, :count]).abs().max() > 20 * TOLERANCE
+
+
+def grouped_rows(lm: AudioLM) -> list[Encoded]:
+    """Groups of 3, 1 and 2 completions of prompts and lengths that differ, the groups interleaved."""
+    words = ["one", "two or three of them", "a bell rings, then a dog", "four", "x", "the end"]
+    owners = [0, 1, 0, 2, 2, 0]
+    prompts = [encode_example(lm, Example(e.audio, e.prompt)) for e in EXAMPLES]
+    completions = [tuple(lm.tokenizer(f"<answer>{w}</answer>")["input_ids"]) for w in words]
+    return [Encoded(prompts[o].clip, prompts[o].prompt, c) for o, c in zip(owners, completions, strict=True)]
+
+
+def test_sharing_a_prompt_changes_neither_values_nor_gradients(processor: Any) -> None:
+    results = []
+    for shared in (True, False):
+        lm = make_lm(processor)
+        rows = grouped_rows(lm)
+        batches = [collate(lm, rows)] if shared else [collate(lm, [row]) for row in rows]
+        assert (2 * len(batches[0].first_rows_P) <= len(batches[0].ids_BT)) == shared
+        found = []
+        for batch in batches:
+            logps, _ = completion_logprobs(lm, batch, 0.9)
+            weighted = logps * torch.arange(1, logps.shape[1] + 1)
+            weighted.sum().backward()
+            found += [logps[i, :n].detach() for i, n in enumerate(batch.completion_lengths_B.tolist())]
+        gradients = {name: p.grad for name, p in lm.model.named_parameters() if p.grad is not None}
+        results.append((found, gradients))
+    for together, alone in zip(results[0][0], results[1][0], strict=True):
+        torch.testing.assert_close(together, alone, atol=TOLERANCE, rtol=0)
+    assert results[0][1].keys() == results[1][1].keys()
+    for name, gradient in results[0][1].items():
+        scale = results[1][1][name].abs().max().item()
+        torch.testing.assert_close(gradient, results[1][1][name], atol=1e-4 * scale + 1e-6, rtol=1e-3, msg=name)
+
+
+def test_completions_of_one_token_share_their_prompt(small_lm: AudioLM) -> None:
+    rows = [Encoded(r.clip, r.prompt, r.completion[:1]) for r in grouped_rows(small_lm)]
+    together, _ = completion_logprobs(small_lm, collate(small_lm, rows))
+    for i, row in enumerate(rows):
+        alone, _ = completion_logprobs(small_lm, collate(small_lm, [row]))
+        torch.testing.assert_close(together[i], alone[0], atol=TOLERANCE, rtol=0)

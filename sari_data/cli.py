@@ -88,13 +88,13 @@ def calibrate(
     as_json: JsonOption = False,
 ) -> None:
     """Measure how often a responder answers each question of rl right; a measurement made before is replaced."""
-    from sari_data.build import DEFAULT_RECIPE, recalibrate
+    from sari_data.build import recalibrate
     from sari_data.calibrate import Calibrate
     from sari_data.config import load_tables
 
     given = {"responder": responder, "model": model, "mode": mode, "samples": samples, "seed": seed}
     overrides = [*(set_ or ()), *_flags(*((f"calibrate.{key}", value) for key, value in given.items()))]
-    table: Calibrate = load_tables(recipe or DEFAULT_RECIPE, {"calibrate": Calibrate}, overrides)["calibrate"]
+    table: Calibrate = load_tables(recipe, {"calibrate": Calibrate}, overrides)["calibrate"]
     manifest = recalibrate(folder, table)
     summary = manifest["calibrations"][-1]
     if as_json:

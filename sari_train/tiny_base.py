@@ -63,7 +63,7 @@ class Tiny(Table):
     init: str = "random"
     out: str = "checkpoints/tiny"
     seed: int = Field(0, ge=0)
-    steps: int = Field(6000, ge=1)
+    steps: int = Field(3000, ge=1)
     clips_per_step: int = Field(32, ge=1)
     learning_rate: float = Field(2e-3, gt=0)
     warmup_steps: int = Field(200, ge=0)
@@ -72,9 +72,9 @@ class Tiny(Table):
     caption_share: float = Field(1.0, ge=0, le=1)
     vocab_size: int = Field(700, ge=300)
     dtype: str = "float16"
-    eval_every: int = Field(1000, ge=1)
-    eval_questions: int = Field(60, ge=1)
-    short_first_steps: int = Field(1500, ge=0)
+    eval_every: int = Field(500, ge=1)
+    eval_questions: int = Field(100, ge=1)
+    short_first_steps: int = Field(1000, ge=0)
     scenes: Options = Options(
         questions={"sound": 8000, "music": 8000, "speech": 8000},
         events={"sound": (1, 5), "music": (1, 5), "speech": (1, 4)},

@@ -49,7 +49,7 @@ class Training(Table):
     corpus: str = "corpus"
     mode: str = "structured"
     steps: int = Field(ge=1)
-    micro_batch: int = Field(64, ge=1)
+    micro_batch: int = Field(16, ge=1)
     learning_rate: float = Field(gt=0)
     warmup_steps: int = Field(10, ge=0)
     schedule: Literal["cosine", "constant"] = "cosine"

@@ -108,7 +108,6 @@ class Progress:
         )
 
     def _panel(self) -> Any:
-        from rich.console import Group
         from rich.panel import Panel
         from rich.progress_bar import ProgressBar
         from rich.table import Table
@@ -116,13 +115,16 @@ class Progress:
         grid = Table.grid(padding=(0, 3))
         cells = [(label, _number(self._latest[key])) for key, label in LABELS.items() if key in self._latest]
         for _ in range(4):
-            grid.add_column()
+            grid.add_column(no_wrap=True)
         for i in range(0, len(cells), 2):
             pair = cells[i : i + 2]
             grid.add_row(*[text for label, value in pair for text in (f"[dim]{label}[/]", f"[bold]{value}[/]")])
-        bar = ProgressBar(total=self.steps, completed=self.done, width=60)
+        bar = ProgressBar(total=self.steps, completed=self.done, width=72)
         caption = f"step {self.done}/{self.steps}, {_clock(self.time_left())} left; Ctrl-C saves and stops"
-        return Panel(Group(bar, grid), title=self.title, subtitle=caption, expand=False)
+        rows = Table.grid()  # a bar alone ends no line
+        rows.add_row(bar)
+        rows.add_row(grid)
+        return Panel(rows, title=self.title, subtitle=caption, expand=False)
 
 
 def read_metrics(out: str | Path) -> list[dict[str, float]]:

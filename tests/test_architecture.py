@@ -6,7 +6,9 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -134,6 +136,41 @@ def test_every_module_and_public_name_has_a_docstring(path: Path) -> None:
         if not node.name.startswith("_") and not registered and not ast.get_docstring(node):
             bare.append(node.name)
     assert bare == []
+
+
+def test_every_package_that_is_imported_is_a_declared_dependency() -> None:
+    """What an empty environment would lack: sari_data and sari_bench may use the plain dependencies only."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    plain = {_distribution(requirement) for requirement in project["dependencies"]}
+    allowed = dict.fromkeys(PACKAGES, plain)
+    allowed["sari_train"] = plain | {_distribution(r) for r in project["optional-dependencies"]["train"]}
+    homes = packages_distributions()
+    undeclared = []
+    for path in SOURCES:
+        package = path.relative_to(ROOT).parts[0]
+        for module, _, line in _imports(ast.parse(path.read_text(encoding="utf-8"))):
+            top = module.partition(".")[0]
+            if top not in PACKAGES and top not in sys.stdlib_module_names:
+                found = {_distribution(name) for name in homes.get(top, [top])}
+                if not found & allowed[package]:
+                    undeclared.append(f"{_name(path)}:{line}: {module}")
+    assert undeclared == []
+
+
+def _distribution(requirement: str) -> str:
+    return re.split(r"[\s\[<>=!~;]", requirement, maxsplit=1)[0].lower().replace("_", "-")
+
+
+def test_every_dependency_is_pinned_to_one_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = dict(line.split("==") for line in lines if line and not line.startswith("#"))
+    assert "sari-audio" not in pins
+    assert pins["torch"] == "2.13.0"
+    assert not [version for version in pins.values() if "+" in version]
+    asked = [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]
+    pinned = {_distribution(name) for name in pins}
+    assert {_distribution(r) for r in asked} - pinned == {"sari-audio"}
 
 
 def test_every_template_compiles() -> None:

@@ -22,7 +22,7 @@ from sari_data.errors import CheckpointError, StorageError
 from sari_data.types import AudioQuestion
 from sari_train.config import Training
 from sari_train.models.base import AudioLM
-from sari_train.models.load import load_model
+from sari_train.models.load import load_model, no_bars
 
 STATE = "training_state.pt"
 RECIPE = "recipe.json"
@@ -113,7 +113,12 @@ def save_run(lm: AudioLM, optimizer: torch.optim.Optimizer, out: str | Path, *, 
 
 def save_model(lm: AudioLM, folder: Path) -> None:
     """Write model (or adapter) and processor in Hugging Face format."""
-    (lm.model if lm.adapter is None else lm.adapter).save_pretrained(str(folder))
+    with no_bars():
+        if lm.adapter is None:
+            lm.model.save_pretrained(str(folder))
+        else:
+            # The vocabulary never changes, so peft need not ask a hub what the base's was.
+            lm.adapter.save_pretrained(str(folder), save_embedding_layers=False)
     lm.processor.save_pretrained(str(folder))
 
 

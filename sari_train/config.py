@@ -79,7 +79,7 @@ class Sft(Training):
     out: str = "checkpoints/sft"
     split: str = "sft"
     chains: int | None = Field(None, ge=1)
-    steps: int = Field(500, ge=1)
+    steps: int = Field(400, ge=1)
     batch_size: int = Field(32, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
 
@@ -104,7 +104,7 @@ class Grpo(Training):
     model: str = "checkpoints/sft"
     out: str = "checkpoints/grpo"
     split: str = "rl"
-    steps: int = Field(100, ge=1)
+    steps: int = Field(80, ge=1)
     prompts_per_step: int = Field(24, ge=1)
     group_size: int = Field(8, ge=2)
     learning_rate: float = Field(3e-4, gt=0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -61,6 +63,20 @@ def pick_device(device: str) -> torch.device:
     if found.type == "cuda" and not torch.cuda.is_available():
         raise CheckpointError("device cuda was asked for, but torch finds no GPU: use auto or cpu")
     return found
+
+
+@contextmanager
+def no_bars() -> Iterator[None]:
+    """Keep transformers' own progress bars off the terminal while it loads or saves."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _locate(path_or_name: str) -> str:
@@ -126,19 +142,16 @@ def _load_processor(source: str) -> Any:
 def _load_weights(source: str, dtype: str) -> Any:
     import transformers
     from safetensors import SafetensorError
-    from transformers.utils import logging
 
     config = transformers.AutoConfig.from_pretrained(source)
     cls = getattr(transformers, config.architectures[0])
-    logging.disable_progress_bar()
     try:
-        model, info = cls.from_pretrained(source, dtype=DTYPES[dtype], output_loading_info=True)
+        with no_bars():
+            model, info = cls.from_pretrained(source, dtype=DTYPES[dtype], output_loading_info=True)
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise CheckpointError(
             f"the weights of model {source!r} cannot be loaded ({_first_line(error)}): give a complete folder"
         ) from error
-    finally:
-        logging.enable_progress_bar()
     if info["missing_keys"]:
         missing = sorted(info["missing_keys"])
         raise CheckpointError(

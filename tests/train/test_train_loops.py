@@ -22,6 +22,7 @@ from sari_data.types import AudioQuestion
 from sari_train import grpo, sft
 from sari_train.batch import Example, encode_example
 from sari_train.config import Grpo, Lora, Sft
+from sari_train.evaluate import evaluate
 from sari_train.grpo import learn, roll_out, train_grpo
 from sari_train.lora import merge
 from sari_train.models.load import load_model
@@ -159,6 +160,9 @@ def test_sft_learns_a_few_examples_by_heart(sft_table: Sft) -> None:
     assert losses[-1] < 0.05 < 2 < losses[0]
     lm = load_model(table.out)
     questions = read_split(table.corpus, "sft")[:2]
+    assert evaluate(lm, questions, mode="direct", max_new_tokens=40) == {"eval_accuracy": 1.0}
+    untrained = load_model(table.model)
+    assert evaluate(untrained, questions, mode="direct", max_new_tokens=40) == {"eval_accuracy": 0.0}
     for question in questions:
         encoded = encode_example(lm, Example(question.audio, render_prompt(question, "direct")))
         (found,) = Rollout(lm, Sampling(max_new_tokens=40)).generate([grpo.RolloutPrompt("q", encoded)])

@@ -39,13 +39,10 @@ test: setup lint ## lint, then run all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal --durations 10
 
 demo: setup ## run the main job in the folder demo: corpus, base, SFT, GRPO, leaderboard
-	mkdir -p demo
-	cd demo && PATH="$(abspath $(BIN)):$$PATH" bash ../recipes/loop.sh demo
+	PATH="$(abspath $(BIN)):$$PATH" bash recipes/demo.sh
 
 digits: setup ## run the same on real recordings in the folder digits (RECORDINGS=folder)
-	mkdir -p digits
-	cd digits && PATH="$(abspath $(BIN)):$$PATH" bash ../recipes/loop.sh spoken-digits \
-		--set 'build.scenes.recordings.folder="$(abspath $(RECORDINGS))"'
+	PATH="$(abspath $(BIN)):$$PATH" RECORDINGS="$(abspath $(RECORDINGS))" bash recipes/digits.sh
 
 clean: ## remove caches, and the virtual environment in .venv
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

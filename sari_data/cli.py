@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sari_data.console import note, out, print_json, run_app
+from sari_data.console import note, out, print_json, run_app, say
 
 app = typer.Typer(
     help="Build multiple-choice audio corpora, measure how hard their questions are, and check them.",
@@ -69,9 +69,9 @@ def build(
         print_json({"folder": str(Path(table.out).resolve()), "url": url, **manifest})
         return
     _print_counts(manifest)
-    out.print(f"corpus: {Path(table.out).resolve()}", highlight=False, soft_wrap=True)
+    say(f"corpus: {Path(table.out).resolve()}")
     if url is not None:
-        out.print(f"dataset: {url}", highlight=False, soft_wrap=True)
+        say(f"dataset: {url}")
     note(f"next: `sari-data check {table.out}`, or train on it with `sari-train sft`")
 
 
@@ -106,8 +106,6 @@ def calibrate(
 @app.command()
 def check(folder: FolderArgument, as_json: JsonOption = False) -> None:
     """Check a corpus: files, hashes, every row, every clip's audio, and that no clip of dev is trained on."""
-    from rich.markup import escape
-
     from sari_data.store import check_corpus, read_manifest
 
     problems = check_corpus(folder)
@@ -117,13 +115,9 @@ def check(folder: FolderArgument, as_json: JsonOption = False) -> None:
     else:
         rows = sum(split["rows"] for split in manifest["splits"].values())
         for problem in problems:
-            out.print(f"[red]problem:[/] {escape(problem)}", highlight=False, soft_wrap=True)
+            say(f"problem: {problem}")
         verdict = f"{len(problems)} found" if problems else "none found"
-        out.print(
-            f"{folder}: {rows} questions in {len(manifest['files'])} files; problems: {verdict}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        say(f"{folder}: {rows} questions in {len(manifest['files'])} files; problems: {verdict}")
     if problems:
         raise typer.Exit(1)
 
@@ -138,7 +132,7 @@ def sources(as_json: JsonOption = False) -> None:
         print_json({"sources": [{"name": name, "about": text} for name, text in about.items()]})
         return
     for name, text in about.items():
-        out.print(f"[bold]{name}[/]  {text}", highlight=False, soft_wrap=True)
+        say(f"{name}  {text}")
 
 
 def main() -> None:
@@ -197,10 +191,8 @@ def _print_histogram(summary: Mapping[str, Any]) -> None:
         table.add_row(f"{passes}/{summary['samples']}", str(number), "█" * round(40 * number / most))
     out.print(table)
     fate = "in the side file never_passed" if summary["dropped_never_passed"] else "kept in rl"
-    out.print(
+    say(
         f"{summary['questions']} questions, mean pass rate {summary['mean_pass_rate']}, "
         f"{summary['never_passed']} never passed ({fate}); responder {summary['responder']}, mode {summary['mode']}, "
-        f"seed {summary['seed']}",
-        highlight=False,
-        soft_wrap=True,
+        f"seed {summary['seed']}"
     )

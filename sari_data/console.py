@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,13 +24,30 @@ if TYPE_CHECKING:
 out = Console()
 err = Console(stderr=True)
 
-# A write that the machine refused is not a fault of the program: one sentence, no traceback.
-_REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
+# What the machine refused, and a path that cannot be one, are no faults of the program: one sentence, no traceback.
+_REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+_NO_PATH = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP}
+
+_SHOWN = 120  # characters of a path in a message
+_HEADING = re.compile(r"\[bold\](\w+)\[/\]")
 
 
 def note(text: str) -> None:
-    """Say what is being done, on standard error."""
-    err.print(text, highlight=False, soft_wrap=True)
+    """Say what is being done, on standard error.
+
+    Args:
+        text: Plain text, in which brackets are brackets; it may begin with one word as ``[bold]word[/]``.
+    """
+    from rich.text import Text
+
+    heading = _HEADING.match(text)
+    line = Text(heading[1], style="bold") if heading else Text()
+    err.print(line.append(text[heading.end() if heading else 0 :]), highlight=False, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """Print one line of a result on standard output as it is: no markup, no emoji codes, no wrapping."""
+    out.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
@@ -55,7 +73,7 @@ def progress(description: str, total: int | None = None) -> Iterator[Callable[[i
     )
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -79,10 +97,12 @@ def run_app(app: typer.Typer, arguments: Sequence[str] | None = None) -> NoRetur
     except SariError as error:
         _fail(str(error))
     except OSError as error:
-        if error.errno not in _REFUSED:
+        if error.errno not in _REFUSED | _NO_PATH:
             raise
-        where = f"{error.filename}: " if error.filename else ""
-        _fail(f"{where}could not be read or written ({error.strerror}): free some space, or name another place")
+        name = str(error.filename or "")
+        where = f"{name if len(name) <= _SHOWN else name[:_SHOWN] + '...'}: " if name else ""
+        remedy = "correct the path" if error.errno in _NO_PATH else "free some space, or name another place"
+        _fail(f"{where}could not be read or written ({error.strerror}): {remedy}")
     except KeyboardInterrupt:
         err.print("stopped")
         sys.exit(130)
@@ -90,7 +110,7 @@ def run_app(app: typer.Typer, arguments: Sequence[str] | None = None) -> NoRetur
 
 
 def _fail(sentence: str) -> NoReturn:
-    from rich.markup import escape
+    from rich.text import Text
 
-    err.print(f"[bold red]error:[/] {escape(sentence)}", highlight=False, soft_wrap=True)
+    err.print(Text("error:", style="bold red").append(f" {sentence}", style="not bold default"), soft_wrap=True)
     sys.exit(2)

@@ -108,3 +108,27 @@ def test_progress_says_nothing_away_from_a_terminal(capfd: pytest.CaptureFixture
             advance(1)
     captured = capfd.readouterr()
     assert captured.out == captured.err == ""
+
+
+@pytest.mark.parametrize("text", ["writing a[/b]", "in [red]x :smile:", "[/]", "\\[x", "[bold]two words[/]"])
+def test_a_note_and_a_line_of_a_result_keep_every_character(text: str, capfd: pytest.CaptureFixture[str]) -> None:
+    console.note(text)
+    console.say(text)
+    assert capfd.readouterr() == (f"{text}\n", f"{text}\n")
+
+
+def test_a_note_may_begin_with_a_heading(capfd: pytest.CaptureFixture[str]) -> None:
+    console.note("[bold]grpo[/]: from [x]")
+    assert capfd.readouterr().err == "grpo: from [x]\n"
+
+
+def test_an_error_keeps_emoji_codes(capfd: pytest.CaptureFixture[str]) -> None:
+    end(InputError("no file a:smile:b"))
+    assert capfd.readouterr().err == "error: no file a:smile:b\n"
+
+
+def test_a_path_that_cannot_be_one_is_a_sentence(capfd: pytest.CaptureFixture[str]) -> None:
+    assert end(OSError(errno.ENAMETOOLONG, "File name too long", "a" * 300)) == 2
+    assert capfd.readouterr().err == (
+        f"error: {'a' * 120}...: could not be read or written (File name too long): correct the path\n"
+    )

@@ -114,13 +114,19 @@ def from_row(row: dict[str, Any]) -> AudioQuestion:
     # Readers differ on a missing struct: some give a struct of missing values.
     if chain is not None and all(value is None for value in chain.values()):
         chain = None
+    absent = [name for name, value in (chain or {}).items() if value is None]
+    if absent:
+        raise InputError(f"question {row['id']!r}: expected all sections of its structured chain, found no {absent}")
+    rates = row["pass_rates"] or ()
+    if any(rate is None or None in rate.values() for rate in rates):
+        raise InputError(f"question {row['id']!r}: expected every value of a pass rate, found one with missing values")
     return AudioQuestion(
         id=row["id"] or "",
         audio=AudioRef(
             path=audio.get("path"), data=audio.get("bytes"), start=row.get("start") or 0.0, duration=row.get("duration")
         ),
         question=row["question"] or "",
-        choices=tuple(row["choices"] or ()),
+        choices=tuple(choice or "" for choice in row["choices"] or ()),
         answer=row["answer"],
         domain=row["domain"] or "",
         category=row["category"] or "",
@@ -131,7 +137,7 @@ def from_row(row: dict[str, Any]) -> AudioQuestion:
             structured=None if chain is None else StructuredReasoning(**chain),
             unstructured=reasoning.get("unstructured"),
         ),
-        pass_rates=tuple(PassRate(**rate) for rate in row["pass_rates"] or ()),
+        pass_rates=tuple(PassRate(**rate) for rate in rates),
         provenance=Provenance(**(source | {"made_by": _made_by(row)})) if source else Provenance(),
     )
 

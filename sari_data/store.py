@@ -27,6 +27,7 @@ from sari_data.types import AudioQuestion
 FORMAT = "sari-corpus"
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
+CARD = "README.md"
 SPLITS = ("sft", "rl", "dev")
 SHARD_BYTES = 256 * 2**20
 
@@ -91,8 +92,9 @@ def write_corpus(
         }
         text = _with_data_files(card(body) if callable(card) else card, [s for s in SPLITS if rows.get(s)])
         with storing(target):
-            _write_text(work / "README.md", text)
+            _write_text(work / CARD, text)
             _write_text(work / MANIFEST, json.dumps(body, indent=2, ensure_ascii=False, sort_keys=False) + "\n")
+            check_target(target, overwrite=overwrite)  # another process may have filled it since
             _move(work, target)
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -126,7 +128,25 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
             f"{path / MANIFEST}: expected format_version {FORMAT_VERSION}, found {manifest.get('format_version')!r}: "
             "use the version of sari that wrote it, or build it again"
         )
+    if not _has_its_shape(manifest):
+        raise CorpusError(
+            f"{path / MANIFEST}: expected the keys 'embedded', 'splits' and 'files' as a corpus is written with, "
+            "found others: restore the file, or build the corpus again"
+        )
     return manifest
+
+
+def _has_its_shape(manifest: Mapping[str, Any]) -> bool:
+    """Return whether what the readers of a corpus rely on is there, with its types."""
+    splits, files = manifest.get("splits"), manifest.get("files")
+    return (
+        isinstance(manifest.get("embedded"), bool)
+        and isinstance(splits, dict)
+        and all(isinstance(split, dict) and isinstance(split.get("rows"), int) for split in splits.values())
+        and isinstance(files, list)
+        and all(isinstance(e, dict) and {"path", "split", "rows", "sha256"} <= e.keys() for e in files)
+        and all(e["split"] in splits and isinstance(e["path"], str) for e in files)
+    )
 
 
 def iter_split(folder: str | Path, split: str) -> Iterator[AudioQuestion]:
@@ -153,8 +173,8 @@ def check_corpus(folder: str | Path) -> list[str]:
     """Return what is wrong with a corpus, one line each; an empty list means that it is sound.
 
     Checks the files against the manifest (presence, hash, rows, schema), every row against the contract
-    of a question, that ids are unique over all splits, that all audio decodes, and that no clip of
-    ``dev`` occurs in ``sft`` or ``rl``.
+    of a question, that ids are unique over all splits, that all audio decodes, that no clip of ``dev``
+    occurs in ``sft`` or ``rl``, and that the dataset card is there.
 
     Raises:
         MissingFileError: No such folder.
@@ -181,7 +201,8 @@ def check_corpus(folder: str | Path) -> list[str]:
                 question = from_row(row)
                 decode(question.audio, max_seconds=math.inf)
             except SariError as error:
-                problems.append(f"{where}: {error}")
+                # Most of these sentences name the question themselves.
+                problems.append(f"{where}: {str(error).removeprefix(where.removeprefix(f'{split}: ') + ': ')}")
                 continue
             clips.setdefault(question.audio.key, {}).setdefault(split, row["id"])
     for split, count in counts.items():
@@ -193,6 +214,8 @@ def check_corpus(folder: str | Path) -> list[str]:
             for split in ("sft", "rl")
             if "dev" in users and split in users
         ]
+    if not (root / CARD).is_file():
+        problems.append(f"{CARD}: is missing: without the list of splits in it `datasets` guesses them wrong")
     known = {entry["path"] for entry in manifest["files"]}
     found_files = sorted(p.relative_to(root).as_posix() for p in root.rglob("*.parquet"))
     return problems + [f"{path}: is not in the manifest" for path in found_files if path not in known]
@@ -205,7 +228,12 @@ def check_target(folder: str | Path, *, overwrite: bool = False) -> Path:
         CorpusError: It holds something that may not be replaced.
     """
     target = Path(os.path.abspath(folder))
-    if not target.exists():
+    with storing(target):
+        there = target.exists()
+    if not there:
+        above = next(parent for parent in target.parents if parent.exists())
+        if not above.is_dir():
+            raise CorpusError(f"{target}: expected a folder to write to, found that {above} is a file: name another")
         return target
     if not target.is_dir():
         raise CorpusError(f"{target}: expected a folder to write a corpus to, found a file: name another")

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import resource
 import shutil
 from pathlib import Path
@@ -14,7 +15,7 @@ from corpus_examples import CARD, bare, leftovers, question, tone, write_example
 
 from sari_data import shards
 from sari_data.errors import AudioError, CorpusError, InputError, MissingFileError, StorageError
-from sari_data.store import check_corpus, read_manifest, read_split, write_corpus
+from sari_data.store import check_corpus, check_target, read_manifest, read_split, write_corpus
 from sari_data.types import AudioRef
 
 
@@ -178,3 +179,67 @@ def test_check_finds_wrong_counts_and_columns(corpus):
     assert "data/sft-00000.parquet: the manifest says 7 rows, found 2" in found
     assert "rl: the manifest says 1 rows, found 2" in found
     assert "its columns are not those of a corpus" in found
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m.pop("splits"),
+        lambda m: m.pop("embedded"),
+        lambda m: m.update(files=3),
+        lambda m: m.update(files=[{"x": 1}]),
+        lambda m: m.update(splits=["sft"]),
+        lambda m: m["splits"].pop("dev"),
+    ],
+)
+def test_a_manifest_without_what_readers_need(corpus, change):
+    path = corpus / "manifest.json"
+    manifest = json.loads(path.read_text())
+    change(manifest)
+    path.write_text(json.dumps(manifest))
+    for read in (check_corpus, lambda folder: read_split(folder, "sft")):
+        with pytest.raises(CorpusError, match="expected the keys 'embedded'"):
+            read(corpus)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"choices": ["a", None]}, "non-empty choices"),
+        ({"pass_rates": [dict.fromkeys(("passes", "samples", "responder", "mode", "seed"))]}, "pass rate"),
+        (
+            {"reasoning": {"structured": dict.fromkeys(("planning", "caption", "reasoning")) | {"summary": "s"}}},
+            r"no \['planning', 'caption', 'reasoning'\]",
+        ),
+    ],
+)
+def test_check_finds_missing_values_inside_a_row(corpus, change, message):
+    tamper(corpus, "sft", lambda rows: [rows[0] | change, rows[1]])
+    (problem,) = check_corpus(corpus)
+    assert re.search(message, problem)
+    assert problem.count("question 'q0001'") == 1
+
+
+def test_check_misses_the_card(corpus):
+    (corpus / "README.md").unlink()
+    (problem,) = check_corpus(corpus)
+    assert problem.startswith("README.md: is missing")
+
+
+def test_of_two_writers_the_later_one_does_not_replace_the_other(tmp_path):
+    def slow():
+        yield question(1)
+        write_corpus(tmp_path / "c", {"sft": [question(2)]}, {}, card=CARD)
+
+    with pytest.raises(CorpusError, match="a corpus is there already"):
+        write_corpus(tmp_path / "c", {"sft": slow()}, {}, card=CARD)
+    assert [q.id for q in read_split(tmp_path / "c", "sft")] == ["q0002"]
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+def test_a_folder_that_cannot_be_is_refused_before_the_work(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(CorpusError, match="file is a file"):
+        check_target(tmp_path / "file" / "corpus")
+    with pytest.raises(StorageError, match="File name too long"):
+        check_target(tmp_path / ("a" * 300))

@@ -253,3 +253,102 @@ def test_real_spoken_digits_make_scenes(shared_data: Path) -> None:
     options = Options.model_validate({"questions": {"speech": 24}, "recordings": table})
     made = list(generate(options, seed=0))
     assert all(q.answer == oracle(q) for q in made)
+
+
+def relabelled(recordings: Path, domain: str, labels: tuple[str, ...], count: int = 30, voiced: bool = True) -> list:
+    """Scenes from the recordings under other labels, one for each digit; without voices where asked."""
+    rows = [(p.name, labels[int(p.stem[0])], p.stem.split("_")[1]) for p in sorted(recordings.glob("*.wav"))]
+    with (recordings / "labels.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("file", "label", "voice"), *(row if voiced else (*row[:2], "") for row in rows)])
+    table = {"folder": str(recordings), "labels_csv": str(recordings / "labels.csv"), "domain": domain}
+    return list(generate(Options.model_validate({"questions": {domain: count}, "recordings": table}), seed=0))
+
+
+WORDS = ("cat", "house", "tree", "yes", "no")
+
+
+def test_words_are_not_called_numbers_and_voices_keep_their_names(recordings: Path) -> None:
+    made = relabelled(recordings, "speech", WORDS)
+    texts = [f"{q.question} {q.reasoning.unstructured} {q.reasoning.structured}" for q in made]
+    assert not any("number" in text.replace("number each", "").replace("number only", "") for text in texts)
+    assert not re.search(r"\bthe (ann|bob)\b", " ".join(texts), re.IGNORECASE)
+    assert {"who", "same_voice"} <= {family(q) for q in made}
+
+
+def test_recordings_of_music_are_not_called_notes(recordings: Path) -> None:
+    made = relabelled(recordings, "music", WORDS, count=15)
+    assert "count_all" in {family(q) for q in made}
+    assert not any("note" in q.question for q in made)
+
+
+def test_labels_of_several_words_and_with_commas_stay_whole(recordings: Path) -> None:
+    labels = ("dog bark", "Door, knock", "engine: idle", " car  horn", "glass\nbreaking")
+    made = relabelled(recordings, "sound", labels, count=45, voiced=False)
+    names = {"dog bark", "Door, knock", "engine: idle", "car horn", "glass breaking"}
+    assert {c for q in made if family(q) == "first" for c in q.choices} == names
+    for question in made:
+        text = str(question.caption)
+        events = re.split("; " if "Door, knock" in text else "(?:, then |, )", text)
+        assert {event.removeprefix("loud ").removeprefix("soft ") for event in events} <= names
+        if family(question) == "count_all":
+            assert question.answer == str(len(events))
+
+
+def test_zero_padded_numbers_are_not_reckoned_with(recordings: Path) -> None:
+    made = relabelled(recordings, "speech", ("00", "01", "02", "03", "04"))
+    assert not {family(q) for q in made} & {"total", "largest", "smallest"}
+
+
+def test_distractors_of_a_sum_are_near_it_whatever_the_numbers(recordings: Path) -> None:
+    made = [q for q in relabelled(recordings, "speech", ("10", "25", "40", "70", "90"), 60) if family(q) == "total"]
+    assert made
+    for question in made:
+        values = sorted(int(c) for c in question.choices)
+        assert values == list(range(values[0], values[0] + 4))
+
+
+def test_a_voice_that_lacks_a_label_does_not_say_it(recordings: Path) -> None:
+    for path in recordings.glob("[0-2]_bob_*.wav"):
+        path.unlink()
+    table = {"folder": str(recordings), "pattern": PATTERN}
+    made = list(generate(Options.model_validate({"questions": {"speech": 36}, "recordings": table}), seed=0))
+    assert not {family(q) for q in made} & {"who", "count_voices", "same_voice"}
+
+
+def test_one_is_not_spoken_of_as_many(questions: list[AudioQuestion]) -> None:
+    ones = [q for q in questions if q.answer == "1" and q.reasoning.structured]
+    assert ones
+    assert not any("are 1" in str(q.reasoning.structured) for q in ones)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (("a", "b", "c", "d", "<answer>"), r"without '<' and '>' .* found '<answer>'"),
+        (("a", "b", "c", "d", "A"), "the labels 'A' and 'a' read the same"),
+        (("a", "b", "c", "d", ""), "row 18 needs a file and a label"),
+    ],
+)
+def test_labels_that_no_question_can_be_asked_with(recordings: Path, labels: tuple[str, ...], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        relabelled(recordings, "sound", labels)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"file,label\n0_ann_0.wav\n", "row 2 needs a file and a label"),
+        ("file,label\n0_ann_0.wav,été\n".encode("latin-1"), "expected a CSV in UTF-8"),
+        (b"", r"found \[\]"),
+    ],
+)
+def test_a_labels_csv_that_is_none(recordings: Path, body: bytes, message: str) -> None:
+    (recordings / "labels.csv").write_bytes(body)
+    with pytest.raises(InputError, match=message):
+        Folder(recordings, "sound", labels_csv=recordings / "labels.csv")
+
+
+@pytest.mark.parametrize("change", [{"questions": {"sound": -1}}, {"events": {"sound": (5, 3)}}])
+def test_options_that_make_no_scene(change: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="sound must"):
+        Options.model_validate(change)

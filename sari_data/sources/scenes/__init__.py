@@ -9,7 +9,7 @@ question ``i`` of a domain does not depend on how many others are asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -20,10 +20,11 @@ from sari_data.errors import InputError
 from sari_data.sources.scenes import synth
 from sari_data.sources.scenes.clips import Clips, Folder, Synthesizer
 from sari_data.sources.scenes.compose import Acoustics, Event, compose
-from sari_data.sources.scenes.families import ELASTIC, FAMILIES, NOUNS, NUMERIC, SKILLS, VOICED, Draft, World
+from sari_data.sources.scenes.families import ELASTIC, FAMILIES, NUMERIC, SKILLS, VOICED, Draft, World
 from sari_data.types import DOMAINS, AudioQuestion, AudioRef, Provenance, Reasoning, StructuredReasoning, make_id
 
 OPTIONS_SHOWN = 4
+MOST_EVENTS = 50
 _TRIES = 50  # recordings vary in length: how often a scene that does not fit is drawn anew
 
 # The benchmark's scenes are longer-spaced, less even in level and noisier than the corpus's.
@@ -74,6 +75,22 @@ class Options(Table):
             raise ValueError(f"unknown domain {unknown[0]!r}, expected some of {', '.join(DOMAINS)}")
         return value
 
+    @field_validator("questions")
+    @classmethod
+    def _not_negative(cls, value: dict[str, int]) -> dict[str, int]:
+        wrong = next((domain for domain, number in value.items() if number < 0), None)
+        if wrong is not None:
+            raise ValueError(f"{wrong} must have 0 questions or more")
+        return value
+
+    @field_validator("events")
+    @classmethod
+    def _a_range(cls, value: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
+        wrong = next((domain for domain, (low, high) in value.items() if not 1 <= low <= high <= MOST_EVENTS), None)
+        if wrong is not None:
+            raise ValueError(f"{wrong} must be the fewest and the most events, 1 to {MOST_EVENTS}")
+        return value
+
     @field_validator("families")
     @classmethod
     def _known_families(cls, value: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
@@ -122,15 +139,32 @@ def _families(options: Options, clips: Clips, domain: str) -> list[str]:
     barred = set()
     if not isinstance(clips, Synthesizer):
         barred |= ELASTIC
-    if len(voices) < 2:
+    # A question about who speaks needs every label in every voice.
+    if len(voices) < 2 or any(len(clips.voices(domain, label)) < len(voices) for label in labels):
         barred |= VOICED
-    if not all(x.isdecimal() for x in labels):
+    if not _are_numbers(labels):
         barred |= NUMERIC
     asked = options.families.get(domain) or tuple(f for f in FAMILIES[domain] if f not in barred)
     refused = [f for f in asked if f in barred]
     if refused:
         raise InputError(f"the clips of {domain} do not allow the families {refused}: leave them out")
     return list(asked)
+
+
+def _are_numbers(labels: Sequence[str]) -> bool:
+    """Whether all labels are whole numbers as people write them: "07" would be another option than 7."""
+    return all(label.isascii() and label.isdigit() and label == str(int(label)) for label in labels)
+
+
+def _noun(draft: Draft, domain: str, clips: Clips) -> str:
+    """What a question calls the events of its scene."""
+    if domain == "speech":
+        return "number" if all(label.isdecimal() for label in clips.labels(domain)) else "word"
+    if domain == "music":
+        if draft.family in ("which", "first", "last", "highest", "loudest"):
+            return "instrument"
+        return "note" if isinstance(clips, Synthesizer) else "recording"
+    return "sound"
 
 
 def _question(options: Options, clips: Clips, domain: str, families: list[str], index: int, seed: int) -> AudioQuestion:
@@ -170,7 +204,7 @@ def _write(
     wrong = list(dict.fromkeys(draft.wrong))[: OPTIONS_SHOWN - 1]
     choices = [wrong[i] for i in rng.permutation(len(wrong))]
     choices.insert(int(gold * (len(wrong) + 1)), draft.answer)
-    text = _Text(draft, domain, rng)
+    text = _Text(draft, domain, clips, rng)
     caption = text.caption()
     lines = text.lines()
     structured = StructuredReasoning(
@@ -209,15 +243,14 @@ def _difficulty(draft: Draft) -> str:
 class _Text:
     """The words of one question; ``pick`` in the templates draws among wordings."""
 
-    def __init__(self, draft: Draft, domain: str, rng: np.random.Generator) -> None:
+    def __init__(self, draft: Draft, domain: str, clips: Clips, rng: np.random.Generator) -> None:
         self.draft, self.rng = draft, rng
-        noun = NOUNS[domain]
-        if domain == "music" and draft.family in ("which", "first", "last", "highest", "loudest"):
-            noun = "instrument"
         self.values: dict[str, Any] = {
             **draft.facts,
             "domain": domain,
-            "noun": noun,
+            "noun": _noun(draft, domain, clips),
+            # The synthesizer's voices are a man, a woman and a child; those of recordings have names.
+            "the": "the " if isinstance(clips, Synthesizer) else "",
             "answer": draft.answer,
             "events": draft.events,
             "texts": [_describe(e, draft.focus) for e in draft.events],

@@ -27,8 +27,11 @@ class Clips(Protocol):
         """What a clip can be labelled: event classes, timbres, or spoken words."""
         ...
 
-    def voices(self, domain: str) -> Sequence[str]:
-        """Who can produce it: speakers in speech, registers in music; empty where that is not known."""
+    def voices(self, domain: str, label: str | None = None) -> Sequence[str]:
+        """Who can produce it: speakers in speech, registers in music; empty where that is not known.
+
+        With ``label`` only those of whom there is a clip of it.
+        """
         ...
 
     def draw(
@@ -51,7 +54,7 @@ class Synthesizer:
     def labels(self, domain: str) -> Sequence[str]:
         return {"sound": list(synth.SOUNDS), "music": list(synth.TIMBRES), "speech": list(synth.WORDS)}[domain]
 
-    def voices(self, domain: str) -> Sequence[str]:
+    def voices(self, domain: str, label: str | None = None) -> Sequence[str]:
         return {"sound": [], "music": list(synth.REGISTERS), "speech": list(synth.VOICES)}[domain]
 
     def draw(
@@ -116,6 +119,7 @@ class Folder:
                 self._by_label[recording.label, recording.voice].append(recording)
         self._labels = sorted({r.label for r in kept}, key=_natural)
         self._voices = sorted({r.voice for r in kept if r.voice})
+        _check_labels(self._labels, str(self.folder))
         if len(self._labels) < 4:
             raise InputError(f"{self.folder}: four or more labels are needed to ask about; found {self._labels}")
 
@@ -131,7 +135,7 @@ class Folder:
         for path in files:
             match = expression.fullmatch(path.stem)
             if match:
-                found.append(Recording(path, match["label"], match.groupdict().get("voice")))
+                found.append(_recording(path, match["label"], match.groupdict().get("voice")))
         if not found:
             raise InputError(f"{self.folder}: none of {len(files)} audio files has a name that fits {pattern!r}")
         return found
@@ -139,12 +143,19 @@ class Folder:
     def _by_csv(self, path: Path) -> list[Recording]:
         if not path.is_file():
             raise MissingFileError(f"labels CSV {str(path)!r} does not exist")
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file)
-            columns = rows.fieldnames or []
-            if "file" not in columns or "label" not in columns:
-                raise InputError(f"{path}: expected the columns file and label (voice is optional); found {columns}")
-            found = [Recording(self.folder / r["file"], r["label"], r.get("voice") or None) for r in rows]
+        try:
+            with path.open(newline="", encoding="utf-8-sig") as file:
+                rows = csv.DictReader(file)
+                columns = list(rows.fieldnames or [])
+                table = list(rows)
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: expected a CSV in UTF-8, found a file that is not ({error})") from error
+        if "file" not in columns or "label" not in columns:
+            raise InputError(f"{path}: expected the columns file and label (voice is optional); found {columns}")
+        short = next((n for n, row in enumerate(table, start=2) if not row["file"] or not row["label"]), None)
+        if short is not None:
+            raise InputError(f"{path}: row {short} needs a file and a label; found an empty one: correct the row")
+        found = [_recording(self.folder / r["file"], r["label"], r.get("voice")) for r in table]
         absent = [r.path for r in found if not r.path.is_file()]
         if absent:
             raise MissingFileError(f"{path}: {len(absent)} of {len(found)} files are missing, the first is {absent[0]}")
@@ -153,8 +164,10 @@ class Folder:
     def labels(self, domain: str) -> Sequence[str]:
         return self._labels if domain == self.domain else []
 
-    def voices(self, domain: str) -> Sequence[str]:
-        return self._voices if domain == self.domain else []
+    def voices(self, domain: str, label: str | None = None) -> Sequence[str]:
+        if domain != self.domain:
+            return []
+        return self._voices if label is None else [v for v in self._voices if (label, v) in self._by_label]
 
     def draw(
         self, domain: str, label: str, voice: str | None, seconds: float, rng: np.random.Generator
@@ -163,6 +176,23 @@ class Folder:
         if not pool:
             raise InputError(f"{self.folder}: no recording of {label!r} by {voice!r}")
         return _trimmed(str(pool[int(rng.integers(len(pool)))].path))
+
+
+def _recording(path: Path, label: str, voice: str | None) -> Recording:
+    # White space at the ends and line breaks come with the file; they are no part of a name.
+    return Recording(path, " ".join(label.split()), " ".join((voice or "").split()) or None)
+
+
+def _check_labels(labels: Sequence[str], where: str) -> None:
+    """Raise InputError for labels that no question could be asked with."""
+    for label in labels:
+        if not label or not label.isprintable() or set(label) & set("<>"):
+            raise InputError(f"{where}: a label must be text without '<' and '>' (they mark sections); found {label!r}")
+    folded: dict[str, str] = {}
+    for label in labels:
+        other = folded.setdefault(label.casefold(), label)
+        if other != label:
+            raise InputError(f"{where}: the labels {other!r} and {label!r} read the same: write them alike")
 
 
 def _natural(label: str) -> tuple[int, int | str]:

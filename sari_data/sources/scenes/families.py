@@ -15,8 +15,6 @@ import numpy as np
 from sari_data.sources.scenes.clips import Clips
 from sari_data.sources.scenes.compose import Event
 
-NOUNS = {"sound": "sound", "music": "note", "speech": "number"}
-
 
 @dataclass(frozen=True)
 class Draft:
@@ -84,8 +82,9 @@ class World:
         return (*self.shuffled(inside), *self.shuffled(outside))
 
     def voiced(self, labels: Sequence[str]) -> tuple[Event, ...]:
-        """Events for ``labels``; speech and music get a voice each, drawn at random."""
-        return tuple(Event(label, self.one(self.voices) if self.voices else None) for label in labels)
+        """Events for ``labels``; speech and music get a voice each, drawn at random among those that have the label."""
+        able = [self.clips.voices(self.domain, label) for label in labels]
+        return tuple(Event(label, self.one(who) if who else None) for label, who in zip(labels, able, strict=True))
 
 
 Family = Callable[[World], Draft]
@@ -294,7 +293,8 @@ def total(world: World) -> Draft:
     """The sum of two or three spoken numbers."""
     scene = [world.one(world.labels) for _ in range(min(world.size(2), 3))]
     value = sum(int(x) for x in scene)
-    return Draft("total", world.voiced(scene), str(value), _numbers(value, 0, 9 * len(scene), world), steps=4)
+    low, high = (extreme(map(int, world.labels)) * len(scene) for extreme in (min, max))
+    return Draft("total", world.voiced(scene), str(value), _numbers(value, low, high, world), steps=4)
 
 
 def _extreme(world: World, name: str, choose: Callable[[Sequence[int]], int]) -> Draft:

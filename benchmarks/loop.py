@@ -31,7 +31,11 @@ def stages(recipe: str) -> list[tuple[str, list[str]]]:
     digits = recipe == "spoken-digits"
     base = "checkpoints/base" if digits else "tiny"
     first = [("base", ["sari-train", "tiny", recipe])] if digits else []
-    runs = [("base", base, "direct"), ("SFT", "checkpoints/sft", "structured"), ("SARI", "checkpoints/grpo", "structured")]
+    runs = [
+        ("base", base, "direct"),
+        ("SFT", "checkpoints/sft", "structured"),
+        ("SARI", "checkpoints/grpo", "structured"),
+    ]
     return [
         *first,
         ("build", ["sari-data", "build", recipe]),
@@ -64,7 +68,10 @@ def timed(command: list[str], folder: Path, log: Path) -> dict[str, float]:
 def result(folder: Path, program: str, *arguments: str) -> Any:
     """Return what a command with ``--json`` prints."""
     done = subprocess.run(
-        [str(Path(sys.executable).parent / program), *arguments, "--json"], cwd=folder, stdout=subprocess.PIPE, check=True
+        [str(Path(sys.executable).parent / program), *arguments, "--json"],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        check=True,
     )
     return json.loads(done.stdout)
 
@@ -74,7 +81,11 @@ def measure(recipe: str, folder: Path) -> dict[str, Any]:
     times = {}
     for name, command in stages(recipe):
         times[name] = timed(command, folder, folder / "commands.log")
-        print(f"{name:<10} {times[name]['seconds']:>7.1f} s  {times[name]['peak_mib']:>5} MiB", file=sys.stderr, flush=True)
+        print(
+            f"{name:<10} {times[name]['seconds']:>7.1f} s  {times[name]['peak_mib']:>5} MiB",
+            file=sys.stderr,
+            flush=True,
+        )
     scores = {
         name: result(folder, "sari-bench", "score", "--benchmark", "scenes", "--run", f"runs/scenes/{name}")
         for name in NAMES
@@ -130,7 +141,9 @@ def table(figures: dict[str, Any]) -> None:
     print(f"\n| model | all | {' | '.join(groups)} | gain over base [95 % interval] |\n|{'---|' * (len(groups) + 3)}")
     for name in NAMES:
         score = figures["scores"][name]
-        cells = " | ".join(f"{score['by']['task'][g]['accuracy']:.2f} (n = {score['by']['task'][g]['n']})" for g in groups)
+        cells = " | ".join(
+            f"{score['by']['task'][g]['accuracy']:.2f} (n = {score['by']['task'][g]['n']})" for g in groups
+        )
         print(f"| {name} | {score['accuracy']:.2f} (n = {score['n']}) | {cells} | {gain(figures, name)} |")
 
 

@@ -78,7 +78,9 @@ def main() -> None:
         print("|---|---|---|---|---|---|")
         for r in rows:
             cells = ["{} / {} = {:.2f}".format(*r[k]) for k in ("evaluation.py", "official", "honest")]
-            print(f"| {r['model']} | {r['revision']} | {cells[0]} | {cells[1]} | {len(r['differences'])} | {cells[2]} |")
+            print(
+                f"| {r['model']} | {r['revision']} | {cells[0]} | {cells[1]} | {len(r['differences'])} | {cells[2]} |"
+            )
     sys.exit(1 if any(r["differences"] for r in rows) else 0)
 
 

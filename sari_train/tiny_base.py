@@ -106,7 +106,9 @@ def make_tiny(recipe: Tiny) -> dict[str, Any]:
     return {"parameters": parameters, "steps": recipe.steps, "out": recipe.out, "fresh_scenes": report}
 
 
-def evaluate(lm: AudioLM, questions: Sequence[AudioQuestion], *, by_family: bool = False) -> dict[str, dict[str, float]]:
+def evaluate(
+    lm: AudioLM, questions: Sequence[AudioQuestion], *, by_family: bool = False
+) -> dict[str, dict[str, float]]:
     """Return the share of right direct answers and of exact captions, for each domain and over all (greedy)."""
     responder = LocalResponder(lm)
     sampling = Sampling(max_new_tokens=48)

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from sari_bench.benchmarks.scenes import SEED, HeldOut
+from sari_bench.runs import MOST_SAMPLES
 from sari_data.config import Table
 from sari_data.responder import Sampling
 
@@ -42,8 +43,8 @@ class Bench(Table):
     mode: str = "structured"
     word_limit: int | None = Field(default=None, ge=1)
     limit: int | None = Field(default=None, ge=1)
-    samples: int = Field(default=1, ge=1)
-    temperature: float = Field(default=0.0, ge=0)
+    samples: int = Field(default=1, ge=1, le=MOST_SAMPLES)
+    temperature: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     top_p: float = Field(default=1.0, gt=0, le=1)
     max_new_tokens: int = Field(default=256, ge=1)
     seed: int = 0

@@ -30,6 +30,8 @@ def read_objects(path: Path, what: str) -> list[dict[str, Any]]:
         loaded = _read_lines(text, path, what, error)
     if isinstance(loaded, dict) and "id" in loaded:
         loaded = [loaded]  # JSONL with a single line
+    if _has_surrogates(loaded):
+        raise BenchmarkError(f"{path}: found half a character (a lone surrogate such as \\ud800) in a text: correct it")
     if not isinstance(loaded, list):
         raise BenchmarkError(
             f"{path}: expected {what} as a JSON list of objects or as one object a line, "
@@ -59,6 +61,15 @@ def _read_lines(text: str, path: Path, what: str, first: Exception) -> list[Any]
     if not rows:
         raise BenchmarkError(f"{path}: expected {what} as JSON or JSONL, found an empty file: give a JSON file")
     return rows
+
+
+def _has_surrogates(loaded: Any) -> bool:
+    # Such text is JSON, but no UTF-8 file or terminal can take it.
+    try:
+        json.dumps(loaded, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _kind(value: Any) -> str:

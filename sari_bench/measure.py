@@ -42,7 +42,14 @@ def measure(bench: Bench, benchmark: Benchmark, folder: Path, options: dict[str,
     Raises:
         SariError: As :func:`sari_bench.runner.run_benchmark`, and where the responder cannot be loaded.
     """
-    responder = load_responder(bench.responder, **_responder_options(bench, options or {}))
+    taken = _responder_options(bench, options or {})
+    try:
+        responder = load_responder(bench.responder, **taken)
+    except TypeError as error:
+        raise InputError(
+            f"responder {bench.responder!r} could not be made with the options {sorted(taken)} ({error}): "
+            "correct --responder-option"
+        ) from error
     settings = RunSettings(
         mode=bench.mode,
         sampling=bench.sampling(),

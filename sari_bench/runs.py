@@ -20,6 +20,7 @@ from sari_data.errors import BenchmarkError, MissingFileError
 RESPONSES = "responses.jsonl"
 META = "run.json"
 QUESTIONS = "questions.jsonl"
+MOST_SAMPLES = 10_000  # answers to a question; a score looks at every one that is due
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +105,30 @@ def read_meta(folder: Path) -> dict[str, Any]:
     path = folder / META
     try:
         meta = json.loads(path.read_text(encoding="utf-8"))
-        complete = all(key in meta for key in ("model", "benchmark", "mode", "samples", "sampling")) and all(
-            key in meta["benchmark"] for key in ("name", "version", "digest", "notes")
-        )
+        complete = isinstance(meta, dict) and _is_complete(meta)
     except (ValueError, TypeError) as error:
         raise BenchmarkError(f"{path} is not valid JSON ({error}): restore it or delete the run folder") from error
     if not complete:
-        raise BenchmarkError(f"{path} lacks keys that a run writes: restore it or delete the run folder")
+        raise BenchmarkError(
+            f"{path} lacks keys that a run writes, or has other values in them: restore it or delete the run folder"
+        )
     found: dict[str, Any] = meta
     return found
+
+
+def _is_complete(meta: dict[str, Any]) -> bool:
+    """Return whether the keys that readers of a run rely on are there, with their types."""
+    about = meta.get("benchmark")
+    return (
+        all(isinstance(meta.get(key), dict) for key in ("model", "benchmark", "sampling"))
+        and isinstance(meta.get("prompt", {}), dict)
+        and isinstance(meta.get("mode"), str)
+        and isinstance(meta.get("samples"), int)
+        and 1 <= meta["samples"] <= MOST_SAMPLES
+        and isinstance(about, dict)
+        and all(isinstance(about.get(key), str) for key in ("name", "version", "digest"))
+        and isinstance(about.get("notes"), list)
+    )
 
 
 def read_responses(folder: Path) -> Iterator[dict[str, Any]]:
@@ -128,11 +144,17 @@ def read_responses(folder: Path) -> Iterator[dict[str, Any]]:
     for number, row in _parsed(read_lines(path)[0], path):
         try:
             key = (row["id"], row["sample"])
-            valid = isinstance(row["text"], str) and row["finish_reason"] in ("stop", "length") and row["tokens"] >= 0
+            valid = (
+                isinstance(row["id"], str)
+                and isinstance(row["sample"], int)
+                and isinstance(row["text"], str)
+                and row["finish_reason"] in ("stop", "length")
+                and row["tokens"] >= 0
+            )
         except (KeyError, TypeError) as error:
             raise BenchmarkError(f"{path}, line {number}: not a response ({error}): restore the file") from error
         if not valid or key in seen:
-            problem = "the same id and sample stand twice" if key in seen else "its values have the wrong types"
+            problem = "the same id and sample stand twice" if valid else "its values have the wrong types"
             raise BenchmarkError(f"{path}, line {number}: {problem}: restore the file as the run wrote it")
         seen.add(key)
         yield row

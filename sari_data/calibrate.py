@@ -44,8 +44,8 @@ class Calibrate(Table):
     responder: str = "auto"
     model: str | None = None
     mode: str = "direct"
-    samples: int = Field(default=8, ge=1)
-    temperature: float = Field(default=1.0, ge=0)
+    samples: int = Field(default=8, ge=1, le=10_000)
+    temperature: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     max_new_tokens: int = Field(default=256, ge=1)
     seed: int = Field(default=0, ge=0)
     drop_never_passed: bool = True

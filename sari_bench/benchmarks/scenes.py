@@ -17,7 +17,7 @@ from sari_data.sources.scenes import Options, generate
 
 NAME = "scenes"
 SUMMARY = "held-out scenes composed from a known truth: 300 questions each on sound, music and speech"
-LICENCE = "Apache 2.0 (synthesized); that of the recordings where recordings are used"
+LICENCE = "CC0 1.0 (synthesized); that of the recordings where recordings are used"
 HOW_TO_GET = "nothing to get: it is generated; [bench.scenes] sets its options"
 
 SEED = 990_017

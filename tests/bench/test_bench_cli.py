@@ -116,6 +116,7 @@ def test_predictions_come_in_several_forms(sari_bench: Call, tmp_path: Path, for
         ('[{"id": "m0", "model_output": "a"}, {"id": "m0", "model_output": "b"}]', "id 'm0' stands twice"),
         ('{"id": "m0", "model_output": "a"}\n{"id": "m1", ', "line 2"),
         ("[" * 100_000, "found text that is neither"),
+        ('[{"id": "\\ud800", "model_output": "x"}]', "half a character"),
     ],
 )
 def test_bad_predictions_are_one_sentence(sari_bench: Call, tmp_path: Path, text: str, message: str) -> None:
@@ -156,6 +157,19 @@ def test_a_benchmark_file_that_is_not_json(sari_bench: Call, tmp_path: Path) -> 
         (["run", "--set", "bench.mod=x", "--set", "bench.limit=0", "--set", "bench.scenes.second=1"], "3 problems"),
         (["run", "--responder", "nobody", "--set", f"bench.scenes.questions={FEW}"], "responder 'nobody'"),
         (["run", "--mode", "haiku", "--responder", "scripted", "--set", f"bench.scenes.questions={FEW}"], "scripted"),
+        (["run", "--samples", "99999999999999999999"], "bench.samples: input should be less than or equal to 10000"),
+        (
+            [
+                "run",
+                "--responder",
+                "scripted",
+                "--responder-option",
+                "nope=1",
+                "--set",
+                f"bench.scenes.questions={FEW}",
+            ],
+            "could not be made with the options ['nope']",
+        ),
         (["run", "--name", "../up", "--set", f"bench.scenes.questions={FEW}"], "the name of one folder"),
     ],
 )

@@ -236,3 +236,36 @@ def test_folders_without_runs(tmp_path: Path) -> None:
         find_runs([tmp_path / "no"])
     with pytest.raises(MissingFileError, match="holds no run"):
         find_runs([tmp_path])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": "x"},
+        {"samples": "x"},
+        {"samples": 10**20},
+        {"samples": 0},
+        {"sampling": 3},
+        {"prompt": 3},
+        {"benchmark": "x"},
+        {"benchmark": {"name": "toy", "version": "1", "digest": "d", "notes": 3}},
+    ],
+)
+def test_a_run_json_with_other_values_is_refused_before_it_is_used(
+    benchmark_of: Callable[[int], Benchmark], run_of: Callable[..., Run], change: dict[str, object]
+) -> None:
+    path = run_of(benchmark_of(3), right).folder / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(BenchmarkError, match="has other values in them"):
+        read_run(path.parent)
+
+
+@pytest.mark.parametrize("change", [{"id": [1]}, {"sample": "x"}, {"text": None}])
+def test_a_response_with_values_of_other_types_is_refused(
+    benchmark_of: Callable[[int], Benchmark], run_of: Callable[..., Run], change: dict[str, object]
+) -> None:
+    folder = run_of(benchmark_of(3), right).folder
+    rows = [row | change if index == 0 else row for index, row in enumerate(_rows(folder))]
+    (folder / "responses.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(BenchmarkError, match=r"line 1: its values have the wrong types"):
+        read_run(folder)

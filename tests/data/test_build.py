@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -94,11 +95,18 @@ def test_datasets_opens_it_with_its_splits(plain: Path, tmp_path: Path) -> None:
 
 def test_the_card_says_what_is_there(plain: Path) -> None:
     card = (plain / "README.md").read_text(encoding="utf-8")
-    assert card.startswith("---\npretty_name: small corpus\nlicense: cc0-1.0\n")
+    assert card.startswith('---\npretty_name: "small corpus"\nlicense: cc0-1.0\n')
     assert "| sft | 6 | 2 | 2 | 2 |" in card
     assert "not calibrated yet" in card
     assert "CC0-1.0: 30 questions" in card
     assert "{{" not in card
+
+
+def test_a_name_of_any_kind_keeps_the_cards_head_readable(plain: Path) -> None:
+    name = 'a: [b] "c"\nlicense: mit'
+    head = render_card(read_manifest(plain) | {"name": name}).split("---\n")[1]
+    found = yaml.safe_load(head)
+    assert (found["pretty_name"], found["license"]) == (name, "cc0-1.0")
 
 
 def test_a_card_needs_every_value_it_shows(plain: Path) -> None:

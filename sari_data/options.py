@@ -28,7 +28,12 @@ _TRAILING = _WRAPPING + ")]}.,;:!?"
 _ARTICLE = re.compile(r"(?:the|an|a) (?=.)")
 # A mark before a digit belongs to a number: 1.5, 0:30, .5 and -5 keep theirs.
 _MARKS = re.compile(r"[,;:.](?!\d)|[!?\"()\[\]{}*_]|(?<=[^\W\d_])-(?=[^\W\d_])")
-_PREFIX = re.compile(r"(?:the )?(?:correct )?(?:answer|option|choice)(?: is)?(?: ?: ?| )(?=.)")
+_PREFIX = re.compile(r"(?:the )?(?:correct |final |right |best )?(?:answer|option|choice)(?: is)?(?: ?: ?| )(?=.)")
+# Ways of setting the whole answer apart that models write: {"answer": "x"}, \boxed{x}, \text{x}, <x>.
+_SET_APART = re.compile(
+    r"""\{ ?['"]?(?:answer|option|choice)['"]? ?: ?(?P<quote>['"]?)(?P<object>[^{}]*)(?P=quote) ?\}"""
+    r"|\$?\\(?:boxed|text) ?\{(?P<tex>[^{}]*|\\text ?\{[^{}]*\})\}\$?|<(?P<angle>[^<>/]*)>"
+)
 _LETTER = re.compile(r"[(\[]? ?([a-z]) ?[)\]]?[.:,]?")
 _LABELLED = re.compile(r"(?:[(\[] ?([a-z]) ?[)\]][.:]?|([a-z])(?: ?[).:\]]| ?- )) ?([^ ].*)")
 
@@ -75,6 +80,7 @@ class Options:
                 return self._verdict(found)
         folded = _fold(text).strip(_WRAPPING)
         forms = {folded, _PREFIX.sub("", folded, count=1) if _PREFIX.match(folded) else folded}
+        forms |= {inner for form in tuple(forms) for inner in _inside(form)}
         found = set()
         for form in forms:
             found |= self._by_text(form, 1, len(_LEVELS)) | self._by_letter(form)
@@ -104,6 +110,15 @@ class Options:
             return set()
         # A letter that no option has contradicts the text as much as another option's letter does.
         return by_text | self._letters.get(label[1] or label[2], {-1})
+
+
+def _inside(form: str) -> list[str]:
+    """What stands inside, where the whole form sets its answer apart, from the outside in."""
+    found = []
+    while match := _SET_APART.fullmatch(form.rstrip(".").strip()):
+        form = next(group for group in match.group("object", "tex", "angle") if group is not None).strip()
+        found.append(form)
+    return found
 
 
 def _clean(text: str) -> str:

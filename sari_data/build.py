@@ -28,6 +28,8 @@ from sari_data.calibrate import (
 from sari_data.config import Table, load_tables
 from sari_data.console import note, progress
 from sari_data.errors import CorpusError, InputError
+from sari_data.prompting import load_mode
+from sari_data.responder import check_registered
 from sari_data.sources import load_source
 from sari_data.sources.scenes import Options as Scenes
 from sari_data.splitting import has_chains, split_by_clip
@@ -109,6 +111,7 @@ def build(table: Build, calibration: Calibrate, *, overwrite: bool = False) -> d
         StorageError: The disk is full, or the folder cannot be written.
     """
     target = check_target(table.out, overwrite=overwrite)
+    _check_calibration(calibration)
     questions = _collect(table)
     questions = _caption(questions)
     questions = _question(questions)
@@ -242,6 +245,14 @@ def _split(questions: Sequence[AudioQuestion], table: Build) -> dict[str, list[A
     splits = split_by_clip(questions, sft=table.sft, dev=table.dev, seed=table.seed)
     note(f"split: {', '.join(f'{name} {len(found)}' for name, found in splits.items())}; no clip is in two of them")
     return splits
+
+
+def _check_calibration(table: Calibrate) -> None:
+    """Raise for a mode or responder that does not exist before any work is done; neither is loaded."""
+    load_mode(table.mode)
+    name = pick_responder(table)
+    if name is not None:
+        check_registered(name)
 
 
 def _calibrate(draft: Draft, table: Calibrate, folder: str) -> Draft:

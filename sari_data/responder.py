@@ -82,18 +82,27 @@ def list_responders() -> dict[str, EntryPoint]:
     return {ep.name: ep for ep in entry_points(group=GROUP)}
 
 
-def load_responder(name: str, /, **options: Any) -> Responder:
-    """Import the responder registered as ``name`` and construct it with ``options``.
+def check_registered(name: str) -> EntryPoint:
+    """Return the entry point of a responder, without importing it.
 
     Raises:
-        PluginError: The name is not registered, or its package fails to import; both name it.
+        PluginError: The name is not registered.
     """
     found = list_responders()
     if name not in found:
         raise PluginError(
             f"responder {name!r} is not registered; found {sorted(found)}: install the package that has it"
         )
-    entry = found[name]
+    return found[name]
+
+
+def load_responder(name: str, /, **options: Any) -> Responder:
+    """Import the responder registered as ``name`` and construct it with ``options``.
+
+    Raises:
+        PluginError: The name is not registered, or its package fails to import; both name it.
+    """
+    entry = check_registered(name)
     try:
         factory = entry.load()
     except Exception as error:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sari_data.build import NEVER_PASSED, Build, build, build_from_recipe, count, recalibrate, render_card
 from sari_data.calibrate import Calibrate
-from sari_data.errors import CorpusError, InputError
+from sari_data.errors import CorpusError, InputError, SariError
 from sari_data.sources.scenes import Options, generate
 from sari_data.splitting import split_by_clip
 from sari_data.store import check_corpus, read_manifest, read_split
@@ -284,3 +284,13 @@ def test_sizes_that_cannot_be_had_are_explained() -> None:
         split_by_clip(everything, sft=6, dev=5, seed=0)
     with pytest.raises(InputError, match=r"split sft needs 5 questions with chains, found .* 4: lower build.sft"):
         split_by_clip(everything, sft=5, dev=0, seed=0)
+
+
+@pytest.mark.parametrize(("change", "message"), [({"mode": "haiku"}, "'haiku'"), ({"responder": "nobody"}, "'nobody'")])
+def test_a_wrong_calibration_is_refused_before_any_question_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, str], message: str
+) -> None:
+    monkeypatch.setattr("sari_data.build.load_source", lambda name: pytest.fail("questions were made"))
+    with pytest.raises(SariError, match=message):
+        build(table(tmp_path / "c"), Calibrate.model_validate({"responder": "scripted"} | change))
+    assert list(tmp_path.iterdir()) == []

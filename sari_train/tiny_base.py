@@ -1,9 +1,9 @@
 """How the embedded base model is made: a tiny Qwen2-Audio that hears, but does not reason yet.
 
 It sees scenes with two kinds of targets: a caption of what the question is about, and the direct
-answer. A few number facts (what 8 plus 2 is, which of 3 and 5 is more) stand for the arithmetic that
-any pretrained text model knows. It never sees a chain of thought. It is trained for as long as that
-makes it better at hearing and at answering directly; nothing holds it back to flatter what follows.
+answer. Questions about short texts (repeat this list, what is 8 plus 2) stand for what any pretrained
+text model knows. It never sees a chain of thought. It is trained for as long as that makes it better
+at hearing and at answering directly; nothing holds it back to flatter what follows.
 
 Left out: everything a large base has from text alone (grammar at large, world knowledge), dropout,
 weight averaging, data in more than one language.
@@ -35,6 +35,7 @@ from sari_train.models.base import AudioLM
 from sari_train.models.load import load_model, wrap_model
 from sari_train.models.tiny import build_tiny
 from sari_train.responder import LocalResponder
+from sari_train.text_skills import draw
 
 
 class Tiny(Table):
@@ -49,7 +50,7 @@ class Tiny(Table):
         learning_rate: Peak; a warm-up, then a cosine down to a fiftieth.
         warmup_steps: Steps of the warm-up.
         weight_decay: AdamW's.
-        fact_share: Share of the answer rows that are number facts instead.
+        text_share: Share of the answer rows that are questions about a text instead (``text_skills.py``).
         caption_share: Chance that a scene's caption row is in the step.
         vocab_size: Upper bound on the tokenizer's size (for ``random``).
         dtype: Type in which the weights are stored.
@@ -68,7 +69,7 @@ class Tiny(Table):
     learning_rate: float = Field(2e-3, gt=0)
     warmup_steps: int = Field(200, ge=0)
     weight_decay: float = Field(0.01, ge=0)
-    fact_share: float = Field(0.05, ge=0, le=1)
+    text_share: float = Field(0.35, ge=0, le=1)
     caption_share: float = Field(1.0, ge=0, le=1)
     vocab_size: int = Field(700, ge=300)
     dtype: str = "float16"
@@ -177,7 +178,7 @@ def _pick(
     for caption, answer in chosen:
         if rng.random() < recipe.caption_share:
             yield caption
-        yield _fact(lm, answer, rng) if rng.random() < recipe.fact_share else answer
+        yield encode_text(lm, answer.clip, *draw(rng)) if rng.random() < recipe.text_share else answer
 
 
 def _schedule(step: int, recipe: Tiny) -> float:
@@ -194,18 +195,6 @@ def _rows(lm: AudioLM, question: AudioQuestion) -> tuple[Encoded, Encoded]:
         encode_text(lm, clip, _caption_prompt(question), str(question.caption)),
         encode_text(lm, clip, render_prompt(question, "direct"), render_target(question, "direct")),
     )
-
-
-def _fact(lm: AudioLM, row: Encoded, rng: random.Random) -> Encoded:
-    """A number fact, asked over some scene's audio."""
-    a, b = rng.randint(0, 18), rng.randint(0, 9)
-    if rng.random() < 0.3:
-        a = rng.randint(0, 9)
-        relation = "more" if b > a else "less" if b < a else "the same"
-        prompt, target = f"Compare {a} with {b}.", f"{a}, {b} is {relation}."
-    else:
-        prompt, target = f"What is {a} plus {b}?", f"{a} plus {b} is {a + b}."
-    return encode_text(lm, row.clip, prompt, target)
 
 
 def _caption_prompt(question: AudioQuestion) -> str:
@@ -226,9 +215,9 @@ def _fresh(recipe: Tiny) -> list[AudioQuestion]:
 def _texts(pool: Sequence[AudioQuestion]) -> Iterator[str]:
     """What the tokenizer is trained on: the prompts and targets of all modes, for a part of the pool."""
     yield "You are a helpful assistant. system user assistant Audio 1:"
-    for a in range(19):
-        for b in range(10):
-            yield f"What is {a} plus {b}? {a} plus {b} is {a + b}. Compare {a} with {b}. more less the same"
+    rng = random.Random(0)
+    for _ in range(1000):
+        yield " ".join(draw(rng))
     for question in pool[:4000]:
         yield _caption_prompt(question)
         for mode in list_modes():

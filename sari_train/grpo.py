@@ -18,6 +18,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -41,6 +42,7 @@ from sari_train.losses.grpo import grpo_loss
 from sari_train.models.base import AudioLM
 from sari_train.models.load import load_model
 from sari_train.optim import make_optimizer, take_step
+from sari_train.parallel import backward_all, run_all, workers
 from sari_train.progress import Progress, draw_curves
 from sari_train.reference import Reference
 from sari_train.responder import pack, weights_hash
@@ -127,9 +129,10 @@ def roll_out(
         for at, q in enumerate(questions)
     ]
     found: dict[tuple[str, int], Completion] = {}
-    for batch in pack(prompts, ROLLOUT_ROWS):
-        for done in engine.generate(batch, seed=table.seed * 1_000_003 + step):
-            found[done.prompt_id, done.sample] = done
+    rows = min(ROLLOUT_ROWS, -(-len(prompts) // workers(lm)) * g)
+    draw = partial(engine.generate, seed=table.seed * 1_000_003 + step)
+    for completions in run_all(lm, [partial(draw, batch) for batch in pack(prompts, rows)]):
+        found |= {(done.prompt_id, done.sample): done for done in completions}
     completions = [found[p.id, s] for p in prompts for s in range(g)]
 
     rewards, parts = [], []
@@ -174,36 +177,40 @@ def learn(
     by_prompt = [experience[i : i + g] for i in range(0, len(experience), g)]
     by_prompt.sort(key=lambda group: -max(len(e.row) for e in group))
     useful = [e for group in by_prompt for e in group if e.advantage != 0 or reference is not None]
-    groups = [useful[i : i + table.micro_batch] for i in range(0, len(useful), table.micro_batch)]
-    batches = [(collate(lm, [e.row for e in group]), group) for group in groups]
-    ref_logps = [reference.logprobs(batch) if reference is not None else None for batch, _ in batches]
-    old_logps: list[Tensor] = []
-    metrics: dict[str, float] = {}
-    for update in range(table.updates_per_rollout):
-        metrics = {"loss": 0.0, "kl": 0.0, "clip_fraction": 0.0, "entropy": 0.0, "sampler_gap": 0.0}
-        for at, (batch, group) in enumerate(batches):
-            with torch.enable_grad():
-                logps_BC, entropy_BC = completion_logprobs(lm, batch, table.temperature, banned=lm.banned_ids)
-                if update == 0:
-                    old_logps.append(logps_BC.detach())
-                loss, parts = grpo_loss(
-                    logps_BC,
-                    old_logps[at],
-                    torch.tensor([e.advantage for e in group], device=logps_BC.device),
-                    batch.completion_mask_BC,
-                    clip_epsilon=table.clip_epsilon,
-                    beta=table.beta,
-                    ref_logps_BC=ref_logps[at],
-                    normalise=table.normalise,
-                    total=total,
-                )
-                loss.backward()
-            _add(metrics, parts, weight=1.0)
-            share = batch.tokens / sum(b.tokens for b, _ in batches)
-            gap = _sampler_gap(old_logps[at], batch, group)
-            _add(metrics, {"entropy": float(entropy_BC.sum()) / batch.tokens, "sampler_gap": gap}, weight=share)
-        if batches:
-            metrics |= take_step(lm, optimizer, table, step)
+    size = max(1, min(table.micro_batch, -(-len(useful) // workers(lm))))
+    groups = [useful[i : i + size] for i in range(0, len(useful), size)]
+    batches = [collate(lm, [e.row for e in group]) for group in groups]
+    ref_logps = [reference.logprobs(batch) if reference is not None else None for batch in batches]
+    old_logps: list[Tensor | None] = [None] * len(batches)
+
+    def forward(at: int) -> tuple[Tensor, tuple[Tensor, dict[str, float]]]:
+        batch, group = batches[at], groups[at]
+        logps_BC, entropy_BC = completion_logprobs(lm, batch, table.temperature, banned=lm.banned_ids)
+        old_BC = logps_BC.detach() if (old := old_logps[at]) is None else old
+        loss, parts = grpo_loss(
+            logps_BC,
+            old_BC,
+            torch.tensor([e.advantage for e in group], device=logps_BC.device),
+            batch.completion_mask_BC,
+            clip_epsilon=table.clip_epsilon,
+            beta=table.beta,
+            ref_logps_BC=ref_logps[at],
+            normalise=table.normalise,
+            total=total,
+        )
+        # Means over the tokens of the step: a micro-batch weighs what it has of them.
+        share = batch.tokens / sum(b.tokens for b in batches)
+        parts["entropy"] = share * float(entropy_BC.sum()) / batch.tokens
+        parts["sampler_gap"] = share * _sampler_gap(old_BC, batch, group)
+        return loss, (old_BC, parts)
+
+    names = ("loss", "kl", "clip_fraction", "entropy", "sampler_gap")
+    metrics = dict.fromkeys(names, 0.0)
+    for _ in range(table.updates_per_rollout if batches else 0):
+        done = backward_all(lm, [partial(forward, at) for at in range(len(batches))])
+        old_logps = [old_BC for old_BC, _ in done]
+        metrics = {name: sum(parts[name] for _, parts in done) for name in names}
+        metrics |= take_step(lm, optimizer, table, step)
     return metrics
 
 
@@ -212,8 +219,3 @@ def _sampler_gap(old_logps_BC: Tensor, batch: Batch, group: Sequence[Experience]
     mask_BC = batch.completion_mask_BC
     sampled = torch.cat([torch.from_numpy(e.completion.logps) for e in group]).to(old_logps_BC.device)
     return (old_logps_BC[mask_BC] - sampled).abs().mean().item()
-
-
-def _add(metrics: dict[str, float], parts: dict[str, float], *, weight: float) -> None:
-    for name, value in parts.items():
-        metrics[name] += weight * value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from sari_data.responder import Request, Response, Sampling
 from sari_train.batch import Example, encode_example
 from sari_train.models.base import AudioLM
 from sari_train.models.load import load_model
+from sari_train.parallel import run_all, workers
 from sari_train.rollout import Rollout, RolloutPrompt
 
 # Requests are read in windows of this many batches and sorted by length inside a window.
@@ -52,9 +54,11 @@ class LocalResponder:
                 RolloutPrompt(r.id, encode_example(self.lm, Example(r.audio, r.prompt)), range(r.samples))
                 for r in window
             ]
-            for batch in pack(prompts, self.batch_size):
-                for done in engine.generate(batch):
-                    yield Response(done.prompt_id, done.sample, done.text, done.finish_reason, len(done.ids))
+            batches = pack(prompts, self.batch_size)
+            while some := list(islice(batches, workers(self.lm))):
+                for batch in run_all(self.lm, [partial(engine.generate, batch) for batch in some]):
+                    for done in batch:
+                        yield Response(done.prompt_id, done.sample, done.text, done.finish_reason, len(done.ids))
 
 
 def pack(prompts: Iterable[RolloutPrompt], rows: int) -> Iterator[list[RolloutPrompt]]:

@@ -15,10 +15,11 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
+from torch import Tensor
 
 from sari_data.console import note
 from sari_data.errors import InputError
@@ -36,6 +37,7 @@ from sari_train.losses.sft import sft_loss
 from sari_train.models.base import AudioLM
 from sari_train.models.load import load_model
 from sari_train.optim import make_optimizer, take_step
+from sari_train.parallel import backward_all, workers
 from sari_train.progress import Progress, draw_curves
 from sari_train.responder import weights_hash
 
@@ -118,12 +120,14 @@ def accumulate(lm: AudioLM, rows: Sequence[Encoded], table: Sft) -> dict[str, fl
     """Add the gradient of the step's loss, micro-batch by micro-batch; return the step's metrics."""
     rows = sorted(rows, key=len)
     tokens = sum(len(row.completion) for row in rows)
-    metrics = {"loss": 0.0}
-    for start in range(0, len(rows), table.micro_batch):
-        batch = collate(lm, rows[start : start + table.micro_batch])
-        with torch.enable_grad():
-            logps_BC, _ = completion_logprobs(lm, batch, with_entropy=False)
-            loss, parts = sft_loss(logps_BC, batch.completion_mask_BC, tokens=tokens)
-            loss.backward()
-        metrics = {name: metrics[name] + value for name, value in parts.items()}
+    size = min(table.micro_batch, -(-len(rows) // workers(lm)))
+
+    def forward(chunk: Sequence[Encoded]) -> tuple[Tensor, dict[str, float]]:
+        batch = collate(lm, chunk)
+        logps_BC, _ = completion_logprobs(lm, batch, with_entropy=False)
+        return sft_loss(logps_BC, batch.completion_mask_BC, tokens=tokens)
+
+    # Interleaved, so that micro-batches that run side by side have about the same lengths.
+    parts = backward_all(lm, [partial(forward, rows[i :: -(-len(rows) // size)]) for i in range(-(-len(rows) // size))])
+    metrics = {"loss": sum(part["loss"] for part in parts)}
     return metrics

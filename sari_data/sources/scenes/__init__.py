@@ -204,7 +204,7 @@ def _write(
     wrong = list(dict.fromkeys(draft.wrong))[: OPTIONS_SHOWN - 1]
     choices = [wrong[i] for i in rng.permutation(len(wrong))]
     choices.insert(int(gold * (len(wrong) + 1)), draft.answer)
-    text = _Text(draft, domain, clips, rng)
+    text = _Text(draft, domain, clips, choices, rng)
     caption = text.caption()
     lines = text.lines()
     structured = StructuredReasoning(
@@ -243,7 +243,9 @@ def _difficulty(draft: Draft) -> str:
 class _Text:
     """The words of one question; ``pick`` in the templates draws among wordings."""
 
-    def __init__(self, draft: Draft, domain: str, clips: Clips, rng: np.random.Generator) -> None:
+    def __init__(
+        self, draft: Draft, domain: str, clips: Clips, choices: Sequence[str], rng: np.random.Generator
+    ) -> None:
         self.draft, self.rng = draft, rng
         self.values: dict[str, Any] = {
             **draft.facts,
@@ -252,6 +254,7 @@ class _Text:
             # The synthesizer's voices are a man, a woman and a child; those of recordings have names.
             "the": "the " if isinstance(clips, Synthesizer) else "",
             "answer": draft.answer,
+            "choices": choices,
             "events": draft.events,
             "texts": [_describe(e, draft.focus) for e in draft.events],
             "pick": self._pick,

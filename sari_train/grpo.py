@@ -34,7 +34,7 @@ from sari_train.batch import Batch, Encoded, Example, collate, encode_example
 from sari_train.checkpoint import corpus_hash, open_run, recipe_hash, save_run
 from sari_train.config import Grpo
 from sari_train.curriculum import pass_rate, schedule
-from sari_train.evaluate import evaluate
+from sari_train.evaluate import evaluate, read_dev
 from sari_train.interrupt import StopRequest
 from sari_train.logprobs import completion_logprobs
 from sari_train.lora import add_lora
@@ -71,7 +71,7 @@ def train_grpo(table: Grpo, *, overwrite: bool = False) -> Outcome:
     """
     load_mode(table.mode)  # a misspelt mode is told before anything is loaded or written
     questions = read_split(table.corpus, table.split)
-    dev = read_split(table.corpus, "dev")[: table.eval_questions] if table.eval_every else []
+    dev = read_dev(table)
     draws = table.steps * table.prompts_per_step
     order = schedule(questions, draws, curriculum=table.curriculum, mode=table.mode, seed=table.seed)
     lm = load_model(table.model, dtype=table.dtype, device=table.device)
@@ -205,7 +205,7 @@ def learn(
         return loss, (old_BC, parts)
 
     names = ("loss", "kl", "clip_fraction", "entropy", "sampler_gap")
-    metrics = dict.fromkeys(names, 0.0)
+    metrics = {"loss": 0.0}
     for _ in range(table.updates_per_rollout if batches else 0):
         done = backward_all(lm, [partial(forward, at) for at in range(len(batches))])
         old_logps = [old_BC for old_BC, _ in done]

@@ -9,7 +9,7 @@ import torch
 from sari_data.errors import CheckpointError, InputError
 from sari_train.config import Lora
 from sari_train.models.base import AudioLM
-from sari_train.models.load import load_model
+from sari_train.models.load import TINY, load_model
 
 
 def add_lora(lm: AudioLM, table: Lora, *, seed: int) -> None:
@@ -20,6 +20,8 @@ def add_lora(lm: AudioLM, table: Lora, *, seed: int) -> None:
     """
     from peft import LoraConfig, get_peft_model
 
+    if not table.target_modules:
+        raise InputError("lora.target_modules is empty: name the text model's linear layers that get an adapter")
     names = {name.rsplit(".", 1)[-1] for name, m in lm.text_model.named_modules() if isinstance(m, torch.nn.Linear)}
     unknown = [t for t in table.target_modules if t not in names]
     if unknown:
@@ -32,11 +34,12 @@ def add_lora(lm: AudioLM, table: Lora, *, seed: int) -> None:
         lora_alpha=table.alpha,
         lora_dropout=0.0,
         target_modules=rf"{prefix}\..*\.({'|'.join(table.target_modules)})",
-        base_model_name_or_path=_base_name(lm),
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         lm.adapter = get_peft_model(lm.model, config).eval()
+    # Set afterwards: peft writes down the path as it was given, which another working folder does not know.
+    config.base_model_name_or_path = _base_name(lm)
     lm.freeze_audio()
 
 
@@ -52,8 +55,13 @@ def merge(adapter: str, out: str | Path, *, overwrite: bool = False) -> Path:
             f"{folder} is not an adapter's folder (no adapter_config.json): give the output of a run with [sft.lora] "
             "or [grpo.lora]"
         )
-    if target.exists() and any(target.iterdir()) and not overwrite:
-        raise CheckpointError(f"{target} exists: give another folder or --overwrite")
+    if target.exists() and not target.is_dir():
+        raise CheckpointError(f"{target} is a file, but a model needs a folder: give another name")
+    if target.is_dir() and any(target.iterdir()):
+        if not overwrite:
+            raise CheckpointError(f"{target} exists: give another folder or --overwrite")
+        if not (target / "config.json").is_file() and not (target / "adapter_config.json").is_file():
+            raise CheckpointError(f"{target} holds no model, so it is left alone: give another folder")
     lm = load_model(str(folder), device="cpu")
     from sari_train.checkpoint import replace_folder, save_model
 
@@ -62,6 +70,8 @@ def merge(adapter: str, out: str | Path, *, overwrite: bool = False) -> Path:
 
 
 def _base_name(lm: AudioLM) -> str | None:
-    if lm.path is None or lm.name == "tiny":
-        return lm.name if lm.path is not None else None
+    if lm.path is None:
+        return None
+    if lm.path == str(TINY):
+        return "tiny"
     return str(Path(lm.path).resolve()) if Path(lm.path).is_dir() else lm.path

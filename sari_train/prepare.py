@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sari_data.console import note
-from sari_train.checkpoint import finished
+from sari_data.store import read_split
+from sari_train.checkpoint import check_out, finished
 from sari_train.config import Grpo, Sft
+from sari_train.curriculum import schedule
 from sari_train.sft import train_sft
 
 
@@ -31,10 +33,17 @@ def ensure_warm_up(table: Grpo, sft: Sft) -> bool:
 
     Returns:
         False where Ctrl-C stopped it.
+
+    Raises:
+        SariError: The warm-up cannot run, or GRPO could not after it.
     """
     if Path(table.model) != Path(sft.out) or finished(sft):
         return True
     if (Path(sft.out) / "config.json").is_file() and not (Path(sft.out) / "training_state.pt").is_file():
         return True  # a model that somebody put there
+    # What GRPO itself would refuse is refused before the warm-up has taken its minutes.
+    check_out(table)
+    questions = read_split(table.corpus, table.split)
+    schedule(questions, 1, curriculum=table.curriculum, mode=table.mode, seed=table.seed)
     note(f"no finished warm-up in {sft.out}: running `sari-train sft` from model {sft.model} first")
     return not train_sft(sft).stopped

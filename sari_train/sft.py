@@ -29,7 +29,7 @@ from sari_data.types import AudioQuestion
 from sari_train.batch import Encoded, Example, collate, encode_example
 from sari_train.checkpoint import corpus_hash, open_run, recipe_hash, save_run
 from sari_train.config import Sft
-from sari_train.evaluate import evaluate
+from sari_train.evaluate import evaluate, read_dev
 from sari_train.interrupt import StopRequest
 from sari_train.logprobs import completion_logprobs
 from sari_train.lora import add_lora
@@ -60,7 +60,7 @@ def train_sft(table: Sft, *, overwrite: bool = False) -> Outcome:
     """
     questions = read_chains(table)
     examples = [Example(q.audio, render_prompt(q, table.mode), render_target(q, table.mode)) for q in questions]
-    dev = read_split(table.corpus, "dev")[: table.eval_questions] if table.eval_every else []
+    dev = read_dev(table)
     lm = load_model(table.model, dtype=table.dtype, device=table.device)
     fingerprint = recipe_hash(table, model=weights_hash(lm), corpus=corpus_hash(questions))
     if table.freeze_audio:

@@ -62,19 +62,23 @@ def pick_device(device: str) -> torch.device:
         raise CheckpointError(f"device {device!r} is unknown to torch: use auto, cpu or cuda") from error
     if found.type == "cuda" and not torch.cuda.is_available():
         raise CheckpointError("device cuda was asked for, but torch finds no GPU: use auto or cpu")
+    if found.type == "meta":
+        raise CheckpointError("device meta holds no numbers: use auto, cpu or cuda")
     return found
 
 
 @contextmanager
 def no_bars() -> Iterator[None]:
-    """Keep transformers' own progress bars off the terminal while it loads or saves."""
+    """Keep transformers' own progress bars and reports off the terminal while it loads or saves."""
     from transformers.utils import logging
 
-    shown = logging.is_progress_bar_enabled()
+    shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity_error()
     try:
         yield
     finally:
+        logging.set_verbosity(verbosity)
         if shown:
             logging.enable_progress_bar()
 
@@ -101,13 +105,14 @@ def _adapter_for(source: str) -> type[AudioLM]:
 
     try:
         config = AutoConfig.from_pretrained(source)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # transformers checks a config with errors of many types
         raise CheckpointError(
             f"model {source!r} cannot be opened ({_first_line(error)}): give 'tiny', a model folder or a hub id; "
             f"supported architectures are {', '.join(sorted(ADAPTERS))}"
         ) from error
-    architectures = getattr(config, "architectures", None) or ["none named"]
-    return _adapter_class(architectures[0], source)
+    architectures = getattr(config, "architectures", None)
+    named = isinstance(architectures, list) and architectures
+    return _adapter_class(str(architectures[0]) if named else "none named", source)
 
 
 def _adapter_class(architecture: str, source: str) -> type[AudioLM]:
@@ -126,7 +131,7 @@ def _load_processor(source: str) -> Any:
 
     try:
         processor = AutoProcessor.from_pretrained(source)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except Exception as error:  # whatever a damaged file leads to
         raise CheckpointError(
             f"model {source!r} has no processor that loads ({_first_line(error)}): save the processor into the same "
             f"folder; supported architectures are {', '.join(sorted(ADAPTERS))}"
@@ -141,17 +146,25 @@ def _load_processor(source: str) -> Any:
 
 def _load_weights(source: str, dtype: str) -> Any:
     import transformers
-    from safetensors import SafetensorError
 
     config = transformers.AutoConfig.from_pretrained(source)
     cls = getattr(transformers, config.architectures[0])
     try:
         with no_bars():
-            model, info = cls.from_pretrained(source, dtype=DTYPES[dtype], output_loading_info=True)
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+            # Shapes are compared below: transformers would print a table before its error.
+            model, info = cls.from_pretrained(
+                source, dtype=DTYPES[dtype], output_loading_info=True, ignore_mismatched_sizes=True
+            )
+    except Exception as error:  # whatever a damaged file leads to
         raise CheckpointError(
             f"the weights of model {source!r} cannot be loaded ({_first_line(error)}): give a complete folder"
         ) from error
+    if info["mismatched_keys"]:
+        name, found, expected = sorted(info["mismatched_keys"])[0]
+        raise CheckpointError(
+            f"model {source!r} has {len(info['mismatched_keys'])} weights of other shapes than its config.json says "
+            f"({name}: expected {list(expected)}, found {list(found)}): give a folder whose files belong together"
+        )
     if info["missing_keys"]:
         missing = sorted(info["missing_keys"])
         raise CheckpointError(
@@ -164,9 +177,30 @@ def _load_adapter(folder: Path, name: str, *, dtype: str, device: str) -> AudioL
     """Load an adapter's base model, apply the adapter and merge it into the weights in memory."""
     from peft import PeftModel
 
-    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    base = load_model(config["base_model_name_or_path"], dtype=dtype, device=device)
-    merged = PeftModel.from_pretrained(base.model, str(folder)).merge_and_unload()
+    try:
+        name_of_base = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))[
+            "base_model_name_or_path"
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{folder / 'adapter_config.json'} is not an adapter's configuration ({_first_line(error)}): give a "
+            "complete folder"
+        ) from error
+    if not isinstance(name_of_base, str) or Path(name_of_base).resolve() == folder.resolve():
+        raise CheckpointError(
+            f"{folder / 'adapter_config.json'} must name the adapter's base model in base_model_name_or_path; found "
+            f"{name_of_base!r}: correct it"
+        )
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise CheckpointError(f"adapter {str(folder)!r} has no adapter_model.safetensors: give a complete folder")
+    base = load_model(name_of_base, dtype=dtype, device=device)
+    try:
+        merged = PeftModel.from_pretrained(base.model, str(folder)).merge_and_unload()
+    except Exception as error:  # whatever a damaged file leads to
+        raise CheckpointError(
+            f"adapter {str(folder)!r} cannot be put onto model {name_of_base!r} ({_first_line(error)}): give a "
+            "complete folder, and the base that it was trained on"
+        ) from error
     return type(base)(merged, base.processor, name=name, path=str(folder))
 
 

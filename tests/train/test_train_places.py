@@ -1,0 +1,176 @@
+"""Where checkpoints may go, and what becomes of what lies there: nobody's files are lost, whatever fails."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sari_data.errors import CheckpointError, InputError, SariError, StorageError
+from sari_data.types import AudioQuestion, Reasoning
+from sari_train import checkpoint, prepare
+from sari_train.checkpoint import corpus_hash, finished, replace_folder
+from sari_train.config import Grpo, Sft
+from sari_train.lora import merge
+from sari_train.progress import read_metrics
+from sari_train.sft import train_sft
+
+
+@pytest.fixture
+def table(small_folder: Path, small_corpus: Path, tmp_path: Path) -> Sft:
+    return Sft(
+        model=str(small_folder), corpus=str(small_corpus), out=str(tmp_path / "sft"), mode="direct", steps=4,
+        batch_size=2, save_every=2, warmup_steps=0,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_with_other_files_is_never_replaced(table: Sft, overwrite: bool) -> None:
+    out = Path(table.out)
+    out.mkdir()
+    (out / "thesis.tex").write_text("years of work")
+    (out / "recipe.json").write_text("{}")  # benchmark runs have one too
+    with pytest.raises(CheckpointError, match="left alone"):
+        train_sft(table, overwrite=overwrite)
+    assert {p.name for p in out.iterdir()} == {"thesis.tex", "recipe.json"}
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("what", ["working folder", "model", "corpus"])
+def test_out_is_not_what_the_run_reads(
+    table: Sft, what: str, overwrite: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here" / "deeper").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here" / "deeper")
+    outs = {"working folder": "..", "model": table.model, "corpus": table.corpus}
+    with pytest.raises(CheckpointError, match=f"is or holds the {what}"):
+        train_sft(table.model_copy(update={"out": outs[what]}), overwrite=overwrite)
+    assert (Path(table.model) / "model.safetensors").is_file()
+    assert (Path(table.corpus) / "manifest.json").is_file()
+    assert not (tmp_path / "here" / "recipe.json").exists()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_out_is_a_file(table: Sft, overwrite: bool) -> None:
+    Path(table.out).write_text("a letter")
+    with pytest.raises(CheckpointError, match="is a file"):
+        train_sft(table, overwrite=overwrite)
+    assert Path(table.out).read_text() == "a letter"
+
+
+def test_notes_beside_a_checkpoint_outlive_the_next_one(table: Sft, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = checkpoint.save_run
+
+    def save_and_write(*args: Any, **kwargs: Any) -> None:
+        original(*args, **kwargs)
+        Path(table.out, "notes.md").write_text("promising") if kwargs["step"] == 2 else None
+
+    monkeypatch.setattr("sari_train.sft.save_run", save_and_write)
+    assert train_sft(table).step == 4
+    assert Path(table.out, "notes.md").read_text() == "promising"
+    assert finished(table)
+    assert sorted(p.name for p in Path(table.out).parent.iterdir()) == ["sft"]
+
+
+def test_out_may_be_a_link(table: Sft, tmp_path: Path) -> None:
+    (tmp_path / "big-disk").mkdir()
+    Path(table.out).symlink_to(tmp_path / "big-disk")
+    assert train_sft(table).step == 4  # two checkpoints
+    assert train_sft(table.model_copy(update={"steps": 2}), overwrite=True).step == 2
+    assert Path(table.out).is_symlink()
+    assert (tmp_path / "big-disk" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("at", ["fill", "second rename"])
+def test_a_swap_that_fails_leaves_the_old_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, at: str
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "weights").write_text("old")
+    original = os.replace
+
+    def rename(source: Any, target: Any) -> None:
+        if at == "second rename" and Path(source).name == ".out.new":
+            raise error
+        original(source, target)
+
+    def fill(fresh: Path) -> None:
+        (fresh / "weights").write_text("new")
+        if at == "fill":
+            raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", rename)
+        with pytest.raises(StorageError if isinstance(error, OSError) else KeyboardInterrupt):
+            replace_folder(out, fill)
+    assert (out / "weights").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", b"PK\x03\x04 and nothing more"])
+def test_training_state_that_cannot_be_read(table: Sft, content: bytes) -> None:
+    train_sft(table)
+    Path(table.out, "training_state.pt").write_bytes(content)
+    for use in (finished, train_sft):
+        with pytest.raises(CheckpointError, match=r"training state .* cannot be read.*--overwrite"):
+            use(table)
+    torch.save({"step": 4}, Path(table.out, "training_state.pt"))
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        train_sft(table)
+    assert train_sft(table, overwrite=True).step == 4
+
+
+def test_half_a_line_of_metrics_is_dropped(table: Sft) -> None:
+    train_sft(table)
+    before = read_metrics(table.out)
+    with Path(table.out, "metrics.jsonl").open("a") as stream:
+        stream.write('{"step": 5, "lo')
+    train_sft(table)
+    assert read_metrics(table.out) == before
+
+
+def test_chains_that_changed_are_another_run(scene_questions: list[AudioQuestion]) -> None:
+    first = scene_questions[0]
+    changed = [first.replace(reasoning=Reasoning(unstructured="Another chain.")), *scene_questions[1:]]
+    assert changed[0].id == first.id
+    assert corpus_hash(changed) != corpus_hash(scene_questions) == corpus_hash(list(scene_questions))
+
+
+def test_merging_leaves_other_folders_alone(tmp_path: Path, small_folder: Path) -> None:
+    adapter, target = tmp_path / "adapter", tmp_path / "target"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text("{}")
+    target.mkdir()
+    (target / "thesis.tex").write_text("years of work")
+    with pytest.raises(CheckpointError, match="left alone"):
+        merge(str(adapter), target, overwrite=True)
+    with pytest.raises(CheckpointError, match="is a file"):
+        merge(str(adapter), target / "thesis.tex", overwrite=True)
+    assert (target / "thesis.tex").read_text() == "years of work"
+
+
+def test_what_grpo_would_refuse_is_refused_before_the_warm_up(
+    table: Sft, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare, "train_sft", lambda table: pytest.fail("the warm-up ran"))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("years of work")
+    good = Grpo(model=table.out, corpus=table.corpus, out=str(tmp_path / "grpo"))
+    for change, message in (
+        ({"split": "nowhere"}, "nowhere"),
+        ({"split": "dev"}, "no questions to train on"),
+        ({"out": str(tmp_path / "mine")}, "left alone"),
+    ):
+        with pytest.raises(SariError, match=message):
+            prepare.ensure_warm_up(good.model_copy(update=change), table)
+
+
+def test_evaluation_needs_dev_questions(table: Sft) -> None:
+    with pytest.raises(InputError, match=r"split 'dev' of corpus .* is empty"):
+        train_sft(table.model_copy(update={"eval_every": 1}))
+    assert not Path(table.out).exists()

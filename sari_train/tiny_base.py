@@ -16,11 +16,13 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from sari_data.answers import grade
 from sari_data.config import Table, write_effective
@@ -34,6 +36,7 @@ from sari_train.logprobs import completion_logprobs
 from sari_train.models.base import AudioLM
 from sari_train.models.load import load_model, wrap_model
 from sari_train.models.tiny import build_tiny
+from sari_train.parallel import backward_all, workers
 from sari_train.responder import LocalResponder
 from sari_train.text_skills import draw
 
@@ -157,19 +160,28 @@ def _train(lm: AudioLM, rows: list[tuple[Encoded, Encoded]], recipe: Tiny) -> It
             order = list(range(max(recipe.clips_per_step, int(share * len(rows)))))
             rng.shuffle(order)
         chosen = [rows[order.pop()] for _ in range(recipe.clips_per_step)]
-        batch = collate(lm, list(_pick(lm, chosen, recipe, rng)))
+        picked = list(_pick(lm, chosen, recipe, rng))
+        tokens = sum(len(row.completion) for row in picked)
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate * _schedule(step, recipe)
-        logps_BC, _ = completion_logprobs(lm, batch, with_entropy=False)
-        loss = -logps_BC.sum() / batch.tokens
-        loss.backward()
+        # A clip's two rows stay together, so that it is encoded once.
+        size = -(-len(picked) // workers(lm))
+        chunks = [picked[i : i + size] for i in range(0, len(picked), size)]
+        parts = backward_all(lm, [partial(_forward, lm, chunk, tokens) for chunk in chunks])
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
         optimizer.zero_grad()
-        recent.append(loss.item())
+        recent.append(sum(parts))
         yield step, sum(recent) / len(recent)
         if step % 100 == 0:
             recent.clear()
+
+
+def _forward(lm: AudioLM, rows: Sequence[Encoded], tokens: int) -> tuple[Tensor, float]:
+    """Return a micro-batch's share of the step's loss."""
+    logps_BC, _ = completion_logprobs(lm, collate(lm, rows), with_entropy=False)
+    loss = -logps_BC.sum() / tokens
+    return loss, loss.item()
 
 
 def _pick(

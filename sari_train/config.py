@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
 from sari_data.config import Table
 
@@ -44,8 +44,10 @@ class Training(Table):
         lora: Train adapters instead of all weights.
     """
 
+    model_config = ConfigDict(allow_inf_nan=False)
+
     model: str
-    out: str
+    out: str = Field(min_length=1)
     corpus: str = "corpus"
     mode: str = "structured"
     steps: int = Field(ge=1)
@@ -55,7 +57,7 @@ class Training(Table):
     schedule: Literal["cosine", "constant"] = "cosine"
     grad_clip: float = Field(1.0, gt=0)
     weight_decay: float = Field(0.0, ge=0)
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     save_every: int = Field(100, ge=1)
     eval_every: int = Field(0, ge=0)
     eval_questions: int = Field(200, ge=1)
@@ -64,6 +66,21 @@ class Training(Table):
     device: str = "auto"
     freeze_audio: bool = False
     lora: Lora | None = None
+
+    @field_validator("mode")
+    @classmethod
+    def _known_mode(cls, mode: str) -> str:
+        from sari_data.prompting import load_mode
+
+        load_mode(mode)
+        return mode
+
+    @field_validator("out")
+    @classmethod
+    def _possible_path(cls, out: str) -> str:
+        if "\0" in out:
+            raise ValueError("a path cannot hold a null character")
+        return out
 
 
 class Sft(Training):
@@ -76,7 +93,7 @@ class Sft(Training):
     """
 
     model: str = "tiny"
-    out: str = "checkpoints/sft"
+    out: str = Field("checkpoints/sft", min_length=1)
     split: str = "sft"
     chains: int | None = Field(None, ge=1)
     steps: int = Field(400, ge=1)
@@ -102,13 +119,13 @@ class Grpo(Training):
     """
 
     model: str = "checkpoints/sft"
-    out: str = "checkpoints/grpo"
+    out: str = Field("checkpoints/grpo", min_length=1)
     split: str = "rl"
     steps: int = Field(80, ge=1)
     prompts_per_step: int = Field(24, ge=1)
     group_size: int = Field(8, ge=2)
     learning_rate: float = Field(3e-4, gt=0)
-    temperature: float = Field(1.0, gt=0)
+    temperature: float = Field(1.0, ge=0.01)
     updates_per_rollout: int = Field(1, ge=1)
     clip_epsilon: float = Field(0.2, gt=0, lt=1)
     beta: float = Field(0.0, ge=0)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from sari_train import prepare
+from sari_data.store import write_corpus
+from sari_data.types import AudioQuestion
+from sari_train import prepare, sft
 from sari_train.rewards import REWARDS
 
 Run = Callable[..., tuple[int, str, str]]
@@ -113,3 +118,59 @@ def test_help_does_not_import_torch() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "grpo" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("value", "key"),
+    [
+        ("sft.learning_rate=inf", "sft.learning_rate"),
+        ("sft.seed=99999999999999999999", "sft.seed"),
+        ("sft.out=", "sft.out"),
+        ("sft.mode=[bold]sung[/]", "response mode '[bold]sung[/]'"),
+        ("grpo.temperature=inf", "grpo.temperature"),
+        ("grpo.temperature=1e-30", "grpo.temperature"),
+        ("grpo.rewards={accuracy=nan}", "grpo.rewards.accuracy"),
+        ("grpo.mode=sung", "grpo.mode"),
+        ("grpo=3", "grpo: expected a table"),
+        ("=", "expected key=value"),
+    ],
+)
+def test_values_that_mean_nothing_are_named(empty_folder: Path, run_command: Run, value: str, key: str) -> None:
+    code, out, err = run_command("sari-train", "grpo", "--set", value)
+    assert (code, out) == (2, "")
+    assert key in " ".join(err.split())
+    assert not any(empty_folder.iterdir())
+
+
+def test_a_corpus_without_prompts(
+    empty_folder: Path, run_command: Run, grpo_settings: list[str], scene_questions: list[AudioQuestion]
+) -> None:
+    write_corpus("no-rl", {"sft": scene_questions, "dev": []}, {}, card="A corpus for tests.")
+    code, out, err = run_command("sari-train", "grpo", *grpo_settings, "--set", "grpo.corpus=no-rl")
+    assert (code, out) == (2, "")
+    assert "found 'rl'" in err
+    assert not Path("checkpoints").exists()
+
+
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_ends_the_command_with_130(
+    empty_folder: Path, run_command: Run, settings: list[str], monkeypatch: pytest.MonkeyPatch, presses: int
+) -> None:
+    """Once: the step is finished and saved. Twice: at once."""
+    original = sft.take_step
+
+    def take_step(*given: Any) -> Any:
+        for _ in range(presses):
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sft, "take_step", take_step)
+        code, out, err = run_command("sari-train", "sft", *settings)
+    assert code == 130
+    assert "Traceback" not in err
+    assert Path("checkpoints/sft/model.safetensors").exists() == (presses == 1)
+    assert ("stopped after step 1" in out) == (presses == 1)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    code, out, _ = run_command("sari-train", "sft", *settings, "--json")
+    assert (code, json.loads(out)["step"]) == (0, 2)

@@ -319,3 +319,14 @@ def test_a_full_disk_leaves_the_last_checkpoint(sft_table: Sft, monkeypatch: pyt
         save_run(lm, make_optimizer(lm, table), table.out, step=1, fingerprint="x")
     assert_same_weights(before, weights(sft_table.out))
     assert sorted(p.name for p in Path(sft_table.out).parent.iterdir()) == ["sft"]
+
+
+def test_a_step_without_a_lesson_measures_nothing_and_changes_nothing(
+    grpo_table: Grpo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(REWARDS, "accuracy", lambda sample: 1.0)
+    train_grpo(grpo_table.model_copy(update={"rewards": {"accuracy": 1.0}}))
+    for row in read_metrics(grpo_table.out):
+        assert (row["flat_groups"], row["loss"]) == (1, 0)
+        assert not {"entropy", "kl", "grad_norm", "sampler_gap"} & row.keys()
+    assert_same_weights(weights(grpo_table.model), weights(grpo_table.out))

@@ -174,7 +174,13 @@ def _prompt_ids(lm: AudioLM, text: str) -> tuple[int, ...]:
         return found
     _check_text(lm, text, "prompt")
     message = {"role": "user", "content": [{"type": "audio", "audio_url": ""}, {"type": "text", "text": text}]}
-    chat = lm.processor.apply_chat_template([message], tokenize=False, add_generation_prompt=True)
+    try:
+        chat = lm.processor.apply_chat_template([message], tokenize=False, add_generation_prompt=True)
+    except Exception as error:  # whatever the template's Jinja leads to
+        raise InputError(
+            f"the chat template of model {lm.name!r} cannot be rendered ({type(error).__name__}: {error}): use the "
+            "processor the model was trained with"
+        ) from error
     ids = tuple(lm.tokenizer(chat, add_special_tokens=False)["input_ids"])
     count = ids.count(lm.audio_token_id)
     if count != 1:

@@ -11,6 +11,7 @@ Shapes: A clips, B rows, T tokens, F frames, M mel bands, H hidden size, V vocab
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -68,8 +69,9 @@ class BoundedCache:
 
     def clear(self) -> None:
         """Forget everything."""
-        self._items.clear()
-        self._bytes = 0
+        with self._lock:
+            self._items.clear()
+            self._bytes = 0
 
 
 class AudioLM(ABC):
@@ -110,7 +112,7 @@ class AudioLM(ABC):
         self.prompt_ids: dict[str, tuple[int, ...]] = {}
         self._clips = BoundedCache()
         self._states = BoundedCache()
-        self._keys: OrderedDict[AudioRef, str] = OrderedDict()
+        self._keys = BoundedCache(256 * 2**20)  # holds on to the encoded audio that it knows
 
     @property
     def device(self) -> torch.device:
@@ -161,6 +163,10 @@ class AudioLM(ABC):
     @abstractmethod
     def freeze_audio(self) -> None:
         """Stop the audio tower's training, and cache its states from then on."""
+
+    def forget_states(self) -> None:
+        """Drop the audio states that are kept; for use after the tower's weights have changed."""
+        self._states.clear()
 
     def embed_tokens(self, ids_BT: Tensor) -> Tensor:
         """Return the text embeddings [B, T, H] of token ids."""
@@ -229,10 +235,16 @@ class AudioLM(ABC):
         return self.audio_states(mel_AMF, frames_A)
 
     def _key(self, audio: AudioRef) -> str:
+        if audio.data is None:
+            # AudioRef.key is the path's: a file that has changed since is another clip.
+            try:
+                found = os.stat(str(audio.path))
+            except (OSError, ValueError):
+                return audio.key  # the loader says what is wrong with it
+            return f"{audio.key}|{found.st_mtime_ns}|{found.st_size}"
         # AudioRef.key hashes the encoded bytes; Python keeps the hash of a bytes object, so this is cheap.
         key = self._keys.get(audio)
         if key is None:
-            key = self._keys[audio] = audio.key
-            if len(self._keys) > 8192:
-                self._keys.popitem(last=False)
-        return key
+            key = audio.key
+            self._keys.put(audio, key, len(audio.data))
+        return str(key)

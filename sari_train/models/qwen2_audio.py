@@ -43,6 +43,8 @@ class Qwen2Audio(AudioLM):
                 f"processor makes {extractor.feature_size} and {extractor.nb_max_frames}: use the processor it was "
                 "trained with"
             )
+        # Masks here are boolean, and None means causal: only scaled_dot_product_attention reads both so.
+        model.set_attn_implementation("sdpa")
         if getattr(config.text_config, "use_sliding_window", False):
             raise CheckpointError(
                 f"model {name!r} uses sliding-window attention, which is not supported: set "
@@ -110,4 +112,5 @@ class Qwen2Audio(AudioLM):
     def freeze_audio(self) -> None:
         """Freeze the audio tower; the projector goes on learning."""
         self.model.model.audio_tower.requires_grad_(False)
+        self.forget_states()
         self.audio_frozen = True

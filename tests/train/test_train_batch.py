@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from train_helpers import make_clip
+from train_helpers import make_clip, make_lm
 
-from sari_data.errors import AudioError, InputError
+from sari_data.errors import AudioError, InputError, SariError
 from sari_data.types import AudioRef
 from sari_train.batch import IGNORE, Example, collate, embed, encode_example
+from sari_train.logprobs import completion_logprobs
 from sari_train.models.base import AudioLM
+from sari_train.models.load import wrap_model
 
 
 def test_labels_are_the_completion_and_nothing_else(small_lm: AudioLM) -> None:
@@ -75,3 +80,71 @@ def test_what_does_not_fit_is_refused(small_lm: AudioLM, example: Example, messa
 def test_audio_that_does_not_decode_is_refused(small_lm: AudioLM) -> None:
     with pytest.raises(AudioError):
         encode_example(small_lm, Example(AudioRef(path="x.wav", data=b"not audio"), "What?"))
+
+
+@pytest.mark.parametrize("template", ["{% if %}", "{{ messages[9].content }}", "hello"])
+def test_a_chat_template_that_fails_is_refused(processor: Any, template: str) -> None:
+    lm = make_lm(copy.deepcopy(processor))
+    lm.processor.chat_template = template
+    with pytest.raises(InputError, match="chat template of model 'small'"):
+        encode_example(lm, Example(make_clip(1, 1.0), "What?"))
+
+
+def test_a_file_that_changes_is_another_clip(processor: Any, tmp_path: Path) -> None:
+    lm = make_lm(processor)
+    first, second = (make_clip(seed, 1.0).data or b"" for seed in (1, 2))
+    path = tmp_path / "clip.wav"
+    path.write_bytes(first)
+    audio = AudioRef(path=str(path))
+    before = lm.clip(audio)
+    assert lm.clip(audio) is before
+    path.write_bytes(second)
+    os.utime(path, ns=(1, 1))
+    after = lm.clip(audio)
+    assert after.key != before.key
+    assert torch.equal(after.mel_MF, lm.clip(AudioRef(data=second)).mel_MF)
+    assert lm.clip(AudioRef(path=str(path), start=0.5)).frames < after.frames
+    path.unlink()
+    with pytest.raises(SariError):
+        lm.clip(audio)
+
+
+def test_the_same_name_with_other_audio_inside_is_another_clip(small_lm: AudioLM) -> None:
+    a, b = (AudioRef(path="clip.wav", data=make_clip(seed, 1.0).data) for seed in (1, 2))
+    assert not torch.equal(small_lm.clip(a).mel_MF, small_lm.clip(b).mel_MF)
+
+
+def test_kept_audio_states_follow_the_weights(processor: Any) -> None:
+    lm = make_lm(processor)
+    clips = [lm.clip(make_clip(1, 1.0)), lm.clip(make_clip(2, 2.0))]
+    trained = lm.audio_embeddings(clips)
+    lm.freeze_audio()
+    for order in ([0, 1], [1, 0], [1]):
+        kept = lm.audio_embeddings([clips[i] for i in order])
+        torch.testing.assert_close(kept, trained[order], atol=1e-5, rtol=1e-5)
+    with torch.no_grad():
+        for weight in lm.model.model.audio_tower.parameters():
+            weight.mul_(1.5)
+    lm.freeze_audio()
+    fresh = make_lm(processor)
+    fresh.model.load_state_dict(lm.model.state_dict())
+    expected = fresh.audio_embeddings(clips)
+    assert (expected - trained).abs().max() > 1e-2
+    torch.testing.assert_close(lm.audio_embeddings(clips), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_known_keys_are_bounded_in_bytes(processor: Any) -> None:
+    lm = make_lm(processor)
+    lm._keys.max_bytes = 100_000
+    for seed in range(6):
+        lm.clip(make_clip(seed, 1.0))  # 32 kB each
+    assert len(lm._keys._items) == 3
+
+
+def test_attention_is_causal_whatever_the_model_was_loaded_with(small_lm: AudioLM, processor: Any) -> None:
+    lm = make_lm(processor)
+    lm.model.set_attn_implementation("eager")
+    eager = wrap_model(lm.model, processor)
+    batch = collate(eager, [Example(make_clip(1, 1.0), "What?", "<answer>dog</answer>")])
+    found, _ = completion_logprobs(eager, batch)
+    torch.testing.assert_close(found, completion_logprobs(small_lm, batch)[0], atol=1e-5, rtol=1e-5)

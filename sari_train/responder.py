@@ -18,8 +18,10 @@ from sari_train.rollout import Rollout, RolloutPrompt
 
 # Requests are read in windows of this many batches and sorted by length inside a window.
 WINDOW_BATCHES = 8
-# Weight files beyond this size are identified by their length and both ends.
+# Weight files beyond this size are identified by their length and some bytes of every MiB, so that every
+# matrix of a large model has its say.
 _HASH_WHOLE = 64 * 2**20
+_HASH_EVERY, _HASH_BYTES = 2**20, 4096
 
 
 class LocalResponder:
@@ -90,10 +92,12 @@ def weights_hash(lm: AudioLM) -> str:
         size = file.stat().st_size
         digest.update(f"{file.name}:{size}".encode())
         with file.open("rb") as stream:
-            digest.update(stream.read(size if size <= _HASH_WHOLE else 2**20))
-            if size > _HASH_WHOLE:
-                stream.seek(size - 2**20)
+            if size <= _HASH_WHOLE:
                 digest.update(stream.read())
+                continue
+            for start in range(0, size, _HASH_EVERY):
+                stream.seek(start)
+                digest.update(stream.read(_HASH_BYTES))
     if not files:
         for name, tensor in sorted(lm.model.state_dict().items()):
             digest.update(name.encode())

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sari_data.errors import InputError
 from sari_data.responder import FinishReason, Sampling
 from sari_train.batch import Encoded, collate, embed, positions
 from sari_train.logprobs import BANNED_LOGIT
@@ -65,9 +66,17 @@ class Rollout:
     Args:
         lm: The model; its weights are used as they are at each call.
         sampling: Temperature, nucleus, length, seed and stop strings.
+
+    Raises:
+        InputError: A setting out of its range.
     """
 
     def __init__(self, lm: AudioLM, sampling: Sampling) -> None:
+        if sampling.temperature < 0 or not 0 < sampling.top_p <= 1 or sampling.top_k < 0 or sampling.max_new_tokens < 1:
+            raise InputError(
+                "sampling needs a temperature of 0 or more, top_p in (0, 1], top_k of 0 or more and max_new_tokens of "
+                f"1 or more; found {sampling}"
+            )
         self.lm = lm
         self.sampling = sampling
         self._may_stop = _may_end(lm.tokenizer, lm.head_size, sampling.stop).to(lm.device)
@@ -89,7 +98,7 @@ class Rollout:
         owners = [(p, s) for p in prompts for s in p.samples]
         budgets = [min(self.sampling.max_new_tokens, self.lm.context_length - len(p.encoded)) for p, _ in owners]
         state = _State(self, prompts, [len(p.samples) for p in prompts], budgets)
-        uniforms = _uniforms([(seed, p.id, s) for p, s in owners], self.sampling)
+        uniforms = _uniforms([(seed, p.id, s) for p, s in owners], self.sampling.temperature, max(budgets))
         state.run(torch.from_numpy(uniforms).to(self.lm.device))
         return [
             self._completion(prompt.id, sample, state.ids[row], state.logps[row], state.stopped[row])
@@ -215,11 +224,11 @@ def invert_cdf(probs_BV: Tensor, uniforms_B: Tensor, *, top_k: int = 0, top_p: f
     return order_BV.gather(-1, rank_B1)[:, 0]
 
 
-def _uniforms(keys: Sequence[tuple[int, str, int]], sampling: Sampling) -> np.ndarray:
-    """Return uniform numbers [B, N] in [0, 1): row b from a counter-based generator keyed by keys[b]."""
-    if sampling.temperature <= 0:
+def _uniforms(keys: Sequence[tuple[int, str, int]], temperature: float, count: int) -> np.ndarray:
+    """Return uniform numbers [B, count] in [0, 1): row b from a counter-based generator keyed by keys[b]."""
+    if temperature <= 0:
         return np.zeros((len(keys), 1))
-    rows = np.empty((len(keys), sampling.max_new_tokens))
+    rows = np.empty((len(keys), count))
     for row, (seed, request_id, sample) in zip(rows, keys, strict=True):
         digest = hashlib.sha256(f"{seed}\x00{request_id}\x00{sample}".encode()).digest()
         row[:] = np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little"))).random(len(row))

@@ -11,6 +11,7 @@ from train_helpers import chat, make_clip, make_lm, waveform
 
 from sari_data.errors import InputError
 from sari_data.responder import Request, Responder, Response, Sampling
+from sari_train import responder
 from sari_train.batch import Encoded, Example, collate, encode_example
 from sari_train.logprobs import completion_logprobs
 from sari_train.models.base import AudioLM
@@ -174,3 +175,37 @@ def test_pack_splits_samples_and_keeps_the_bound(small_lm: AudioLM) -> None:
 def test_a_batch_size_below_one_is_refused(small_lm: AudioLM) -> None:
     with pytest.raises(InputError, match="batch_size"):
         LocalResponder(small_lm, batch_size=0)
+
+
+@pytest.mark.parametrize(
+    "change", [{"top_p": 0.0}, {"top_p": 1.1}, {"top_k": -1}, {"temperature": -1.0}, {"max_new_tokens": 0}]
+)
+def test_sampling_out_of_range_is_refused(small_lm: AudioLM, change: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="sampling needs"):
+        Rollout(small_lm, Sampling(**change))
+
+
+def test_a_bound_beyond_the_context_costs_nothing(small_lm: AudioLM) -> None:
+    """Random numbers are drawn for what fits the context, and are those of a smaller bound."""
+    few, many = (
+        Rollout(small_lm, Sampling(temperature=1.0, max_new_tokens=n, seed=3)).generate(prompts(small_lm)[:1])[0]
+        for n in (8, 10**12)
+    )
+    assert many.ids[:8] == few.ids
+    assert len(many.ids) <= small_lm.context_length
+
+
+def test_the_name_of_large_weights_depends_on_what_is_in_the_middle(
+    small_lm: AudioLM, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(responder, "_HASH_WHOLE", 2**20)
+    monkeypatch.setattr(small_lm, "path", str(tmp_path))
+    content = np.random.default_rng(0).bytes(5 * 2**20 + 7)
+    names = []
+    for change in (None, None, 2 * 2**20 + 100):
+        changed = bytearray(content)
+        if change is not None:
+            changed[change] ^= 1
+        (tmp_path / "model.safetensors").write_bytes(changed)
+        names.append(responder.weights_hash(small_lm))
+    assert names[0] == names[1] != names[2]

@@ -111,8 +111,8 @@ def _adapter_for(source: str) -> type[AudioLM]:
             f"supported architectures are {', '.join(sorted(ADAPTERS))}"
         ) from error
     architectures = getattr(config, "architectures", None)
-    named = isinstance(architectures, list) and architectures
-    return _adapter_class(str(architectures[0]) if named else "none named", source)
+    name = str(architectures[0]) if isinstance(architectures, list) and architectures else "none named"
+    return _adapter_class(name, source)
 
 
 def _adapter_class(architecture: str, source: str) -> type[AudioLM]:

@@ -16,7 +16,7 @@ from sari_train.batch import Encoded, Example, collate, encode_example
 from sari_train.logprobs import completion_logprobs
 from sari_train.models.base import AudioLM
 from sari_train.responder import LocalResponder, pack
-from sari_train.rollout import Completion, Rollout, RolloutPrompt, invert_cdf
+from sari_train.rollout import Completion, Rollout, RolloutPrompt, _State, invert_cdf
 
 AUDIO = [make_clip(i, 0.5 + 0.35 * i) for i in range(5)]
 PROMPTS = ["What?", "What do you hear first? Say one word.", "How many?", "What do you hear?", "Which is longest?"]
@@ -209,3 +209,47 @@ def test_the_name_of_large_weights_depends_on_what_is_in_the_middle(
         (tmp_path / "model.safetensors").write_bytes(changed)
         names.append(responder.weights_hash(small_lm))
     assert names[0] == names[1] != names[2]
+
+
+def test_rows_that_leave_the_batch_change_nothing_for_the_others(
+    small_lm: AudioLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Answers of very different lengths, so that finished rows are dropped more than once."""
+    dropped = []
+    original = _State._keep
+
+    def keep(state: _State, kept: torch.Tensor) -> None:
+        dropped.append(len(state.lengths_B) - len(kept))
+        original(state, kept)
+
+    monkeypatch.setattr(_State, "_keep", keep)
+    engine = Rollout(small_lm, Sampling(temperature=1.0, max_new_tokens=24, seed=1, stop=("e", "o")))
+    together = engine.generate(prompts(small_lm, samples=4))
+    assert len(dropped) > 1
+    assert all(dropped)
+    assert len({len(c.ids) for c in together}) > 4
+    for found, (prompt, index) in zip(together, [(p, s) for p in prompts(small_lm) for s in range(4)], strict=True):
+        (alone,) = engine.generate([RolloutPrompt(prompt.id, prompt.encoded, range(index, index + 1))])
+        assert found.ids == alone.ids
+        np.testing.assert_allclose(found.logps, alone.logps, atol=2e-4)
+
+
+def test_top_k_and_top_p_reach_the_sampler(small_lm: AudioLM) -> None:
+    def tokens(**options: Any) -> set[int]:
+        engine = Rollout(small_lm, Sampling(temperature=3.0, max_new_tokens=1, stop=(), **options))
+        return {c.ids[0] for c in engine.generate([RolloutPrompt("q", prompts(small_lm)[1].encoded, range(200))])}
+
+    everything = tokens()
+    assert len(everything) > 20
+    assert len(tokens(top_k=3)) == 3
+    assert tokens(top_k=3) <= tokens(top_k=5)
+    assert len(tokens(top_p=1e-6)) == 1 == len(tokens(top_k=1))
+    assert 1 < len(tokens(top_p=0.3)) < len(everything)
+
+
+def test_a_nucleus_is_the_fewest_tokens_that_reach_the_mass() -> None:
+    probs = torch.tensor([[0.4, 0.3, 0.2, 0.1]])
+    high = torch.tensor([0.999999], dtype=torch.float64)
+    found = [int(invert_cdf(probs, high, top_p=p)) for p in (0.39, 0.41, 0.69, 0.71, 0.89, 0.91)]
+    assert found == [0, 1, 1, 2, 2, 3]
+    assert [int(invert_cdf(probs, high, top_k=k)) for k in (1, 2, 3, 4)] == [0, 1, 2, 3]

@@ -187,10 +187,12 @@ def _forward(lm: AudioLM, rows: Sequence[Encoded], tokens: int) -> tuple[Tensor,
 def _pick(
     lm: AudioLM, chosen: Sequence[tuple[Encoded, Encoded]], recipe: Tiny, rng: random.Random
 ) -> Iterator[Encoded]:
+    # What a text row is asked over does not matter to it; the shortest clip makes the shortest rows.
+    shortest = min((caption.clip for caption, _ in chosen), key=lambda clip: clip.frames)
     for caption, answer in chosen:
         if rng.random() < recipe.caption_share:
             yield caption
-        yield encode_text(lm, answer.clip, *draw(rng)) if rng.random() < recipe.text_share else answer
+        yield encode_text(lm, shortest, *draw(rng)) if rng.random() < recipe.text_share else answer
 
 
 def _schedule(step: int, recipe: Tiny) -> float:

@@ -253,3 +253,11 @@ def test_a_nucleus_is_the_fewest_tokens_that_reach_the_mass() -> None:
     found = [int(invert_cdf(probs, high, top_p=p)) for p in (0.39, 0.41, 0.69, 0.71, 0.89, 0.91)]
     assert found == [0, 1, 1, 2, 2, 3]
     assert [int(invert_cdf(probs, high, top_k=k)) for k in (1, 2, 3, 4)] == [0, 1, 2, 3]
+
+
+def test_greedy_logps_are_those_at_temperature_one(small_lm: AudioLM) -> None:
+    prompt = prompts(small_lm)[0]
+    (found,) = Rollout(small_lm, Sampling(max_new_tokens=10, stop=())).generate([prompt])
+    row = Encoded(prompt.encoded.clip, prompt.encoded.prompt, found.ids)
+    expected, _ = completion_logprobs(small_lm, collate(small_lm, [row]), banned=small_lm.banned_ids)
+    np.testing.assert_allclose(found.logps, expected[0].detach().numpy(), atol=2e-4)

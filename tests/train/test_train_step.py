@@ -185,3 +185,36 @@ def test_the_reference_under_adapters_is_the_bare_model(
     torch.testing.assert_close(adapted.logprobs(batch), expected, atol=2e-4, rtol=0)
     changed = grpo.completion_logprobs(lm, batch, table.temperature, banned=lm.banned_ids)[0]
     assert (changed - expected).abs().max() > 1e-2
+
+
+def test_gradients_are_clipped_and_only_matrices_decay(table: Grpo, processor: Any) -> None:
+    lm = make_lm(processor)
+    table = table.model_copy(update={"grad_clip": 0.5, "weight_decay": 0.1, "learning_rate": 0.01})
+    optimizer = make_optimizer(lm, table)
+    weights = {name: p for name, p in lm.model.named_parameters() if p.requires_grad}
+    before = {name: p.detach().clone() for name, p in weights.items()}
+    used = {}
+    for p in weights.values():
+        p.grad = torch.full_like(p, 0.1)
+    norm = 0.1 * sum(p.numel() for p in weights.values()) ** 0.5
+    optimizer.register_step_pre_hook(lambda *_: used.update({n: p.grad.clone() for n, p in weights.items()}))
+    metrics = grpo.take_step(lm, optimizer, table, 4)
+    assert metrics["grad_norm"] == pytest.approx(norm, rel=1e-4)
+    assert torch.cat([g.flatten() for g in used.values()]).norm().item() == pytest.approx(0.5, rel=1e-3)
+    rate = metrics["learning_rate"]
+    for name, p in weights.items():
+        # Adam's first step is the rate times the gradient's sign; decay is the rate times decay times the weight.
+        decay = rate * 0.1 * before[name] if p.dim() >= 2 else 0.0
+        torch.testing.assert_close(p.detach(), before[name] - rate - decay, atol=rate * 1e-2, rtol=1e-4)
+    assert any(rate * 0.1 * before[n].abs().max() > rate * 5e-2 for n, p in weights.items() if p.dim() >= 2)
+
+
+def test_adapters_begin_alike_whatever_torch_drew_before(small_folder: Path) -> None:
+    drawn = []
+    for seed, other in ((0, 1), (0, 2), (1, 1)):
+        lm = load_model(str(small_folder))
+        torch.manual_seed(other)
+        add_lora(lm, Lora(rank=2), seed=seed)
+        drawn.append(torch.cat([p.flatten() for n, p in lm.model.named_parameters() if "lora_A" in n]))
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])

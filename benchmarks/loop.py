@@ -153,7 +153,7 @@ def gain(figures: dict[str, Any], name: str) -> str:
         return ""
     overall = figures["gain_over_base"][name]["overall"]
     low, high = overall["interval"]
-    return f"{overall['gain']:+.2f} [{low:+.2f}, {high:+.2f}]"
+    return f"{overall['points']:+.2f} [{low:+.2f}, {high:+.2f}]"
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 mkdir -p demo
 cd demo
 cat <<'TEXT'
-A small audio language model learns to reason about what it hears.
+A small audio language model is taught to reason about what it hears.
 
 The model is a Qwen2-Audio of 1.2 million parameters that hears well and answers directly, but has never seen a chain
 of thought. The audio is composed scenes of sounds, music and spoken numbers, whose truth is known. The steps below

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import re
 import subprocess
 import sys
@@ -26,6 +27,19 @@ MOST_LINES_IN_A_FUNCTION = 80
 TEXTS = ("*.py", "*.md", "*.toml", "*.jinja", "*.txt", "*.sh", "Makefile", "run")
 
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+
+def _parse(source: str) -> ast.Module:
+    """Parse with the garbage collector at rest.
+
+    CPython 3.11 counts the depth of an AST under construction in one place for the whole interpreter. A collection in
+    the middle of it can run a finalizer that builds an AST too; the outer one then ends in a SystemError.
+    """
+    gc.disable()
+    try:
+        return ast.parse(source)
+    finally:
+        gc.enable()
 
 
 def _name(path: Path) -> str:
@@ -58,7 +72,7 @@ def _import_time(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 
 def wrong_imports(package: str, source: str) -> list[str]:
     """Return what the text of a module of ``package`` imports although it may not."""
-    tree = ast.parse(source)
+    tree = _parse(source)
     wrong = []
     for module, names, line in _imports(tree):
         top = module.partition(".")[0]
@@ -75,7 +89,7 @@ def wrong_imports(package: str, source: str) -> list[str]:
 def eager_imports(source: str) -> list[str]:
     """Return the heavy packages that a module imports as soon as it is imported itself."""
     found = []
-    for statement in _import_time(ast.parse(source).body):
+    for statement in _import_time(_parse(source).body):
         if isinstance(statement, ast.Import | ast.ImportFrom):
             found += [m for m, _, _ in _imports(statement) if m.partition(".")[0] in HEAVY]
     return found
@@ -115,7 +129,7 @@ def test_files_and_functions_stay_small_enough_to_read(path: Path) -> None:
     assert len(text.splitlines()) <= MOST_LINES
     long = [
         f"{node.name}: {node.end_lineno - node.lineno + 1} lines"
-        for node in ast.walk(ast.parse(text))
+        for node in ast.walk(_parse(text))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and node.end_lineno is not None
         and node.end_lineno - node.lineno + 1 > MOST_LINES_IN_A_FUNCTION
@@ -125,7 +139,7 @@ def test_files_and_functions_stay_small_enough_to_read(path: Path) -> None:
 
 @pytest.mark.parametrize("path", SOURCES, ids=_name)
 def test_every_module_and_public_name_has_a_docstring(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = _parse(path.read_text(encoding="utf-8"))
     if not tree.body:
         return
     bare = [] if ast.get_docstring(tree) else ["the module"]
@@ -148,7 +162,7 @@ def test_every_package_that_is_imported_is_a_declared_dependency() -> None:
     undeclared = []
     for path in SOURCES:
         package = path.relative_to(ROOT).parts[0]
-        for module, _, line in _imports(ast.parse(path.read_text(encoding="utf-8"))):
+        for module, _, line in _imports(_parse(path.read_text(encoding="utf-8"))):
             top = module.partition(".")[0]
             if top not in PACKAGES and top not in sys.stdlib_module_names:
                 found = {_distribution(name) for name in homes.get(top, [top])}

@@ -18,7 +18,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -34,7 +34,7 @@ from sari_data.types import AudioQuestion
 from sari_train.batch import Encoded, collate, encode_text
 from sari_train.logprobs import completion_logprobs
 from sari_train.models.base import AudioLM
-from sari_train.models.load import load_model, wrap_model
+from sari_train.models.load import DTYPES, load_model, wrap_model
 from sari_train.models.tiny import build_tiny
 from sari_train.parallel import backward_all, workers
 from sari_train.responder import LocalResponder
@@ -75,7 +75,7 @@ class Tiny(Table):
     text_share: float = Field(0.35, ge=0, le=1)
     caption_share: float = Field(1.0, ge=0, le=1)
     vocab_size: int = Field(700, ge=300)
-    dtype: str = "float16"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float16"
     eval_every: int = Field(500, ge=1)
     eval_questions: int = Field(100, ge=1)
     short_first_steps: int = Field(1000, ge=0)
@@ -110,9 +110,7 @@ def make_tiny(recipe: Tiny) -> dict[str, Any]:
     return {"parameters": parameters, "steps": recipe.steps, "out": recipe.out, "fresh_scenes": report}
 
 
-def evaluate(
-    lm: AudioLM, questions: Sequence[AudioQuestion], *, by_family: bool = False
-) -> dict[str, dict[str, float]]:
+def evaluate(lm: AudioLM, questions: Sequence[AudioQuestion]) -> dict[str, dict[str, float]]:
     """Return the share of right direct answers and of exact captions, for each domain and over all (greedy)."""
     responder = LocalResponder(lm)
     sampling = Sampling(max_new_tokens=48)
@@ -125,10 +123,7 @@ def evaluate(
     for q in questions:
         right = grade(texts["answer"][q.id], q).correct
         heard = _normal(texts["caption"][q.id]) == _normal(str(q.caption))
-        groups = ["all", q.domain]
-        if by_family:
-            groups.append(f"{q.domain}/{q.provenance.made_by['question'].rsplit('/', 1)[1]}")
-        for group in groups:
+        for group in ("all", q.domain):
             counts[group].append((right, heard))
     return {
         group: {"answer": sum(a for a, _ in rows) / len(rows), "caption": sum(c for _, c in rows) / len(rows)}
@@ -140,7 +135,7 @@ def save(lm: AudioLM, recipe: Tiny) -> None:
     """Save model and processor in ``recipe.dtype``, and the recipe beside them."""
     out = Path(recipe.out)
     out.mkdir(parents=True, exist_ok=True)
-    dtype = getattr(torch, recipe.dtype)
+    dtype = DTYPES[recipe.dtype]
     lm.model.save_pretrained(out, state_dict={k: v.to(dtype) for k, v in lm.model.state_dict().items()})
     lm.processor.save_pretrained(out)
     write_effective(out / "recipe.json", {"tiny": recipe})

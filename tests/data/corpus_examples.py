@@ -60,3 +60,16 @@ def write_example(folder: Path) -> Path:
 
 def leftovers(folder: Path) -> list[str]:
     return sorted(p.name for p in folder.parent.iterdir() if p.name != folder.name)
+
+
+def answered_question(choices, gold, chain="because") -> AudioQuestion:
+    """A question with these options, whose chains all say ``chain``."""
+    return AudioQuestion(
+        id="q",
+        audio=AudioRef(path="a.wav"),
+        question="What?",
+        choices=tuple(choices),
+        answer=gold,
+        domain="sound",
+        reasoning=Reasoning(StructuredReasoning(chain, chain, chain, chain), chain),
+    )

@@ -1,8 +1,9 @@
-"""The reader and grader of responses: examples, properties on arbitrary text, and linear time."""
+"""The reader and grader of responses: examples."""
 
 import string
 
 import pytest
+from corpus_examples import answered_question
 
 from sari_data.answers import (
     AMBIGUOUS,
@@ -18,7 +19,6 @@ from sari_data.answers import (
 )
 from sari_data.errors import InputError, TemplateError
 from sari_data.prompting import load_mode
-from sari_data.types import AudioQuestion, AudioRef, Reasoning, StructuredReasoning
 
 SOUNDS = ("dog bark", "bell", "hot dog", "dog")
 LETTERS = ("B", "A", "D", "C")
@@ -193,7 +193,7 @@ def test_sections():
 
 
 def test_grades():
-    question = make_question(("dog", "cat", "dog"), "dog")
+    question = answered_question(("dog", "cat", "dog"), "dog")
     assert grade("<answer>C</answer>", question).outcome == "correct"
     assert grade("<answer>C</answer>", question).correct
     assert grade("<answer>cat</answer>", question).outcome == "wrong"
@@ -243,15 +243,3 @@ def test_grammar_is_strict(text, mode, expected):
 def test_grammar_needs_a_mode_that_exists():
     with pytest.raises(TemplateError, match="'loud' is unknown"):
         follows_grammar("", "loud")
-
-
-def make_question(choices, gold, chain="because"):
-    return AudioQuestion(
-        id="q",
-        audio=AudioRef(path="a.wav"),
-        question="What?",
-        choices=tuple(choices),
-        answer=gold,
-        domain="sound",
-        reasoning=Reasoning(StructuredReasoning(chain, chain, chain, chain), chain),
-    )

@@ -6,12 +6,12 @@ import time
 import unicodedata
 
 import pytest
+from corpus_examples import answered_question
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sari_data.answers import AMBIGUOUS, REASONS, follows_grammar, grade, read_response
 from sari_data.prompting import list_modes, load_mode, render_target
-from sari_data.types import AudioQuestion, AudioRef, Reasoning, StructuredReasoning
 
 SOUNDS = ("dog bark", "bell", "hot dog", "dog")
 
@@ -19,18 +19,6 @@ SOUNDS = ("dog bark", "bell", "hot dog", "dog")
 def answer(text: str, choices) -> int | str | None:
     reading = read_response(f"<answer>{text}</answer>", choices)
     return reading.choice if reading.choice is not None else reading.reason
-
-
-def make_question(choices, gold, chain="because"):
-    return AudioQuestion(
-        id="q",
-        audio=AudioRef(path="a.wav"),
-        question="What?",
-        choices=tuple(choices),
-        answer=gold,
-        domain="sound",
-        reasoning=Reasoning(StructuredReasoning(chain, chain, chain, chain), chain),
-    )
 
 
 fixed = settings(deadline=None, derandomize=True, max_examples=150)
@@ -60,7 +48,7 @@ responses = st.lists(pieces, max_size=25).map("".join) | st.text(max_size=60)
 @given(st.lists(prose, min_size=2, max_size=8), st.data())
 def test_every_target_reads_back(choices, data):
     gold = data.draw(st.sampled_from(choices))
-    question = make_question(choices, gold, chain=data.draw(prose))
+    question = answered_question(choices, gold, chain=data.draw(prose))
     assume(any(c.isalnum() for c in gold))
     for mode in list_modes():
         target = render_target(question, mode)

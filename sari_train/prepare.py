@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from sari_data.console import note
 from sari_data.store import read_split
-from sari_train.checkpoint import check_out, finished
+from sari_train.checkpoint import RECIPE, check_out, finished
 from sari_train.config import Grpo, Sft
 from sari_train.curriculum import schedule
 from sari_train.sft import train_sft
@@ -37,7 +38,10 @@ def ensure_warm_up(table: Grpo, sft: Sft) -> bool:
     Raises:
         SariError: The warm-up cannot run, or GRPO could not after it.
     """
-    if Path(table.model) != Path(sft.out) or finished(sft):
+    if Path(table.model) != Path(sft.out):
+        return True
+    if finished(sft):
+        _tell_other_recipe(sft)
         return True
     if (Path(sft.out) / "config.json").is_file() and not (Path(sft.out) / "training_state.pt").is_file():
         return True  # a model that somebody put there
@@ -47,3 +51,14 @@ def ensure_warm_up(table: Grpo, sft: Sft) -> bool:
     schedule(questions, 1, curriculum=table.curriculum, mode=table.mode, seed=table.seed)
     note(f"no finished warm-up in {sft.out}: running `sari-train sft` from model {sft.model} first")
     return not train_sft(sft).stopped
+
+
+def _tell_other_recipe(sft: Sft) -> None:
+    """A finished warm-up is taken as it is; where it was another one than ``[sft]`` describes, say so."""
+    file = Path(sft.out) / RECIPE
+    if not file.is_file():
+        return
+    made, asked = json.loads(file.read_text(encoding="utf-8")).get("sft", {}), sft.model_dump(mode="json")
+    other = [f"{key} = {made[key]!r}" for key in asked if key in made and made[key] != asked[key]]
+    if other:
+        note(f"the warm-up in {sft.out} was made with {', '.join(other)} and not as [sft] says: using it as it is")

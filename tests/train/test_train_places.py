@@ -170,6 +170,18 @@ def test_what_grpo_would_refuse_is_refused_before_the_warm_up(
             prepare.ensure_warm_up(good.model_copy(update=change), table)
 
 
+def test_a_finished_warm_up_of_another_recipe_is_used_and_told(
+    table: Sft, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_sft(table)
+    monkeypatch.setattr(prepare, "train_sft", lambda table: pytest.fail("the warm-up ran"))
+    grpo = Grpo(model=table.out, corpus=table.corpus)
+    assert prepare.ensure_warm_up(grpo, table)
+    assert capsys.readouterr().err.count("was made with") == 0
+    assert prepare.ensure_warm_up(grpo, table.model_copy(update={"learning_rate": 0.25}))
+    assert f"was made with learning_rate = {table.learning_rate}" in capsys.readouterr().err.replace("\n", " ")
+
+
 def test_evaluation_needs_dev_questions(table: Sft) -> None:
     with pytest.raises(InputError, match=r"split 'dev' of corpus .* is empty"):
         train_sft(table.model_copy(update={"eval_every": 1}))

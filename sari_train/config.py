@@ -33,6 +33,8 @@ class Training(Table):
         mode: Response mode.
         steps: Optimizer steps of the run.
         micro_batch: Rows in one forward and backward pass; memory, not results, depends on it.
+        optimizer: ``adamw``, or ``muon``: Muon for the matrices inside the layers and AdamW for the rest.
+        learning_rate: Peak learning rate.
         warmup_steps: Steps over which the learning rate rises from 0.
         schedule: What it does then: ``constant``, or ``cosine`` down to a tenth.
         grad_clip: Bound on the gradient's norm.
@@ -52,6 +54,7 @@ class Training(Table):
     mode: str = "structured"
     steps: int = Field(ge=1)
     micro_batch: int = Field(16, ge=1)
+    optimizer: Literal["adamw", "muon"] = "adamw"
     learning_rate: float = Field(gt=0)
     warmup_steps: int = Field(10, ge=0)
     schedule: Literal["cosine", "constant"] = "cosine"

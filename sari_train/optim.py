@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 
@@ -11,20 +12,66 @@ from sari_train.config import Training
 from sari_train.models.base import AudioLM
 
 
-def make_optimizer(lm: AudioLM, table: Training) -> torch.optim.AdamW:
-    """Return AdamW over the weights that train; only matrices decay.
+class MuonAdamW(torch.optim.Optimizer):
+    """Muon for the matrices inside the layers, AdamW for all other weights, as one optimizer.
+
+    Muon (Jordan 2024, https://kellerjordan.github.io/posts/muon) replaces a matrix's momentum by the nearest
+    orthogonal matrix. Its step is scaled to the root mean square of AdamW's (Liu et al. 2025, "Muon is
+    Scalable for LLM Training", arXiv 2502.16982), so one learning rate serves both.
+    """
+
+    def __init__(self, muon: torch.optim.Optimizer, adamw: torch.optim.Optimizer) -> None:
+        self.parts: dict[str, torch.optim.Optimizer] = {"muon": muon, "adamw": adamw}
+        super().__init__([p for part in self.parts.values() for g in part.param_groups for p in g["params"]], {})
+        self._share_groups()
+
+    def _share_groups(self) -> None:
+        # The very dictionaries of the parts: a learning rate set here is set there.
+        self.param_groups = [group for part in self.parts.values() for group in part.param_groups]
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Take both steps."""
+        for part in self.parts.values():
+            part.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return both states by name."""
+        return {name: part.state_dict() for name, part in self.parts.items()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take both states."""
+        for name, part in self.parts.items():
+            part.load_state_dict(state_dict[name])
+        self._share_groups()
+
+
+def make_optimizer(lm: AudioLM, table: Training) -> torch.optim.Optimizer:
+    """Return the optimizer over the weights that train; only matrices decay.
 
     Raises:
         InputError: Nothing is left to train.
     """
-    weights = [p for p in lm.model.parameters() if p.requires_grad]
+    weights = {name: p for name, p in lm.model.named_parameters() if p.requires_grad}
     if not weights:
         raise InputError("no weight of the model is left to train: set freeze_audio to false or add adapters")
+    inside = [p for name, p in weights.items() if table.optimizer == "muon" and p.dim() == 2 and ".layers." in name]
+    taken = {id(p) for p in inside}
+    other = [p for p in weights.values() if id(p) not in taken]
     groups = [
-        {"params": [p for p in weights if p.dim() >= 2], "weight_decay": table.weight_decay},
-        {"params": [p for p in weights if p.dim() < 2], "weight_decay": 0.0},
+        {"params": [p for p in other if p.dim() >= 2], "weight_decay": table.weight_decay},
+        {"params": [p for p in other if p.dim() < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=table.learning_rate, betas=(0.9, 0.98), fused=True)
+    groups = [g for g in groups if g["params"]]
+    parts: list[torch.optim.Optimizer] = []
+    if inside:
+        decay = table.weight_decay
+        parts.append(
+            torch.optim.Muon(inside, lr=table.learning_rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
+        )
+    if groups:
+        parts.append(torch.optim.AdamW(groups, lr=table.learning_rate, betas=(0.9, 0.98), fused=True))
+    return parts[0] if len(parts) == 1 else MuonAdamW(*parts)
 
 
 def learning_rate(table: Training, step: int) -> float:

@@ -74,7 +74,9 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, module: Any, steps: int) -> None
     monkeypatch.setattr(module, "take_step", take_step)
 
 
-def test_sft_resumed_equals_never_stopped(sft_table: Sft, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_sft_resumed_equals_never_stopped(sft_table: Sft, monkeypatch: pytest.MonkeyPatch, optimizer: str) -> None:
+    sft_table = sft_table.model_copy(update={"optimizer": optimizer})
     whole = train_sft(sft_table)
     broken = sft_table.model_copy(update={"out": sft_table.out + "-2"})
     with monkeypatch.context() as patch:

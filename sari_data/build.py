@@ -29,7 +29,7 @@ from sari_data.config import Table, load_tables
 from sari_data.console import note, progress
 from sari_data.errors import CorpusError, InputError
 from sari_data.prompting import load_mode
-from sari_data.responder import check_registered
+from sari_data.responder import Responder
 from sari_data.sources import load_source
 from sari_data.sources.scenes import Options as Scenes
 from sari_data.splitting import has_chains, split_by_clip
@@ -111,13 +111,13 @@ def build(table: Build, calibration: Calibrate, *, overwrite: bool = False) -> d
         StorageError: The disk is full, or the folder cannot be written.
     """
     target = check_target(table.out, overwrite=overwrite)
-    _check_calibration(calibration)
+    responder = _open_calibration(calibration)
     questions = _collect(table)
     questions = _caption(questions)
     questions = _question(questions)
     questions = _reason(questions)
     draft = Draft(_split(questions, table))
-    draft = _calibrate(draft, calibration, table.out)
+    draft = _calibrate(draft, responder, calibration, table.out)
     recipe: dict[str, Any] = {"build": table.model_dump(mode="json"), "calibrate": calibration.model_dump(mode="json")}
     about: dict[str, Any] = {
         "name": table.corpus_name,
@@ -142,8 +142,7 @@ def recalibrate(folder: str | Path, table: Calibrate) -> dict[str, Any]:
         InputError: No responder is named or installed.
     """
     manifest = read_manifest(folder)
-    name = pick_responder(table)
-    if name is None:
+    if pick_responder(table) is None:
         lacking = " and ".join(missing_for_local())
         why = f"{lacking} not installed, which the local responder needs" if lacking else "responder 'none'"
         raise InputError(f"expected a responder to calibrate with, found {why}: name one with --responder")
@@ -151,7 +150,9 @@ def recalibrate(folder: str | Path, table: Calibrate) -> dict[str, Any]:
     asked = [*splits.get("rl", ()), *splits.get(NEVER_PASSED, ())]
     if not asked:
         raise CorpusError(f"{folder}: expected questions in the split rl to calibrate, found none: build it with some")
-    done, summary = _ask(asked, name, table)
+    responder = _open_calibration(table)
+    assert responder is not None, "checked above"
+    done, summary = _ask(asked, responder, table)
     splits["rl"], splits[NEVER_PASSED] = split_never_passed(done, drop=table.drop_never_passed)
     earlier = [c for c in manifest.get("calibrations", ()) if _same_run(c) != _same_run(summary)]
     about: dict[str, Any] = {
@@ -247,33 +248,32 @@ def _split(questions: Sequence[AudioQuestion], table: Build) -> dict[str, list[A
     return splits
 
 
-def _check_calibration(table: Calibrate) -> None:
-    """Raise for a mode or responder that does not exist before any work is done; neither is loaded."""
+def _open_calibration(table: Calibrate) -> Responder | None:
+    """Open the responder before any work is done: a model that is not there is told at once."""
     load_mode(table.mode)
     name = pick_responder(table)
-    if name is not None:
-        check_registered(name)
+    return None if name is None else open_responder(name, table)
 
 
-def _calibrate(draft: Draft, table: Calibrate, folder: str) -> Draft:
-    name = pick_responder(table)
-    if name is None or not draft.splits["rl"]:
+def _calibrate(draft: Draft, responder: Responder | None, table: Calibrate, folder: str) -> Draft:
+    if responder is None or not draft.splits["rl"]:
         lacking = missing_for_local() if table.responder == "auto" else []
         if lacking:
             why = f"{' and '.join(lacking)} not installed"
         else:
-            why = "no question in rl" if name else "calibrate.responder is 'none'"
+            why = "no question in rl" if responder else "calibrate.responder is 'none'"
         note(f"calibrate: skipped ({why}); do it later with `sari-data calibrate {folder}`")
         return draft
-    done, summary = _ask(draft.splits["rl"], name, table)
+    done, summary = _ask(draft.splits["rl"], responder, table)
     kept, dropped = split_never_passed(done, drop=table.drop_never_passed)
     return replace(draft, splits={**draft.splits, "rl": kept, NEVER_PASSED: dropped}, calibrations=(summary,))
 
 
-def _ask(questions: Sequence[AudioQuestion], name: str, table: Calibrate) -> tuple[list[AudioQuestion], dict[str, Any]]:
-    responder = open_responder(name, table)
+def _ask(
+    questions: Sequence[AudioQuestion], responder: Responder, table: Calibrate
+) -> tuple[list[AudioQuestion], dict[str, Any]]:
     note(
-        f"calibrate: asking {responder.name} (responder {name}) {len(questions)} questions, "
+        f"calibrate: asking {responder.name} (responder {pick_responder(table)}) {len(questions)} questions, "
         f"{table.samples} samples each, mode {table.mode}"
     )
     with progress("calibrate", total=len(questions)) as advance:

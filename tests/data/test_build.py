@@ -286,7 +286,15 @@ def test_sizes_that_cannot_be_had_are_explained() -> None:
         split_by_clip(everything, sft=5, dev=0, seed=0)
 
 
-@pytest.mark.parametrize(("change", "message"), [({"mode": "haiku"}, "'haiku'"), ({"responder": "nobody"}, "'nobody'")])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mode": "haiku"}, "'haiku'"),
+        ({"responder": "nobody"}, "'nobody'"),
+        ({"model": "tiny"}, "'scripted' could not be made"),  # it has no model
+        ({"responder": "local", "model": "./nowhere"}, "nowhere"),
+    ],
+)
 def test_a_wrong_calibration_is_refused_before_any_question_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, str], message: str
 ) -> None:

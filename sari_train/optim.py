@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from sari_data.errors import InputError
 from sari_train.config import Training
@@ -46,18 +47,27 @@ class MuonAdamW(torch.optim.Optimizer):
         self._share_groups()
 
 
+def split_weights(lm: AudioLM) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the weights that train: the matrices inside the layers, and all others (embeddings, head, norms)."""
+    inside: list[Tensor] = []
+    other: list[Tensor] = []
+    for name, weight in lm.model.named_parameters():
+        if weight.requires_grad:
+            (inside if weight.dim() == 2 and ".layers." in name else other).append(weight)
+    return inside, other
+
+
 def make_optimizer(lm: AudioLM, table: Training) -> torch.optim.Optimizer:
-    """Return the optimizer over the weights that train; only matrices decay.
+    """Return the optimizer over the weights that train; norms and biases do not decay.
 
     Raises:
         InputError: Nothing is left to train.
     """
-    weights = {name: p for name, p in lm.model.named_parameters() if p.requires_grad}
-    if not weights:
+    inside, other = split_weights(lm)
+    if not inside and not other:
         raise InputError("no weight of the model is left to train: set freeze_audio to false or add adapters")
-    inside = [p for name, p in weights.items() if table.optimizer == "muon" and p.dim() == 2 and ".layers." in name]
-    taken = {id(p) for p in inside}
-    other = [p for p in weights.values() if id(p) not in taken]
+    if table.optimizer == "adamw":
+        inside, other = [], inside + other
     groups = [
         {"params": [p for p in other if p.dim() >= 2], "weight_decay": table.weight_decay},
         {"params": [p for p in other if p.dim() < 2], "weight_decay": 0.0},

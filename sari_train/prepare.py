@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sari_data.console import note
+from sari_data.errors import CheckpointError
 from sari_data.store import read_split
-from sari_train.checkpoint import RECIPE, check_out, finished
+from sari_train.checkpoint import FREE_KEYS, RECIPE, check_out, finished
 from sari_train.config import Grpo, Sft
 from sari_train.curriculum import schedule
 from sari_train.sft import train_sft
@@ -54,11 +55,21 @@ def ensure_warm_up(table: Grpo, sft: Sft) -> bool:
 
 
 def _tell_other_recipe(sft: Sft) -> None:
-    """A finished warm-up is taken as it is; where it was another one than ``[sft]`` describes, say so."""
+    """A finished warm-up is taken as it is; where it was another one than ``[sft]`` describes, say so.
+
+    Raises:
+        CheckpointError: Its recipe cannot be read.
+    """
     file = Path(sft.out) / RECIPE
     if not file.is_file():
         return
-    made, asked = json.loads(file.read_text(encoding="utf-8")).get("sft", {}), sft.model_dump(mode="json")
-    other = [f"{key} = {made[key]!r}" for key in asked if key in made and made[key] != asked[key]]
+    try:
+        made = Sft.model_validate(json.loads(file.read_text(encoding="utf-8"))["sft"]).model_dump(mode="json")
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"the warm-up's recipe {file} cannot be read ({type(error).__name__}): run `sari-train sft --overwrite`"
+        ) from error
+    asked = sft.model_dump(mode="json")
+    other = [f"{key} = {made[key]!r}" for key in asked if key not in FREE_KEYS and made[key] != asked[key]]
     if other:
         note(f"the warm-up in {sft.out} was made with {', '.join(other)} and not as [sft] says: using it as it is")

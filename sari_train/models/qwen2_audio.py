@@ -43,6 +43,8 @@ class Qwen2Audio(AudioLM):
                 f"processor makes {extractor.feature_size} and {extractor.nb_max_frames}: use the processor it was "
                 "trained with"
             )
+        # Whisper's sinusoids do not train; transformers freezes them in a new model but not in a loaded one.
+        model.model.audio_tower.embed_positions.requires_grad_(False)
         # Masks here are boolean, and None means causal: only scaled_dot_product_attention reads both so.
         model.set_attn_implementation("sdpa")
         if getattr(config.text_config, "use_sliding_window", False):

@@ -180,6 +180,11 @@ def test_a_finished_warm_up_of_another_recipe_is_used_and_told(
     assert capsys.readouterr().err.count("was made with") == 0
     assert prepare.ensure_warm_up(grpo, table.model_copy(update={"learning_rate": 0.25}))
     assert f"was made with learning_rate = {table.learning_rate}" in capsys.readouterr().err.replace("\n", " ")
+    assert prepare.ensure_warm_up(grpo, table.model_copy(update={"save_every": 77}))
+    assert capsys.readouterr().err.count("was made with") == 0, "what does not change the result is no other warm-up"
+    (Path(table.out) / "recipe.json").write_text("{")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        prepare.ensure_warm_up(grpo, table)
 
 
 def test_evaluation_needs_dev_questions(table: Sft) -> None:

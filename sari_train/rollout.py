@@ -22,7 +22,7 @@ from torch import Tensor
 from sari_data.errors import InputError
 from sari_data.responder import FinishReason, Sampling
 from sari_train.batch import Encoded, collate, embed, positions
-from sari_train.logprobs import BANNED_LOGIT
+from sari_train.kernels._rows import BANNED_LOGIT
 from sari_train.models.base import AudioLM
 
 # Rows that are finished leave the batch once fewer than this share of it is still being written.

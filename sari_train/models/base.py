@@ -26,6 +26,7 @@ from transformers.cache_utils import Cache
 
 from sari_data.errors import InputError
 from sari_data.types import AudioRef
+from sari_train.kernels.packing import Packing
 from sari_train.models.cache import PreallocatedCache
 
 
@@ -91,6 +92,7 @@ class AudioLM(ABC):
         control_tokens: Strings that must not stand in a prompt or target.
         adapter: The peft wrapper where LoRA is on, else ``None``.
         audio_frozen: The audio tower does not train; its states are then computed once for a clip.
+        checkpointing: Keep only each text layer's input for the backward pass, and run the layer again there.
     """
 
     audio_token_id: int
@@ -109,6 +111,7 @@ class AudioLM(ABC):
         self.path = path
         self.adapter: Any = None
         self.audio_frozen = False
+        self.checkpointing = False
         self.prompt_ids: dict[str, tuple[int, ...]] = {}
         self._clips = BoundedCache()
         self._states = BoundedCache()
@@ -157,6 +160,10 @@ class AudioLM(ABC):
         """
 
     @abstractmethod
+    def packed_backbone(self, embeds_TH: Tensor, packing: Packing) -> Tensor:
+        """Run the text model without its head over one packed sequence; returns the kept tokens' states [K, H]."""
+
+    @abstractmethod
     def new_cache(self, capacity: int) -> PreallocatedCache:
         """Return an empty key/value cache for ``capacity`` columns."""
 
@@ -175,6 +182,12 @@ class AudioLM(ABC):
     def head(self, hidden: Tensor) -> Tensor:
         """Return logits [..., V] of hidden states [..., H]."""
         return self.model.get_output_embeddings()(hidden)
+
+    @property
+    def head_weights(self) -> tuple[Tensor, Tensor | None]:
+        """Weight [V, H] of the head, and its bias [V] where it has one."""
+        head = self.model.get_output_embeddings()
+        return head.weight, head.bias
 
     @property
     def head_size(self) -> int:

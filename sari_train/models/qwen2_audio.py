@@ -15,8 +15,11 @@ from torch import Tensor
 from transformers.cache_utils import Cache
 
 from sari_data.errors import CheckpointError
+from sari_train.kernels.packing import Packing
+from sari_train.models import attention
 from sari_train.models.base import AudioLM
 from sari_train.models.cache import PreallocatedCache
+from sari_train.models.qwen2_text import packed_hidden
 
 STOP_TOKENS = ("<|im_end|>", "<|endoftext|>")
 # Tokens that a response must never hold: an audio placeholder without audio breaks the next forward pass.
@@ -47,6 +50,7 @@ class Qwen2Audio(AudioLM):
         model.model.audio_tower.embed_positions.requires_grad_(False)
         # Masks here are boolean, and None means causal: only scaled_dot_product_attention reads both so.
         model.set_attn_implementation("sdpa")
+        model.model.language_model.set_attn_implementation(attention.NAME)
         if getattr(config.text_config, "use_sliding_window", False):
             raise CheckpointError(
                 f"model {name!r} uses sliding-window attention, which is not supported: set "
@@ -106,6 +110,11 @@ class Qwen2Audio(AudioLM):
             past_key_values=cache,
             use_cache=cache is not None,
         ).last_hidden_state
+
+    def packed_backbone(self, embeds_TH: Tensor, packing: Packing) -> Tensor:
+        """Run the Qwen2 text model over a packed sequence."""
+        recompute = self.checkpointing and torch.is_grad_enabled()
+        return packed_hidden(self.text_model, embeds_TH, packing, checkpointing=recompute)
 
     def new_cache(self, capacity: int) -> PreallocatedCache:
         """Return an empty cache with one layer for each of the text model's."""

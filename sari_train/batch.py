@@ -158,11 +158,8 @@ def embed(lm: AudioLM, batch: Batch) -> Tensor:
 
 def audio_vectors(lm: AudioLM, batch: Batch, rows: Tensor) -> Tensor:
     """Return the audio embeddings [S, H] of the clips of ``rows``, one row's after another's; a clip is encoded once."""
-    audio_ASH = lm.audio_embeddings(batch.clips)
-    clip_of_row = batch.clip_of_row_B[rows]
-    tokens_A = torch.tensor([clip.tokens for clip in batch.clips], device=rows.device)
-    used_BS = torch.arange(audio_ASH.shape[1], device=rows.device) < tokens_A[clip_of_row][:, None]
-    return audio_ASH.index_select(0, clip_of_row)[used_BS]
+    audio = lm.audio_embeddings(batch.clips)
+    return torch.cat([audio[clip] for clip in batch.clip_of_row_B[rows].tolist()])
 
 
 def place_audio(lm: AudioLM, ids: Tensor, audio_SH: Tensor) -> Tensor:

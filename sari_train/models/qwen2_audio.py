@@ -25,6 +25,9 @@ STOP_TOKENS = ("<|im_end|>", "<|endoftext|>")
 # Tokens that a response must never hold: an audio placeholder without audio breaks the next forward pass.
 BANNED_TOKENS = ("<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>", "<|im_start|>")
 
+# Frames kept past a clip's end: those that its last position sees, and some to spare.
+MARGIN = 8
+
 
 class Qwen2Audio(AudioLM):
     """Adapter for ``Qwen2AudioForConditionalGeneration`` (Chu et al. 2024, arXiv 2407.10759)."""
@@ -81,7 +84,8 @@ class Qwen2Audio(AudioLM):
             return_tensors="pt",
         )
         frames = int(out["attention_mask"].sum())
-        return out["input_features"][0], frames, self._tokens(frames)
+        # The window's silence is not kept; no position that counts sees more than two frames of it.
+        return out["input_features"][0][:, : frames + MARGIN].clone(), frames, self._tokens(frames)
 
     @staticmethod
     def _tokens(frames: int) -> int:
@@ -89,17 +93,26 @@ class Qwen2Audio(AudioLM):
         return max(0, (((frames - 1) // 2 + 1) - 2) // 2 + 1)
 
     def audio_states(self, mel_AMF: Tensor, frames_A: Tensor) -> Tensor:
-        """Run the encoder; positions past a clip's end attend to nothing that follows it."""
-        tower = self.model.model.audio_tower
-        positions = (mel_AMF.shape[-1] - 2) // 2 + 1
-        valid_AS = torch.arange(positions, device=mel_AMF.device)[None, :] < ((frames_A - 1) // 2 + 1)[:, None]
-        # Keys past the end are hidden from every query, as in transformers' own forward.
-        mask = None if bool(valid_AS.all()) else valid_AS[:, None, None, :].expand(-1, 1, positions, -1)
-        return tower(mel_AMF, attention_mask=mask).last_hidden_state
+        """Run the encoder over as many frames as the longest clip has, not over the whole window.
 
-    def project(self, states_ASD: Tensor) -> Tensor:
+        The result is that of the whole window: a position of the second convolution sees frames 2 j - 2 to
+        2 j + 2, and positions past a clip's end are hidden from every query, as in transformers' own forward.
+        """
+        tower = self.model.model.audio_tower
+        positions_A = (frames_A - 1) // 2 + 1
+        count = int(positions_A.max())
+        hidden = torch.nn.functional.gelu(tower.conv1(mel_AMF))
+        hidden = torch.nn.functional.gelu(tower.conv2(hidden))[:, :, :count].permute(0, 2, 1)
+        hidden = hidden + tower.embed_positions.weight[:count]
+        valid_AS = torch.arange(count, device=mel_AMF.device)[None, :] < positions_A[:, None]
+        mask = None if bool(valid_AS.all()) else valid_AS[:, None, None, :].expand(-1, 1, count, -1)
+        for layer in tower.layers:
+            hidden = layer(hidden, mask)
+        return tower.layer_norm(tower.avg_pooler(hidden.permute(0, 2, 1)).permute(0, 2, 1))
+
+    def project(self, states: Tensor) -> Tensor:
         """Apply the linear projector."""
-        return self.model.model.multi_modal_projector(states_ASD)
+        return self.model.model.multi_modal_projector(states)
 
     def backbone(self, embeds_BTH: Tensor, positions_BT: Tensor, *, mask: Tensor | None, cache: Cache | None) -> Tensor:
         """Run the Qwen2 text model; a mask given as a mapping is taken by it as it is."""

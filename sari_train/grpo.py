@@ -45,7 +45,7 @@ from sari_train.optim import make_optimizer, take_step
 from sari_train.parallel import backward_all, run_all, workers
 from sari_train.progress import Progress, draw_curves
 from sari_train.reference import Reference
-from sari_train.responder import pack, weights_hash
+from sari_train.responder import Room, pack, weights_hash
 from sari_train.rewards import Sample, score
 from sari_train.rollout import Completion, Rollout, RolloutPrompt
 from sari_train.sft import Outcome
@@ -76,6 +76,7 @@ def train_grpo(table: Grpo, *, overwrite: bool = False) -> Outcome:
     order = schedule(questions, draws, curriculum=table.curriculum, mode=table.mode, seed=table.seed)
     lm = load_model(table.model, dtype=table.dtype, device=table.device)
     fingerprint = recipe_hash(table, model=weights_hash(lm), corpus=corpus_hash(questions))
+    lm.checkpointing = table.checkpointing
     if table.freeze_audio:
         lm.freeze_audio()
     if table.lora is not None:
@@ -131,7 +132,8 @@ def roll_out(
     found: dict[tuple[str, int], Completion] = {}
     rows = min(ROLLOUT_ROWS, -(-len(prompts) // workers(lm)) * g)
     draw = partial(engine.generate, seed=table.seed * 1_000_003 + step)
-    for completions in run_all(lm, [partial(draw, batch) for batch in pack(prompts, rows)]):
+    room = Room.of(lm, table.cache_mib // workers(lm), table.max_new_tokens)
+    for completions in run_all(lm, [partial(draw, batch) for batch in pack(prompts, rows, room)]):
         found |= {(done.prompt_id, done.sample): done for done in completions}
     completions = [found[p.id, s] for p in prompts for s in range(g)]
 

@@ -63,6 +63,7 @@ def train_sft(table: Sft, *, overwrite: bool = False) -> Outcome:
     dev = read_dev(table)
     lm = load_model(table.model, dtype=table.dtype, device=table.device)
     fingerprint = recipe_hash(table, model=weights_hash(lm), corpus=corpus_hash(questions))
+    lm.checkpointing = table.checkpointing
     if table.freeze_audio:
         lm.freeze_audio()
     if table.lora is not None:

@@ -100,5 +100,5 @@ def _predicting(lm: AudioLM, rows: Sequence[TextRow]) -> tuple[Tensor, Tensor]:
     places = [(b, t) for b, row in enumerate(rows) for begin, end in row.learned for t in range(begin, end)]
     rows_N, at_N = torch.tensor(places, device=lm.device).T
     positions_1T = torch.arange(width, device=lm.device)[None, :]
-    hidden_BTH = lm.backbone(lm.embed_tokens(ids_BT), positions_1T, mask=None, cache=None)
+    hidden_BTH = lm.backbone(lm.embed_tokens(ids_BT), positions_1T)
     return hidden_BTH[rows_N, at_N - 1], ids_BT[rows_N, at_N]

@@ -22,12 +22,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers.cache_utils import Cache
 
 from sari_data.errors import InputError
 from sari_data.types import AudioRef
 from sari_train.kernels.packing import Packing
-from sari_train.models.cache import PreallocatedCache
+from sari_train.models.cache import SharedCache
 
 # Frames that the tower runs over at once (with clips of 30 s: ten of them); results do not depend on it.
 ENCODED_FRAMES = 32_768
@@ -154,27 +153,42 @@ class AudioLM(ABC):
         """Map the tower's states to the text model's width: [..., D] to [..., H]."""
 
     @abstractmethod
-    def backbone(self, embeds_BTH: Tensor, positions_BT: Tensor, *, mask: Tensor | None, cache: Cache | None) -> Tensor:
-        """Run the text model without its head.
+    def backbone(self, embeds_BTH: Tensor, positions_BT: Tensor) -> Tensor:
+        """Run the text model without its head, causally, over rows that are padded on the right.
 
         Args:
             embeds_BTH: Input embeddings.
             positions_BT: Position of each token in its own row, from 0.
-            mask: ``None`` for causal attention (rows padded on the right, whose padding no real token
-                sees), or bool [B, 1, T, K] over the cache's K columns, true where attention is allowed.
-            cache: Keys and values of what came before, where given; it takes those of these tokens too.
 
         Returns:
             Final hidden states [B, T, H].
         """
 
     @abstractmethod
-    def packed_backbone(self, embeds_TH: Tensor, packing: Packing) -> Tensor:
-        """Run the text model without its head over one packed sequence; returns the kept tokens' states [K, H]."""
+    def packed_backbone(self, embeds_TH: Tensor, packing: Packing, *, cache: SharedCache | None = None) -> Tensor:
+        """Run the text model without its head over one packed sequence.
+
+        Args:
+            embeds_TH: Input embeddings.
+            packing: Where prompts and completions lie.
+            cache: Takes the keys and values of all tokens, where given.
+
+        Returns:
+            Final hidden states [K, H] of the kept tokens.
+        """
 
     @abstractmethod
-    def new_cache(self, capacity: int) -> PreallocatedCache:
-        """Return an empty key/value cache for ``capacity`` columns."""
+    def decode_backbone(self, embeds_BH: Tensor, positions_B: Tensor, cache: SharedCache) -> Tensor:
+        """Run the text model without its head over one new token a row: [B, H] to [B, H]."""
+
+    @abstractmethod
+    def new_cache(self) -> SharedCache:
+        """Return an empty key/value cache."""
+
+    @property
+    @abstractmethod
+    def cache_bytes(self) -> int:
+        """Bytes of keys and values of one token, over all layers."""
 
     @abstractmethod
     def freeze_audio(self) -> None:

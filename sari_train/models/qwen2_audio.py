@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers.cache_utils import Cache
 
 from sari_data.errors import CheckpointError
 from sari_train.kernels.packing import Packing
 from sari_train.models import attention
 from sari_train.models.base import AudioLM
-from sari_train.models.cache import PreallocatedCache
-from sari_train.models.qwen2_text import packed_hidden
+from sari_train.models.cache import SharedCache
+from sari_train.models.qwen2_text import decoded_hidden, packed_hidden
 
 STOP_TOKENS = ("<|im_end|>", "<|endoftext|>")
 # Tokens that a response must never hold: an audio placeholder without audio breaks the next forward pass.
@@ -114,24 +113,34 @@ class Qwen2Audio(AudioLM):
         """Apply the linear projector."""
         return self.model.model.multi_modal_projector(states)
 
-    def backbone(self, embeds_BTH: Tensor, positions_BT: Tensor, *, mask: Tensor | None, cache: Cache | None) -> Tensor:
-        """Run the Qwen2 text model; a mask given as a mapping is taken by it as it is."""
-        return self.model.model.language_model(
+    def backbone(self, embeds_BTH: Tensor, positions_BT: Tensor) -> Tensor:
+        """Run the Qwen2 text model; no mask, given in the mapping that it takes as it is, means causal."""
+        return self.text_model(
             inputs_embeds=embeds_BTH,
             position_ids=positions_BT,
-            attention_mask={"full_attention": mask},
-            past_key_values=cache,
-            use_cache=cache is not None,
+            attention_mask={"full_attention": None},
+            use_cache=False,
         ).last_hidden_state
 
-    def packed_backbone(self, embeds_TH: Tensor, packing: Packing) -> Tensor:
+    def packed_backbone(self, embeds_TH: Tensor, packing: Packing, *, cache: SharedCache | None = None) -> Tensor:
         """Run the Qwen2 text model over a packed sequence."""
         recompute = self.checkpointing and torch.is_grad_enabled()
-        return packed_hidden(self.text_model, embeds_TH, packing, checkpointing=recompute)
+        return packed_hidden(self.text_model, embeds_TH, packing, checkpointing=recompute, cache=cache)
 
-    def new_cache(self, capacity: int) -> PreallocatedCache:
+    def decode_backbone(self, embeds_BH: Tensor, positions_B: Tensor, cache: SharedCache) -> Tensor:
+        """Run the Qwen2 text model over one new token a row."""
+        return decoded_hidden(self.text_model, embeds_BH, positions_B, cache)
+
+    def new_cache(self) -> SharedCache:
         """Return an empty cache with one layer for each of the text model's."""
-        return PreallocatedCache(self.model.config.text_config.num_hidden_layers, capacity)
+        return SharedCache(self.model.config.text_config.num_hidden_layers)
+
+    @property
+    def cache_bytes(self) -> int:
+        """Keys and values of one token, over all layers."""
+        config = self.model.config.text_config
+        head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        return 2 * config.num_hidden_layers * config.num_key_value_heads * head_size * self.dtype.itemsize
 
     def freeze_audio(self) -> None:
         """Freeze the audio tower; the projector goes on learning."""

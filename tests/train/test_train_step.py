@@ -53,7 +53,7 @@ def sample(lm: AudioLM, questions: list[AudioQuestion], table: Grpo) -> list[Exp
 def row_logps(lm: AudioLM, e: Experience, temperature: float) -> torch.Tensor:
     """Log-probabilities of one row, prompt and all, in the model's own precision."""
     batch = collate(lm, [e.row])
-    hidden = lm.backbone(embed(lm, batch), positions(batch), mask=None, cache=None)[0]
+    hidden = lm.backbone(embed(lm, batch), positions(batch))[0]
     logits = lm.head(hidden[len(e.row.prompt) - 1 : -1])
     logits[:, list(lm.banned_ids)] = float("-inf")
     return (logits / temperature).log_softmax(-1)[range(len(e.row.completion)), list(e.row.completion)]

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from sari_train.batch import Batch, audio_vectors, place_audio
 from sari_train.kernels.linear_logprob import linear_logprob
+from sari_train.kernels.linear_loss import linear_cross_entropy
 from sari_train.kernels.packing import Packing, pack
 from sari_train.models.base import AudioLM
 
@@ -46,6 +47,13 @@ def completion_logprobs(
     )
     empty = torch.zeros(mask_BC.shape, dtype=logps_N.dtype, device=logps_N.device)
     return empty.index_put((rows_N, columns_N), logps_N), empty.index_put((rows_N, columns_N), entropy_N)
+
+
+def completion_loss(lm: AudioLM, batch: Batch) -> Tensor:
+    """Return the cross entropy of all completion tokens, summed; nothing else is learned from."""
+    rows_N, columns_N = batch.completion_mask_BC.nonzero(as_tuple=True)
+    targets_N = batch.ids_BT[rows_N, batch.prompt_lengths_B[rows_N] + columns_N]
+    return selected_loss(lm, completion_hidden(lm, batch), targets_N)
 
 
 def completion_hidden(lm: AudioLM, batch: Batch) -> Tensor:
@@ -97,3 +105,9 @@ def selected_logprobs(
     return linear_logprob(
         hidden_NH, weight, targets_N, bias_V=bias, temperature=temperature, banned=banned, with_entropy=with_entropy
     )
+
+
+def selected_loss(lm: AudioLM, hidden_NH: Tensor, targets_N: Tensor) -> Tensor:
+    """Return the cross entropy of the targets [N] at the hidden states, summed."""
+    weight, bias = lm.head_weights
+    return linear_cross_entropy(hidden_NH, weight, targets_N, bias_V=bias, reduction="sum")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sari_data.errors import InputError
-from sari_train.logprobs import selected_logprobs
+from sari_train.logprobs import selected_loss
 from sari_train.models.base import AudioLM
 from sari_train.text_skills import SKILLS, Turn, ask, dialogue, recital
 
@@ -72,7 +72,7 @@ def draw_rows(lm: AudioLM, rng: random.Random, count: int, *, recitals: float = 
 def text_loss(lm: AudioLM, rows: Sequence[TextRow]) -> Tensor:
     """Return the summed negative log-likelihood of all learned tokens."""
     hidden_NH, targets_N = _predicting(lm, rows)
-    return -selected_logprobs(lm, hidden_NH, targets_N, with_entropy=False)[0].sum()
+    return selected_loss(lm, hidden_NH, targets_N)
 
 
 @torch.no_grad()

@@ -4,7 +4,7 @@ Each sample's query sees its prompt, whose keys all samples of that prompt share
 The two parts are merged by their log-sum-exps, as in ``shared_prefix``. Beside the keys themselves the
 prompt's part reads nothing twice: the samples' queries are stacked.
 
-Shapes: P prompts, L longest prompt, B rows (samples), G most samples of a prompt, h query heads, k key
+Shapes: P prompts, L columns of the prompts' keys, B rows (samples), G most samples of a prompt, h query heads, k key
 heads, s = h / k, S tokens sampled so far, d head size.
 """
 
@@ -27,7 +27,7 @@ class Sharing:
     Attributes:
         slots_PG: A row for each place of each prompt; places that are free hold any row.
         places_B: The place of each row, counted through ``slots_PG``.
-        mask_P11L: True at a prompt's own tokens, or ``None`` where all prompts are as long as the longest.
+        mask_P11L: True at a prompt's own tokens, or ``None`` where every prompt fills all columns.
     """
 
     slots_PG: Tensor
@@ -35,8 +35,8 @@ class Sharing:
     mask_P11L: Tensor | None
 
     @classmethod
-    def of(cls, prompt_of_row: Sequence[int], lengths_P: Tensor) -> Sharing:
-        """Arrange rows by the prompt that each belongs to; every prompt has one or more."""
+    def of(cls, prompt_of_row: Sequence[int], lengths_P: Tensor, width: int) -> Sharing:
+        """Arrange rows by the prompt that each belongs to (every prompt has one or more); keys have ``width`` columns."""
         rows: list[list[int]] = [[] for _ in lengths_P]
         for row, prompt in enumerate(prompt_of_row):
             rows[prompt].append(row)
@@ -45,9 +45,8 @@ class Sharing:
         places = torch.empty(len(prompt_of_row), dtype=torch.long)
         for prompt, some in enumerate(rows):
             places[some] = torch.arange(prompt * most, prompt * most + len(some))
-        longest = int(lengths_P.max())
-        short = bool((lengths_P != longest).any())
-        mask = (torch.arange(longest, device=lengths_P.device) < lengths_P[:, None])[:, None, None] if short else None
+        short = bool((lengths_P != width).any())
+        mask = (torch.arange(width, device=lengths_P.device) < lengths_P[:, None])[:, None, None] if short else None
         return cls(slots.to(lengths_P.device), places.to(lengths_P.device), mask)
 
 

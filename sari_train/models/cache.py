@@ -94,6 +94,7 @@ class SharedCache(Cache):
         super().__init__(layers=[SharedLayer() for _ in range(layers)])
         self.lengths_P = torch.empty(0)
         self.prompt_of_row: list[int] = []
+        self.width = 0
 
     def share(self, packing: Packing, prompt_of_row: Sequence[int]) -> None:
         """After the prompts went through the model packed: make room for rows that sample from them."""
@@ -102,7 +103,8 @@ class SharedCache(Cache):
             layer.share(packing, len(prompt_of_row))
         self.lengths_P = torch.tensor([group.prompt for group in packing.groups], device=packing.device)
         self.prompt_of_row = list(prompt_of_row)
-        self.sharing = Sharing.of(self.prompt_of_row, self.lengths_P)
+        self.width = int(self.lengths_P.max())
+        self.sharing = Sharing.of(self.prompt_of_row, self.lengths_P, self.width)
 
     def take_rows(self, rows: Sequence[int]) -> None:
         """Keep these rows, and the prompts that still have one."""
@@ -117,4 +119,4 @@ class SharedCache(Cache):
         rank = {prompt: at for at, prompt in enumerate(prompts)}
         self.prompt_of_row = [rank[prompt] for prompt in left]
         self.lengths_P = self.lengths_P[kept_prompts]
-        self.sharing = Sharing.of(self.prompt_of_row, self.lengths_P)
+        self.sharing = Sharing.of(self.prompt_of_row, self.lengths_P, self.width)

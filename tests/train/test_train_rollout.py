@@ -215,6 +215,23 @@ def test_samples_of_a_prompt_share_its_keys(small_lm: AudioLM) -> None:
     assert {len(layer.prompt_keys) for layer in many.layers} == {2}
 
 
+@torch.no_grad()
+def test_the_longest_prompt_may_leave_first(small_lm: AudioLM) -> None:
+    asked = sorted((p.encoded for p in prompts(small_lm)), key=len)[-3:]
+    alone, together = ([asked[0]], asked)
+    states = torch.randn(6, small_lm.model.config.text_config.hidden_size)
+    found = []
+    for some in (alone, together):
+        cache, _, lengths = prefill(small_lm, some, range(len(some)))
+        if len(some) > 1:
+            small_lm.decode_backbone(states[[0, 2, 3]], lengths, cache)
+            cache.take_rows([0])
+        else:
+            small_lm.decode_backbone(states[:1], lengths, cache)
+        found.append(small_lm.decode_backbone(states[1:2], lengths[:1] + 1, cache))
+    torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=1e-5)
+
+
 def test_a_batch_size_below_one_is_refused(small_lm: AudioLM) -> None:
     with pytest.raises(InputError, match="batch_size"):
         LocalResponder(small_lm, batch_size=0)

@@ -157,7 +157,7 @@ def embed(lm: AudioLM, batch: Batch) -> Tensor:
 
 
 def audio_vectors(lm: AudioLM, batch: Batch, rows: Tensor) -> Tensor:
-    """Return the audio embeddings [S, H] of the clips of ``rows``, one row's after another's; a clip is encoded once."""
+    """Return the audio embeddings [S, H] of the clips of ``rows``, row after row; a clip is encoded once."""
     audio = lm.audio_embeddings(batch.clips)
     return torch.cat([audio[clip] for clip in batch.clip_of_row_B[rows].tolist()])
 

@@ -238,4 +238,3 @@ def learn(
         metrics = {name: sum(parts[name] for _, parts in done) for name in names}
         metrics |= take_step(lm, optimizer, table, step)
     return metrics
-

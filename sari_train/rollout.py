@@ -99,7 +99,7 @@ class Rollout:
             return []
         seed = self.sampling.seed if seed is None else seed
         owners = [(p, s) for p in prompts for s in p.samples]
-        budgets = [min(self.sampling.max_new_tokens, self.lm.context_length - len(p.encoded)) for p, _ in owners]
+        budgets = [self.budget(p, s) for p, s in owners]
         state = _State(self, prompts, [len(p.samples) for p in prompts], budgets)
         uniforms = _uniforms([(seed, p.id, s) for p, s in owners], self.sampling.temperature, max(budgets))
         state.run(torch.from_numpy(uniforms).to(self.lm.device))
@@ -107,6 +107,10 @@ class Rollout:
             self._completion(prompt.id, sample, state.ids[row], state.logps[row], state.stopped[row])
             for row, (prompt, sample) in enumerate(owners)
         ]
+
+    def budget(self, prompt: RolloutPrompt, sample: int) -> int:
+        """Most tokens that a sample may take."""
+        return min(self.sampling.max_new_tokens, self.lm.context_length - len(prompt.encoded))
 
     def pick(self, logits_BV: Tensor, uniforms_B: Tensor | None) -> tuple[Tensor, Tensor]:
         """Choose a token for each row: (tokens [B], their log-probabilities [B])."""

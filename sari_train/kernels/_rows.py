@@ -15,7 +15,7 @@ from sari_data.errors import InputError
 
 # A logit so low that its probability is exactly 0 in every floating-point type, and yet finite: 0 * it is 0.
 BANNED_LOGIT = -1e9
-# Elements of a block of logits in the online pass: 32 MiB in float32, enough for the matrix product to run at full rate.
+# Elements of a block of logits in the online pass: 32 MiB in float32, enough for a product at full rate.
 BLOCK_ELEMENTS = 2**23
 BLOCK_ROWS = 1024
 # Elements of a chunk of whole rows of logits where they are needed at once: 256 MiB in float32.
@@ -24,7 +24,7 @@ CHUNK_ELEMENTS = 2**26
 
 @dataclass(frozen=True)
 class Head:
-    """The head and the distribution it stands for: softmax((hidden @ weight.T + bias) / temperature) without ``banned``."""
+    """The head's distribution: softmax((hidden @ weight.T + bias) / temperature), without ``banned``."""
 
     weight_VD: Tensor
     bias_V: Tensor | None

@@ -36,7 +36,7 @@ class Sharing:
 
     @classmethod
     def of(cls, prompt_of_row: Sequence[int], lengths_P: Tensor, width: int) -> Sharing:
-        """Arrange rows by the prompt that each belongs to (every prompt has one or more); keys have ``width`` columns."""
+        """Arrange rows by prompt; every prompt has one row or more, and keys have ``width`` columns."""
         rows: list[list[int]] = [[] for _ in lengths_P]
         for row, prompt in enumerate(prompt_of_row):
             rows[prompt].append(row)

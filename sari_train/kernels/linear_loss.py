@@ -139,7 +139,9 @@ def linear_cross_entropy(
     used = targets_N != ignore_index
     count = int(used.sum())
     if count == 0 and reduction == "mean":
-        raise InputError(f"expected a target in some row; found only {ignore_index}: there is nothing to take a mean of")
+        raise InputError(
+            f"expected a target in some row; found only {ignore_index}: there is nothing to take a mean of"
+        )
     if count < len(targets_N):
         hidden_ND, targets_N = hidden_ND[used], targets_N[used]
     scale = 1.0 / count if reduction == "mean" else 1.0
@@ -198,9 +200,13 @@ class _LinearLoss(torch.autograd.Function):
                 logp = (chosen - lse).requires_grad_()
                 mean = (means - lse).requires_grad_() if with_means else means
                 part = objective(logp, mean, slice(begin, end))
-                g, k = torch.autograd.grad(part, (logp, mean)) if with_means else (
-                    torch.autograd.grad(part, logp)[0],
-                    None,
+                g, k = (
+                    torch.autograd.grad(part, (logp, mean))
+                    if with_means
+                    else (
+                        torch.autograd.grad(part, logp)[0],
+                        None,
+                    )
                 )
             loss += part.detach()
             if not any(wanted):

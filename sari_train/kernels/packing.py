@@ -60,7 +60,9 @@ class Packing:
         if not self.last_only:
             return self.spans()
         ends = list(accumulate(1 + sum(g.suffixes) for g in self.groups))
-        return [(end - 1 - sum(g.suffixes), end - sum(g.suffixes), end) for end, g in zip(ends, self.groups, strict=True)]
+        return [
+            (end - 1 - sum(g.suffixes), end - sum(g.suffixes), end) for end, g in zip(ends, self.groups, strict=True)
+        ]
 
     def positions(self) -> Tensor:
         """Position of each token in its own row [T]."""
@@ -127,7 +129,9 @@ def pack(prompts: Sequence[int], completions: Sequence[Sequence[int]], device: t
         InputError: An empty prompt or completion.
     """
     if len(prompts) != len(completions) or not prompts:
-        raise InputError(f"expected completions for each of one or more prompts; found {len(completions)} for {len(prompts)}")
+        raise InputError(
+            f"expected completions for each of one or more prompts; found {len(completions)} for {len(prompts)}"
+        )
     for size, sizes in zip(prompts, completions, strict=True):
         if size < 1 or any(s < 1 for s in sizes):
             raise InputError(f"expected prompts and completions of one or more tokens; found {size} and {list(sizes)}")

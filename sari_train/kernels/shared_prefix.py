@@ -44,6 +44,10 @@ def shared_prefix_attention(q_hQd: Tensor, k_kTd: Tensor, v_kTd: Tensor, packing
     Raises:
         InputError: Shapes, types or devices that do not fit together.
     """
+    if torch.is_autocast_enabled(q_hQd.device.type):
+        # As autocast does for scaled_dot_product_attention.
+        kind = torch.get_autocast_dtype(q_hQd.device.type)
+        q_hQd, k_kTd, v_kTd = q_hQd.to(kind), k_kTd.to(kind), v_kTd.to(kind)
     queries = packing.query_spans()[-1][2]
     if (
         q_hQd.ndim != 3
@@ -53,8 +57,8 @@ def shared_prefix_attention(q_hQd: Tensor, k_kTd: Tensor, v_kTd: Tensor, packing
         or q_hQd.shape[0] % k_kTd.shape[0]
     ):
         raise InputError(
-            f"expected queries [h, {queries}, d], keys and values [k, {packing.tokens}, d] with h a multiple of k; found "
-            f"{list(q_hQd.shape)}, {list(k_kTd.shape)} and {list(v_kTd.shape)}"
+            f"expected queries [h, {queries}, d], keys and values [k, {packing.tokens}, d] with h a multiple of k; "
+            f"found {list(q_hQd.shape)}, {list(k_kTd.shape)} and {list(v_kTd.shape)}"
         )
     if len({x.dtype for x in (q_hQd, k_kTd, v_kTd)}) > 1 or len({x.device for x in (q_hQd, k_kTd, v_kTd)}) > 1:
         raise InputError(
@@ -75,7 +79,11 @@ class _SharedPrefix(torch.autograd.Function):
         k_index, _ = packing.suffix_grid(queries=False)
         if real.any():
             part, part_lse = stock.attend(
-                _gather(q, q_index, real), _gather(k, k_index, real), _gather(v, k_index, real), causal=True, scale=scale
+                _gather(q, q_index, real),
+                _gather(k, k_index, real),
+                _gather(v, k_index, real),
+                causal=True,
+                scale=scale,
             )
             rows = q_index[real]
             part, part_lse = part.transpose(0, 1)[:, real], part_lse.transpose(0, 1)[:, real]
@@ -150,12 +158,19 @@ def _attend_backward(
     grad: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, causal: bool, scale: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     if causal:
-        given = (x[None] for x in (grad, q, k, v, out, lse))
-        dq, dk, dv = stock.attend_backward(*given, causal=True, scale=scale)
+        dq, dk, dv = stock.attend_backward(
+            grad[None], q[None], k[None], v[None], out[None], lse[None], causal=True, scale=scale
+        )
         return dq[0], dk[0], dv[0]
-    folded = (_fold(x, k) for x in (grad, q))
     dq, dk, dv = stock.attend_backward(
-        *folded, k[None], v[None], _fold(out, k), lse.reshape(1, len(k), -1), causal=False, scale=scale
+        _fold(grad, k),
+        _fold(q, k),
+        k[None],
+        v[None],
+        _fold(out, k),
+        lse.reshape(1, len(k), -1),
+        causal=False,
+        scale=scale,
     )
     return dq.reshape(q.shape), dk[0], dv[0]
 

@@ -56,7 +56,9 @@ def packed_hidden(
     return model.norm(kept)
 
 
-def _last_layer(layer: Any, hidden_TH: Tensor, rotary: tuple[Tensor, Tensor], packing: Packing, cache: SharedCache | None = None) -> Tensor:
+def _last_layer(
+    layer: Any, hidden_TH: Tensor, rotary: tuple[Tensor, Tensor], packing: Packing, cache: SharedCache | None = None
+) -> Tensor:
     kept_K = packing.kept()
     attention = layer.self_attn
     normed_TH = layer.input_layernorm(hidden_TH)

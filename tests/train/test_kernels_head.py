@@ -117,9 +117,7 @@ def test_values_are_those_of_the_definition(dtype: torch.dtype, bound: float) ->
     given = draw(dtype)
     table = reference(given)
     logps, entropy = linear_logprob(**given, temperature=TEMPERATURE, banned=BANNED)
-    together = linear_loss(
-        **leaves(given, ALL), objective=lambda x, _: x.sum(), temperature=TEMPERATURE, banned=BANNED
-    )
+    together = linear_loss(**leaves(given, ALL), objective=lambda x, _: x.sum(), temperature=TEMPERATURE, banned=BANNED)
     expected = table.gather(-1, given["targets_N"][:, None])[:, 0]
     spread = -(table.exp() * table.masked_fill(table.isinf(), 0)).sum(-1)
     for found in (logps, together.logps_N):

@@ -8,8 +8,8 @@ import pytest
 import torch
 from train_helpers import make_clip, make_lm, reference_logprobs
 
-from sari_train.kernels import _rows
 from sari_train.batch import Batch, Encoded, Example, collate, encode_example
+from sari_train.kernels import _rows
 from sari_train.logprobs import completion_logprobs, selected_logprobs
 from sari_train.models.base import AudioLM
 

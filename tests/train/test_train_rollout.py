@@ -240,7 +240,8 @@ def test_a_batch_size_below_one_is_refused(small_lm: AudioLM) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"top_p": 0.0}, {"top_p": 1.1}, {"top_k": -1}, {"temperature": -1.0}, {"max_new_tokens": 0}, {"min_p": 1.5}]
+    "change",
+    [{"top_p": 0.0}, {"top_p": 1.1}, {"top_k": -1}, {"temperature": -1.0}, {"max_new_tokens": 0}, {"min_p": 1.5}],
 )
 def test_sampling_out_of_range_is_refused(small_lm: AudioLM, change: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="sampling needs"):

@@ -18,7 +18,7 @@ from sari_train.logprobs import completion_logprobs
 from sari_train.models.base import AudioLM
 from sari_train.models.cache import SharedCache
 from sari_train.responder import LocalResponder, Room, pack
-from sari_train.rollout import Completion, Rollout, RolloutPrompt, invert_cdf, prefill
+from sari_train.rollout import Completion, Rollout, RolloutPrompt, _uniforms, invert_cdf, prefill
 
 AUDIO = [make_clip(i, 0.5 + 0.35 * i) for i in range(5)]
 PROMPTS = ["What?", "What do you hear first? Say one word.", "How many?", "What do you hear?", "Which is longest?"]
@@ -53,6 +53,55 @@ def test_greedy_equals_transformers_with_left_padding(small_lm: AudioLM, process
     for completion, row in zip(found, expected, strict=True):
         assert list(completion.ids) == row[: len(completion.ids)]
         assert completion.ids[-1] in small_lm.stop_ids or len(completion.ids) == 24
+
+
+@pytest.mark.parametrize("options", [{}, {"top_k": 12}, {"top_p": 0.6}, {"min_p": 0.2}], ids=str)
+def test_sampled_equals_transformers_under_shared_random_numbers(
+    small_lm: AudioLM, processor: Any, options: dict[str, Any]
+) -> None:
+    """``generate`` with left padding, whose next token is drawn from its own logits with the engine's numbers."""
+    temperature, seed, samples, steps = 0.9, 11, 3, 20
+    asked = prompts(small_lm, samples)
+    engine = Rollout(small_lm, Sampling(temperature=temperature, max_new_tokens=steps, seed=seed, stop=(), **options))
+    found = engine.generate(asked)
+    uniforms = _uniforms([(seed, p.id, s) for p in asked for s in p.samples], temperature, steps)
+    step = iter(range(steps))
+
+    def draw(_: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        now, picked = next(step), torch.full_like(scores, float("-inf"))
+        for row, logits in enumerate(scores.double() / temperature):
+            probs = logits.softmax(-1)
+            order = probs.argsort(descending=True, stable=True) if options else torch.arange(len(probs))
+            some = probs[order]
+            if "top_k" in options:
+                some = some * (torch.arange(len(some)) < options["top_k"])
+            if "top_p" in options:
+                some = some * (some.cumsum(0) - some < options["top_p"])
+            if "min_p" in options:
+                some = some * (some >= options["min_p"] * some[0])
+            reached = some.cumsum(0) > uniforms[row, now] * some.sum()
+            picked[row, order[int(reached.int().argmax())]] = 0.0
+        return picked
+
+    processor.tokenizer.padding_side = "left"
+    inputs = processor(
+        text=[chat(processor, text) for text in PROMPTS for _ in range(samples)],
+        audio=[waveform(a) for a in AUDIO for _ in range(samples)],
+        sampling_rate=16_000,
+        return_tensors="pt",
+        padding=True,
+    )
+    expected = small_lm.model.generate(
+        **inputs,
+        max_new_tokens=steps,
+        do_sample=False,
+        suppress_tokens=list(small_lm.banned_ids),
+        eos_token_id=list(small_lm.stop_ids),
+        logits_processor=[draw],
+    )[:, inputs["input_ids"].shape[1] :].tolist()
+    assert len({c.ids for c in found}) > 10
+    for completion, row in zip(found, expected, strict=True):
+        assert list(completion.ids) == row[: len(completion.ids)]
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])

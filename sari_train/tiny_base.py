@@ -19,7 +19,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import pairwise
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,6 +49,15 @@ from sari_train.tiny_text import TextRow, draw_rows, skill_accuracy, text_loss
 
 # Seed of the texts for evaluation; training draws with others.
 _OTHER_TEXTS = 20_000
+
+
+class Scenes(Options):
+    """The scenes that the base hears: those of the source, and shorter ones."""
+
+    questions: dict[str, int] = Field(default_factory=lambda: dict.fromkeys(("sound", "music", "speech"), 8000))
+    events: dict[str, tuple[int, int]] = Field(
+        default_factory=lambda: {"sound": (1, 5), "music": (1, 5), "speech": (1, 4)}
+    )
 
 
 class Tiny(Table):
@@ -83,10 +92,10 @@ class Tiny(Table):
     init: str = "random"
     out: str = Field("checkpoints/tiny", min_length=1)
     seed: int = Field(0, ge=0, lt=2**63)
-    text_steps: int = Field(2000, ge=0)
-    recital_steps: int = Field(400, ge=0)
+    text_steps: int = Field(1900, ge=0)
+    recital_steps: int = Field(300, ge=0)
     text_rows: int = Field(64, ge=1)
-    steps: int = Field(2500, ge=1)
+    steps: int = Field(2000, ge=1)
     clips_per_step: int = Field(32, ge=1)
     rows_beside: int = Field(16, ge=0)
     learning_rate: float = Field(1e-3, gt=0)
@@ -97,11 +106,8 @@ class Tiny(Table):
     dtype: Literal["float32", "bfloat16", "float16"] = "float16"
     eval_every: int = Field(500, ge=1)
     eval_questions: int = Field(100, ge=1)
-    short_first_steps: int = Field(1000, ge=0)
-    scenes: Options = Options(
-        questions={"sound": 8000, "music": 8000, "speech": 8000},
-        events={"sound": (1, 5), "music": (1, 5), "speech": (1, 4)},
-    )
+    short_first_steps: int = Field(800, ge=0)
+    scenes: Scenes = Field(default_factory=Scenes)
 
     @model_validator(mode="after")
     def _steps_fit(self) -> Tiny:
@@ -121,15 +127,16 @@ def make_tiny(recipe: Tiny) -> dict[str, Any]:
     _check_out(recipe)
     lm = None if recipe.init == "random" else load_model(recipe.init)
     note(f"[bold]tiny[/]: composing {sum(recipe.scenes.questions.values())} scenes (seed {recipe.seed})")
-    pool = list(generate(recipe.scenes, seed=recipe.seed + 1000))
+    pool = generate(recipe.scenes, seed=recipe.seed + 1000)
+    begin = list(islice(pool, 4000))
     fresh = _fresh(recipe)
     if lm is None:
-        model, processor = build_tiny(_texts(pool), vocab_size=recipe.vocab_size, seed=recipe.seed)
+        model, processor = build_tiny(_texts(begin), vocab_size=recipe.vocab_size, seed=recipe.seed)
         lm = wrap_model(model, processor, name="tiny")
     parameters = sum(p.numel() for p in lm.model.parameters())
     note(f"[bold]tiny[/]: {parameters:,} parameters, {len(lm.tokenizer)} tokens, from {recipe.init}")
-    rows = [_rows(lm, question) for question in pool]
-    pool.clear()  # the features are kept, the waveforms are not needed any more
+    rows = [_rows(lm, question) for question in chain(begin, pool)]  # features; no waveform is kept
+    begin.clear()
     report: dict[str, Any] = {}
 
     def tell(text_steps: int, steps: int) -> None:
@@ -328,14 +335,14 @@ def _fresh(recipe: Tiny) -> list[AudioQuestion]:
     return list(generate(recipe.scenes.model_copy(update={"questions": counts}), seed=recipe.seed + 2000))
 
 
-def _texts(pool: Sequence[AudioQuestion]) -> Iterator[str]:
-    """What the tokenizer is trained on: the prompts and targets of all modes, for a part of the pool."""
+def _texts(questions: Sequence[AudioQuestion]) -> Iterator[str]:
+    """What the tokenizer is trained on: dialogues, and the prompts and targets of all modes for ``questions``."""
     yield "You are a helpful assistant. system user assistant Audio 1:"
     rng = random.Random(0)
     for _ in range(1000):
         for turn in dialogue(rng):
             yield " ".join(turn)
-    for question in pool[:4000]:
+    for question in questions:
         yield _caption_prompt(question)
         for mode in list_modes():
             yield render_prompt(question, mode)

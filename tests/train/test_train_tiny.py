@@ -207,6 +207,15 @@ def test_the_embedded_model_is_that_of_the_recipe() -> None:
     assert made == load_tables("tiny", {"tiny": Tiny})["tiny"].model_dump(mode="json")
 
 
+def test_the_recipe_is_the_default() -> None:
+    assert load_tables("tiny", {"tiny": Tiny})["tiny"] == Tiny()
+
+
+def test_fewer_questions_leave_the_ranges_of_events_alone() -> None:
+    table = load_tables(None, {"tiny": Tiny}, ["tiny.scenes.questions={sound=50}"])["tiny"]
+    assert table.scenes.events == Tiny().scenes.events
+
+
 @needs_asset
 def test_the_embedded_model_can_read() -> None:
     found = skill_accuracy(load_model("tiny"), 10, seed=77)

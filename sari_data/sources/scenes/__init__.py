@@ -161,7 +161,7 @@ def _noun(draft: Draft, domain: str, clips: Clips) -> str:
     if domain == "speech":
         return "number" if all(label.isdecimal() for label in clips.labels(domain)) else "word"
     if domain == "music":
-        if draft.family in ("which", "first", "last", "highest", "loudest"):
+        if draft.family != "count_all":
             return "instrument"
         return "note" if isinstance(clips, Synthesizer) else "recording"
     return "sound"

@@ -275,7 +275,7 @@ def count_voices(world: World) -> Draft:
     speakers = world.shuffled([*chosen, *(world.one(chosen) for _ in range(size - kinds))])
     events = tuple(Event(world.one(world.labels), v) for v in speakers)
     wrong = tuple(str(n) for n in (1, 2, 3) if n != kinds)
-    return Draft("count_voices", events, str(kinds), wrong, focus="voice", steps=4)
+    return Draft("count_voices", events, str(kinds), wrong, focus="voice", steps=4, facts={"known": world.voices})
 
 
 def same_voice(world: World) -> Draft:
@@ -314,7 +314,7 @@ def smallest(world: World) -> Draft:
 
 
 _ANY: tuple[Family, ...] = (which, first, last, after, before, count, count_all, count_different, same)
-_MUSIC: tuple[Family, ...] = (which, first, last, highest, higher_lower, count_high, count_all, rhythm, tempo, loudest)
+_MUSIC: tuple[Family, ...] = (*_ANY, longest, loudest, highest, higher_lower, count_high, rhythm, tempo)
 _SPEECH: tuple[Family, ...] = (*_ANY, who, count_voices, same_voice, total, largest, smallest)
 
 FAMILIES: dict[str, dict[str, Family]] = {

@@ -15,7 +15,7 @@ and L, and the gradients of shared queries and keys add up.
 
 Grouped queries (fewer key heads than query heads) stay folded: no key is copied for a head.
 
-Shapes: h query heads, k key heads, T tokens, Q queries, d head size, R completions, S longest completion.
+Shapes: h query heads, k key heads, T tokens, Q queries, d head size, R runs of tokens, S the longest run.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from torch.autograd.function import once_differentiable
 
 from sari_data.errors import InputError
 from sari_train.kernels import stock
-from sari_train.kernels.packing import Packing
+from sari_train.kernels.packing import Grid, Packing
 
 
 def shared_prefix_attention(q_hQd: Tensor, k_kTd: Tensor, v_kTd: Tensor, packing: Packing, scale: float) -> Tensor:
@@ -48,7 +48,7 @@ def shared_prefix_attention(q_hQd: Tensor, k_kTd: Tensor, v_kTd: Tensor, packing
         # As autocast does for scaled_dot_product_attention.
         kind = torch.get_autocast_dtype(q_hQd.device.type)
         q_hQd, k_kTd, v_kTd = q_hQd.to(kind), k_kTd.to(kind), v_kTd.to(kind)
-    queries = packing.query_spans()[-1][2]
+    queries = packing.queries
     if (
         q_hQd.ndim != 3
         or q_hQd.shape[1] != queries
@@ -71,23 +71,15 @@ def shared_prefix_attention(q_hQd: Tensor, k_kTd: Tensor, v_kTd: Tensor, packing
 class _SharedPrefix(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, packing: Packing, scale: float) -> Tensor:
-        out = torch.empty_like(q, memory_format=torch.contiguous_format)
+        out = q.new_empty(q.shape[1], q.shape[0], q.shape[2]).transpose(0, 1)
         lse = q.new_empty(q.shape[:2], dtype=stock.lse_type(q.dtype))
+        if (grid := packing.prompt_grid) is not None:
+            out[:, grid.query_rows], lse[:, grid.query_rows] = _attend_grid(q, k, v, grid, scale)
         for q_rows, k_rows, causal in _prompt_parts(packing):
             out[:, q_rows], lse[:, q_rows] = _attend(q[:, q_rows], k[:, k_rows], v[:, k_rows], causal, scale)
-        q_index, real = packing.suffix_grid(queries=True)
-        k_index, _ = packing.suffix_grid(queries=False)
-        if real.any():
-            part, part_lse = stock.attend(
-                _gather(q, q_index, real),
-                _gather(k, k_index, real),
-                _gather(v, k_index, real),
-                causal=True,
-                scale=scale,
-            )
-            rows = q_index[real]
-            part, part_lse = part.transpose(0, 1)[:, real], part_lse.transpose(0, 1)[:, real]
-            out[:, rows], lse[:, rows] = merge(out[:, rows], lse[:, rows], part, part_lse)
+        if (grid := packing.suffix_grid) is not None:
+            rows = grid.query_rows
+            out[:, rows], lse[:, rows] = merge(out[:, rows], lse[:, rows], *_attend_grid(q, k, v, grid, scale))
         ctx.save_for_backward(q, k, v, out, lse)
         ctx.packing, ctx.scale = packing, scale
         return out
@@ -97,7 +89,7 @@ class _SharedPrefix(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, out, lse = ctx.saved_tensors
         packing, scale = ctx.packing, ctx.scale
-        dq, dk, dv = torch.zeros_like(q), torch.zeros_like(k), torch.zeros_like(v)
+        totals = dq, dk, dv = [x.new_zeros(x.transpose(0, 1).shape).transpose(0, 1) for x in (q, k, v)]
         for q_rows, k_rows, causal in _prompt_parts(packing):
             one, two, three = _attend_backward(
                 grad[:, q_rows], q[:, q_rows], k[:, k_rows], v[:, k_rows], out[:, q_rows], lse[:, q_rows], causal, scale
@@ -105,22 +97,23 @@ class _SharedPrefix(torch.autograd.Function):
             dq[:, q_rows] += one
             dk[:, k_rows] += two
             dv[:, k_rows] += three
-        q_index, real = packing.suffix_grid(queries=True)
-        k_index, _ = packing.suffix_grid(queries=False)
-        if real.any():
+        for grid in (packing.prompt_grid, packing.suffix_grid):
+            if grid is None:
+                continue
             parts = stock.attend_backward(
-                _gather(grad, q_index, real),
-                _gather(q, q_index, real),
-                _gather(k, k_index, real),
-                _gather(v, k_index, real),
-                _gather(out, q_index, real),
-                # Padding has queries, keys and gradients of 0, for which any finite value will do.
-                lse[:, q_index].masked_fill(~real, 0).transpose(0, 1).contiguous(),
+                _gather(grad, grid.queries_RS),
+                _gather(q, grid.queries_RS),
+                _gather(k, grid.keys_RS),
+                _gather(v, grid.keys_RS),
+                _gather(out, grid.queries_RS),
+                # With this a query in the padding has probabilities exp(score - inf) = 0 and adds nothing.
+                lse[:, grid.queries_RS].masked_fill(~grid.real_RS, float("inf")).transpose(0, 1).contiguous(),
                 causal=True,
                 scale=scale,
             )
-            for total, part, index in zip((dq, dk, dv), parts, (q_index, k_index, k_index), strict=True):
-                total[:, index[real]] += part.transpose(0, 1)[:, real]
+            rows = (grid.query_rows, grid.key_rows, grid.key_rows)
+            for total, part, some in zip(totals, parts, rows, strict=True):
+                total.transpose(0, 1).index_add_(0, some, part.transpose(1, 2)[grid.real_RS])
         return dq, dk, dv, None, None
 
 
@@ -132,16 +125,24 @@ def merge(o_hQd: Tensor, l_hQ: Tensor, part_hQd: Tensor, part_hQ: Tensor) -> tup
 
 
 def _prompt_parts(packing: Packing) -> list[tuple[slice, slice, bool]]:
-    """Calls whose keys are a prompt's: (queries, keys, causal); the prompt's own, and those of its completions."""
+    """Calls whose keys are one prompt's: (queries, keys, causal); the prompt's own, and those of its completions."""
     parts = []
-    for (q0, q1, q2), (k0, k1, _) in zip(packing.query_spans(), packing.spans(), strict=True):
+    for (q0, q1, q2), (k0, k1, _) in zip(packing.query_spans, packing.spans, strict=True):
         if packing.last_only:
             q1 = q0  # the last token sees all of its prompt, as its completions do
-        else:
+        elif packing.prompt_grid is None:
             parts.append((slice(q0, q1), slice(k0, k1), True))
         if q2 > q1:
             parts.append((slice(q1, q2), slice(k0, k1), False))
     return parts
+
+
+def _attend_grid(q: Tensor, k: Tensor, v: Tensor, grid: Grid, scale: float) -> tuple[Tensor, Tensor]:
+    """Causal attention within each run of a grid; returns output [h, rows, d] and log-sum-exp [h, rows]."""
+    out, lse = stock.attend(
+        _gather(q, grid.queries_RS), _gather(k, grid.keys_RS), _gather(v, grid.keys_RS), causal=True, scale=scale
+    )
+    return out.transpose(1, 2)[grid.real_RS].transpose(0, 1), lse.transpose(1, 2)[grid.real_RS].T
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, causal: bool, scale: float) -> tuple[Tensor, Tensor]:
@@ -180,6 +181,7 @@ def _fold(x_hQd: Tensor, k_kTd: Tensor) -> Tensor:
     return x_hQd.reshape(1, len(k_kTd), -1, x_hQd.shape[-1])
 
 
-def _gather(x_hTd: Tensor, index_RS: Tensor, real_RS: Tensor) -> Tensor:
-    """Take tokens into a padded batch [R, h, S, d]; padding is 0."""
-    return (x_hTd[:, index_RS] * real_RS[..., None].to(x_hTd.dtype)).transpose(0, 1)
+def _gather(x_hTd: Tensor, index_RS: Tensor) -> Tensor:
+    """Take tokens into a padded batch [R, h, S, d]; what stands in the padding is of no account."""
+    # A token's heads lie side by side in memory: it is one row that is copied.
+    return x_hTd.transpose(0, 1)[index_RS].transpose(1, 2)

@@ -58,7 +58,7 @@ class SharedLayer(DynamicLayer):
             b, k, _, d = packed.shape
             assert b == 1
             side_by_side = packed.new_zeros(len(packing.groups), k, longest, d)
-            for prompt, (begin, end, _) in zip(side_by_side, packing.spans(), strict=True):
+            for prompt, (begin, end, _) in zip(side_by_side, packing.spans, strict=True):
                 prompt[:, : end - begin] = packed[0, :, begin:end]
             setattr(self, name, side_by_side)
         self.keys = self.prompt_keys.new_empty(rows, self.prompt_keys.shape[1], 0, self.prompt_keys.shape[3])

@@ -41,7 +41,7 @@ def packed_hidden(
         cache: Takes the keys and values of all tokens, where given.
     """
     hidden = embeds_TH[None]
-    rotary = model.rotary_emb(hidden, packing.positions()[None])
+    rotary = model.rotary_emb(hidden, packing.positions[None])
     *layers, last = model.layers[: model.config.num_hidden_layers]
 
     def run(layer: Any, hidden: Tensor) -> Tensor:
@@ -59,17 +59,20 @@ def packed_hidden(
 def _last_layer(
     layer: Any, hidden_TH: Tensor, rotary: tuple[Tensor, Tensor], packing: Packing, cache: SharedCache | None = None
 ) -> Tensor:
-    kept_K = packing.kept()
+    kept_K = packing.kept
     attention = layer.self_attn
     normed_TH = layer.input_layernorm(hidden_TH)
     cos_Td, sin_Td = (x[0] for x in rotary)
-    q_hKd = _rotated(_heads(attention.q_proj(normed_TH[kept_K]), attention), cos_Td[kept_K], sin_Td[kept_K])
     k_kTd = _rotated(_heads(attention.k_proj(normed_TH), attention), cos_Td, sin_Td)
     v_kTd = _heads(attention.v_proj(normed_TH), attention)
     if cache is not None:
         cache.update(k_kTd[None], v_kTd[None], attention.layer_idx)
-    queries = Packing(packing.groups, packing.device, last_only=True)
-    out_hKd = shared_prefix_attention(q_hKd, k_kTd, v_kTd, queries, attention.scaling)
+    if (few := packing.for_last_layer) is None:
+        q_hTd = _rotated(_heads(attention.q_proj(normed_TH), attention), cos_Td, sin_Td)
+        out_hKd = shared_prefix_attention(q_hTd, k_kTd, v_kTd, packing, attention.scaling)[:, kept_K]
+    else:
+        q_hKd = _rotated(_heads(attention.q_proj(normed_TH[kept_K]), attention), cos_Td[kept_K], sin_Td[kept_K])
+        out_hKd = shared_prefix_attention(q_hKd, k_kTd, v_kTd, few, attention.scaling)
     hidden_KH = hidden_TH[kept_K] + attention.o_proj(out_hKd.transpose(0, 1).flatten(1))
     return hidden_KH + layer.mlp(layer.post_attention_layernorm(hidden_KH))
 

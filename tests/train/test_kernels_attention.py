@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sari_data.errors import InputError
+from sari_train.kernels import packing as packing_module
 from sari_train.kernels import stock
 from sari_train.kernels.packing import Packing, pack
 from sari_train.kernels.shared_prefix import shared_prefix_attention
@@ -20,17 +21,15 @@ PACKINGS = {
     "one completion": pack([5], [[6]], CPU),
     "completions of one token": pack([6, 3], [[1, 1], [1, 4]], CPU),
     "no completions": pack([4, 9], [[], []], CPU),
+    "rows": pack([4, 9, 2], [[3], [1], [7]], CPU),
+    "rows and groups": pack([4, 9], [[3], [1, 5]], CPU),
     "long prompt": pack([130], [[70, 2, 33]], CPU),
 }
 
 
-def last_layer(packing: Packing) -> Packing:
-    return Packing(packing.groups, packing.device, last_only=True)
-
-
 def draw(packing: Packing, heads: int = 4, key_heads: int = 2, dtype: torch.dtype = torch.float64) -> list[Tensor]:
     generator = torch.Generator().manual_seed(1)
-    queries = packing.query_spans()[-1][2]
+    queries = packing.queries
     shapes = [(heads, queries, 16), (key_heads, packing.tokens, 16), (key_heads, packing.tokens, 16)]
     drawn = [torch.randn(s, generator=generator, dtype=torch.float64) for s in shapes]
     return [x.to(dtype).requires_grad_() for x in drawn]
@@ -55,7 +54,11 @@ def relative(found: Tensor, expected: Tensor) -> float:
 
 @pytest.fixture(params=["fused", "blocks"])
 def implementation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The CPU's own operators, or the ones written out for every device, in odd blocks."""
+    """The CPU's own operators, or the ones written out for every device, in odd blocks; prompts together or apart."""
+    if request.param == "blocks":
+        monkeypatch.setattr(packing_module, "TOGETHER", 5)
+    for packing in PACKINGS.values():
+        packing.__dict__.pop("prompt_grid", None)
     if request.param == "blocks":
         monkeypatch.setattr(stock, "BLOCK_ELEMENTS", 100)
         monkeypatch.setattr(stock, "attend", stock.attend_in_blocks)
@@ -70,7 +73,10 @@ def implementation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
 def test_equal_to_one_masked_softmax(
     name: str, heads: tuple[int, int], dtype: torch.dtype, bound: float, last: bool
 ) -> None:
-    packing = last_layer(PACKINGS[name]) if last else PACKINGS[name]
+    packing = PACKINGS[name]
+    if last:
+        assert (packing.for_last_layer is None) == (name in ("one completion", "rows", "rows and groups"))
+        packing = packing.for_last_layer or packing
     inputs = draw(packing, *heads, dtype=dtype)
     expected = reference(*inputs, packing.mask(), 0.3)
     found = shared_prefix_attention(*inputs, packing, 0.3)
@@ -85,8 +91,8 @@ def test_the_mask_is_that_of_the_rows_one_by_one() -> None:
     packing = PACKINGS["two groups"]
     q, k, v = (x.detach() for x in draw(packing))
     found = shared_prefix_attention(q, k, v, packing, 0.3)
-    positions, checked = packing.positions(), 0
-    for (start, middle, _), group in zip(packing.spans(), packing.groups, strict=True):
+    positions, checked = packing.positions, 0
+    for (start, middle, _), group in zip(packing.spans, packing.groups, strict=True):
         at = middle
         for size in group.suffixes:
             rows = [*range(start, middle), *range(at, at + size)]
@@ -123,10 +129,10 @@ def test_the_tolerances_would_catch_a_planted_error(planted: str) -> None:
 
 
 def test_gradcheck() -> None:
-    packing = pack([3, 2], [[3, 2], [2]], CPU)
+    packing = pack([3, 2], [[3, 2], [2, 1]], CPU)
     inputs = draw(packing)
     assert torch.autograd.gradcheck(lambda *x: shared_prefix_attention(*x, packing, 0.4), inputs)
-    short = last_layer(packing)
+    short = Packing(packing.groups, packing.device, last_only=True)
     assert torch.autograd.gradcheck(lambda *x: shared_prefix_attention(*x, short, 0.4), draw(short))
 
 
@@ -145,7 +151,7 @@ def test_prompts_are_not_repeated_for_their_completions() -> None:
     """The tokens that layers run over: the prompt once, a completion without its last token."""
     packing = pack([100], [[10] * 8], CPU)
     assert packing.tokens == 100 + 8 * 9
-    assert len(packing.kept()) == 1 + 8 * 9
+    assert len(packing.kept) == 1 + 8 * 9
     rows = packing.predicting()[0]
     assert [len(r) for r in rows] == [10] * 8
     assert rows[1][:2].tolist() == [0, 10]

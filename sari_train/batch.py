@@ -152,14 +152,20 @@ def collate(lm: AudioLM, rows: Sequence[Example | Encoded]) -> Batch:
 
 def embed(lm: AudioLM, batch: Batch) -> Tensor:
     """Return input embeddings [B, T, H]: text, with each row's own audio in place of its placeholders."""
-    embeds_BTH = lm.embed_tokens(batch.ids_BT)
-    audio_ASH = lm.audio_embeddings(batch.clips).to(embeds_BTH.dtype)
-    tokens_A = torch.tensor([clip.tokens for clip in batch.clips], device=embeds_BTH.device)
-    audio_BSH = audio_ASH.index_select(0, batch.clip_of_row_B)
-    used_BS = torch.arange(audio_BSH.shape[1], device=embeds_BTH.device) < tokens_A[batch.clip_of_row_B][:, None]
-    places_BT = batch.ids_BT == lm.audio_token_id
-    # Both masks are read row by row, so a row's k-th placeholder takes its own clip's k-th vector.
-    return embeds_BTH.masked_scatter(places_BT[..., None], audio_BSH[used_BS])
+    rows = torch.arange(len(batch.ids_BT), device=batch.ids_BT.device)
+    return place_audio(lm, batch.ids_BT, audio_vectors(lm, batch, rows))
+
+
+def audio_vectors(lm: AudioLM, batch: Batch, rows: Tensor) -> Tensor:
+    """Return the audio embeddings [S, H] of the clips of ``rows``, row after row; a clip is encoded once."""
+    audio = lm.audio_embeddings(batch.clips)
+    return torch.cat([audio[clip] for clip in batch.clip_of_row_B[rows].tolist()])
+
+
+def place_audio(lm: AudioLM, ids: Tensor, audio_SH: Tensor) -> Tensor:
+    """Return the embeddings [..., H] of token ids, the k-th placeholder in reading order with the k-th audio vector."""
+    embeds = lm.embed_tokens(ids)
+    return embeds.masked_scatter((ids == lm.audio_token_id)[..., None], audio_SH.to(embeds.dtype))
 
 
 def positions(batch: Batch) -> Tensor:

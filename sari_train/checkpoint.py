@@ -32,7 +32,7 @@ CURVES = "curves.png"
 # What a run writes before its first checkpoint; a folder that holds anything else is somebody's.
 BEFORE_CHECKPOINT = {RECIPE, METRICS, CURVES}
 # Changing these does not change what a run computes.
-FREE_KEYS = ("out", "device", "save_every", "eval_every", "eval_questions")
+FREE_KEYS = ("out", "device", "save_every", "eval_every", "eval_questions", "cache_mib", "checkpointing")
 
 
 @dataclass(frozen=True, slots=True)

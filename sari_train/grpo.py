@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,22 +31,23 @@ from sari_data.responder import Sampling
 from sari_data.store import read_split
 from sari_data.types import AudioQuestion
 from sari_train.advantages import group_advantages
-from sari_train.batch import Batch, Encoded, Example, collate, encode_example
+from sari_train.batch import Encoded, Example, collate, encode_example
 from sari_train.checkpoint import corpus_hash, open_run, recipe_hash, save_run
 from sari_train.config import Grpo
 from sari_train.curriculum import pass_rate, schedule
 from sari_train.evaluate import evaluate, read_dev
 from sari_train.interrupt import StopRequest
-from sari_train.logprobs import completion_logprobs
+from sari_train.kernels.linear_loss import linear_loss
+from sari_train.logprobs import completion_hidden
 from sari_train.lora import add_lora
-from sari_train.losses.grpo import grpo_loss
+from sari_train.losses.grpo import grpo_terms, token_weights
 from sari_train.models.base import AudioLM
 from sari_train.models.load import load_model
 from sari_train.optim import make_optimizer, take_step
 from sari_train.parallel import backward_all, run_all, workers
 from sari_train.progress import Progress, draw_curves
 from sari_train.reference import Reference
-from sari_train.responder import pack, weights_hash
+from sari_train.responder import Room, pack, weights_hash
 from sari_train.rewards import Sample, score
 from sari_train.rollout import Completion, Rollout, RolloutPrompt
 from sari_train.sft import Outcome
@@ -76,6 +78,7 @@ def train_grpo(table: Grpo, *, overwrite: bool = False) -> Outcome:
     order = schedule(questions, draws, curriculum=table.curriculum, mode=table.mode, seed=table.seed)
     lm = load_model(table.model, dtype=table.dtype, device=table.device)
     fingerprint = recipe_hash(table, model=weights_hash(lm), corpus=corpus_hash(questions))
+    lm.checkpointing = table.checkpointing
     if table.freeze_audio:
         lm.freeze_audio()
     if table.lora is not None:
@@ -131,7 +134,8 @@ def roll_out(
     found: dict[tuple[str, int], Completion] = {}
     rows = min(ROLLOUT_ROWS, -(-len(prompts) // workers(lm)) * g)
     draw = partial(engine.generate, seed=table.seed * 1_000_003 + step)
-    for completions in run_all(lm, [partial(draw, batch) for batch in pack(prompts, rows)]):
+    room = Room.of(lm, table.cache_mib // workers(lm), table.max_new_tokens)
+    for completions in run_all(lm, [partial(draw, batch) for batch in pack(prompts, rows, room)]):
         found |= {(done.prompt_id, done.sample): done for done in completions}
     completions = [found[p.id, s] for p in prompts for s in range(g)]
 
@@ -180,42 +184,57 @@ def learn(
     size = max(1, min(table.micro_batch, -(-len(useful) // workers(lm))))
     groups = [useful[i : i + size] for i in range(0, len(useful), size)]
     batches = [collate(lm, [e.row for e in group]) for group in groups]
-    ref_logps = [reference.logprobs(batch) if reference is not None else None for batch in batches]
+    places = [batch.completion_mask_BC.nonzero(as_tuple=True) for batch in batches]
+    ref_logps = [
+        reference.logprobs(batch)[place] if reference is not None else None
+        for batch, place in zip(batches, places, strict=True)
+    ]
     old_logps: list[Tensor | None] = [None] * len(batches)
+    weight, bias = lm.head_weights
 
     def forward(at: int) -> tuple[Tensor, tuple[Tensor, dict[str, float]]]:
-        batch, group = batches[at], groups[at]
-        logps_BC, entropy_BC = completion_logprobs(lm, batch, table.temperature, banned=lm.banned_ids)
-        old_BC = logps_BC.detach() if (old := old_logps[at]) is None else old
-        loss, parts = grpo_loss(
-            logps_BC,
-            old_BC,
-            torch.tensor([e.advantage for e in group], device=logps_BC.device),
-            batch.completion_mask_BC,
-            clip_epsilon=table.clip_epsilon,
-            beta=table.beta,
-            ref_logps_BC=ref_logps[at],
-            normalise=table.normalise,
-            total=total,
+        batch, (rows_N, columns_N) = batches[at], places[at]
+        advantages_N = torch.tensor([e.advantage for e in groups[at]], device=lm.device)[rows_N]
+        weights_BC = token_weights(batch.completion_mask_BC, normalise=table.normalise, total=total)
+        weights_N = weights_BC[rows_N, columns_N]
+        old_N, ref_N = old_logps[at], ref_logps[at]
+
+        def objective(logps: Tensor, some: slice) -> tuple[Tensor, dict[str, Tensor]]:
+            return grpo_terms(
+                logps,
+                logps.detach() if old_N is None else old_N[some],
+                advantages_N[some],
+                weights_N[some],
+                clip_epsilon=table.clip_epsilon,
+                beta=table.beta,
+                ref_logps=None if ref_N is None else ref_N[some],
+            )
+
+        found = linear_loss(
+            completion_hidden(lm, batch),
+            weight,
+            batch.ids_BT[rows_N, batch.prompt_lengths_B[rows_N] + columns_N],
+            lambda logps, some: objective(logps, some)[0],
+            bias_V=bias,
+            temperature=table.temperature,
+            banned=lm.banned_ids,
         )
+        shares = objective(found.logps_N, slice(None))[1]
         # Means over the tokens of the step: a micro-batch weighs what it has of them.
         share = batch.tokens / sum(b.tokens for b in batches)
-        parts["entropy"] = share * float(entropy_BC.sum()) / batch.tokens
-        parts["sampler_gap"] = share * _sampler_gap(old_BC, batch, group)
-        return loss, (old_BC, parts)
+        sampled_N = torch.from_numpy(np.concatenate([e.completion.logps for e in groups[at]])).to(lm.device)
+        first_N = found.logps_N if old_N is None else old_N
+        parts = {name: value.item() for name, value in shares.items()}
+        parts["entropy"] = share * found.entropy_N.mean().item()
+        # Distance between the sampler's log-probabilities and the trainer's: 0 but for rounding.
+        parts["sampler_gap"] = share * (first_N - sampled_N).abs().mean().item()
+        return found.loss, (first_N, parts)
 
     names = ("loss", "kl", "clip_fraction", "entropy", "sampler_gap")
     metrics = {"loss": 0.0}
     for _ in range(table.updates_per_rollout if batches else 0):
         done = backward_all(lm, [partial(forward, at) for at in range(len(batches))])
-        old_logps = [old_BC for old_BC, _ in done]
+        old_logps = [first_N for first_N, _ in done]
         metrics = {name: sum(parts[name] for _, parts in done) for name in names}
         metrics |= take_step(lm, optimizer, table, step)
     return metrics
-
-
-def _sampler_gap(old_logps_BC: Tensor, batch: Batch, group: Sequence[Experience]) -> float:
-    """Mean distance between the sampler's log-probabilities and the trainer's: 0 but for rounding."""
-    mask_BC = batch.completion_mask_BC
-    sampled = torch.cat([torch.from_numpy(e.completion.logps) for e in group]).to(old_logps_BC.device)
-    return (old_logps_BC[mask_BC] - sampled).abs().mean().item()

@@ -1,29 +1,25 @@
-"""Log-probabilities of completions: the seam where faster kernels go.
+"""Log-probabilities of completions: one packed pass through the text model, and no logits.
 
-The text model runs once over every prompt and every completion: completions of one prompt (a GRPO
-group) read its keys and values instead of running it again. The head runs only at the positions that
-predict a completion token, in chunks, so that logits [tokens, V] never exist as a whole.
+Every prompt runs once, whatever number of completions it has, and nothing is padded (``kernels/packing.py``,
+``kernels/shared_prefix.py``). The head runs only at the positions that predict a completion token, and
+logits [tokens, V] never exist (``kernels/linear_logprob.py``).
 
-Shapes: P distinct prompts, B rows, T tokens, L longest prompt, C completion tokens, N completion tokens
-of all rows, H hidden size, V vocabulary.
+Shapes: P distinct prompts, B rows, C completion tokens, T packed tokens, K kept tokens, N completion
+tokens of all rows, H hidden size, V vocabulary.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
-from transformers.cache_utils import DynamicCache
 
-from sari_train.batch import IGNORE, Batch, embed, positions
+from sari_train.batch import Batch, audio_vectors, place_audio
+from sari_train.kernels.linear_logprob import linear_logprob
+from sari_train.kernels.linear_loss import linear_cross_entropy
+from sari_train.kernels.packing import Packing, pack
 from sari_train.models.base import AudioLM
-
-# A chunk's logits take at most this many float32 values (64 MiB).
-CHUNK_ELEMENTS = 2**24
-BANNED_LOGIT = -1e9
 
 
 def completion_logprobs(
@@ -44,63 +40,55 @@ def completion_logprobs(
     assert temperature > 0, "log-probabilities need a temperature above 0"
     mask_BC = batch.completion_mask_BC
     rows_N, columns_N = mask_BC.nonzero(as_tuple=True)
-    at_N = batch.prompt_lengths_B[rows_N] + columns_N
-    targets_N = batch.ids_BT[rows_N, at_N]
-    if 2 * len(batch.first_rows_P) <= len(batch.ids_BT):  # below that, sharing saves less than its mask costs
-        hidden_NH = shared_prefix_hidden(lm, batch)[rows_N, columns_N]
-    else:
-        # The hidden state before a token predicts it.
-        hidden_BTH = lm.backbone(embed(lm, batch), positions(batch), mask=None, cache=None)
-        hidden_NH = hidden_BTH[rows_N, at_N - 1]
+    hidden_NH = completion_hidden(lm, batch)
+    targets_N = batch.ids_BT[rows_N, batch.prompt_lengths_B[rows_N] + columns_N]
     logps_N, entropy_N = selected_logprobs(
         lm, hidden_NH, targets_N, temperature=temperature, banned=banned, with_entropy=with_entropy
     )
-    empty = torch.zeros(mask_BC.shape, device=hidden_NH.device)
+    empty = torch.zeros(mask_BC.shape, dtype=logps_N.dtype, device=logps_N.device)
     return empty.index_put((rows_N, columns_N), logps_N), empty.index_put((rows_N, columns_N), entropy_N)
 
 
-def shared_prefix_hidden(lm: AudioLM, batch: Batch) -> Tensor:
-    """Return the hidden states [B, C, H] that predict each completion token, running each prompt once.
-
-    With G completions a prompt this runs P * L + B * C positions instead of B * (L + C). Gradients of all
-    completions meet in the prompt's keys and values, so the result and its gradient are the same.
-    """
-    prompts = prompts_only(batch)
-    width, longest = prompts.ids_BT.shape[1], int(batch.completion_lengths_B.max())
-    cache = DynamicCache()
-    hidden_PLH = lm.backbone(embed(lm, prompts), positions(prompts), mask=None, cache=cache)
-    last_PH = hidden_PLH[torch.arange(len(hidden_PLH), device=hidden_PLH.device), prompts.prompt_lengths_B - 1]
-    first_B1H = last_PH.index_select(0, batch.prompt_of_row_B)[:, None]
-    if longest == 1:
-        return first_B1H
-    # Each row takes its own prompt's keys and values; index_select, so gradients flow back.
-    cache.reorder_cache(batch.prompt_of_row_B)  # type: ignore[arg-type]
-    # The last completion token predicts nothing that is wanted.
-    steps = torch.arange(longest - 1, device=batch.ids_BT.device)
-    at_BC = batch.prompt_lengths_B[:, None] + steps
-    ids_BC = batch.ids_BT.gather(1, at_BC.clamp(max=batch.ids_BT.shape[1] - 1))
-    prompt_B1L = (torch.arange(width, device=ids_BC.device) < batch.prompt_lengths_B[:, None])[:, None]
-    causal_CC = steps[None, :] <= steps[:, None]
-    mask_BCK = torch.cat([prompt_B1L.expand(-1, longest - 1, -1), causal_CC.expand(len(ids_BC), -1, -1)], dim=-1)
-    rest_BCH = lm.backbone(lm.embed_tokens(ids_BC), at_BC, mask=mask_BCK[:, None], cache=cache)
-    return torch.cat([first_B1H, rest_BCH], dim=1)
+def completion_loss(lm: AudioLM, batch: Batch) -> Tensor:
+    """Return the cross entropy of all completion tokens, summed; nothing else is learned from."""
+    rows_N, columns_N = batch.completion_mask_BC.nonzero(as_tuple=True)
+    targets_N = batch.ids_BT[rows_N, batch.prompt_lengths_B[rows_N] + columns_N]
+    return selected_loss(lm, completion_hidden(lm, batch), targets_N)
 
 
-def prompts_only(batch: Batch) -> Batch:
-    """Return the distinct prompts as a batch of their own, without completions."""
-    first = batch.first_rows_P
-    lengths = batch.prompt_lengths_B[first]
-    width = int(lengths.max())
-    return replace(
-        batch,
-        ids_BT=batch.ids_BT[first, :width],
-        labels_BT=torch.full((len(first), width), IGNORE, device=first.device),
-        prompt_lengths_B=lengths,
-        completion_lengths_B=torch.zeros_like(lengths),
-        clip_of_row_B=batch.clip_of_row_B[first],
-        first_rows_P=torch.arange(len(first), device=first.device),
-        prompt_of_row_B=torch.arange(len(first), device=first.device),
-    )
+def completion_hidden(lm: AudioLM, batch: Batch) -> Tensor:
+    """Return the hidden states [N, H] that predict each completion token, row after row."""
+    packing, rows_of_prompt = lay_out(batch)
+    hidden_KH = lm.packed_backbone(packed_embeddings(lm, batch, rows_of_prompt), packing)
+    predicting: list[Tensor] = [torch.empty(0)] * len(batch.ids_BT)
+    for rows, found in zip(rows_of_prompt, packing.predicting(), strict=True):
+        for row, ranks in zip(rows, found, strict=True):
+            predicting[row] = ranks
+    return hidden_KH[torch.cat(predicting).to(hidden_KH.device)]
+
+
+def lay_out(batch: Batch) -> tuple[Packing, list[list[int]]]:
+    """Return the packing of a batch, and which rows are completions of each prompt, in the packing's order."""
+    rows_of_prompt: list[list[int]] = [[] for _ in batch.first_rows_P]
+    for row, prompt in enumerate(batch.prompt_of_row_B.tolist()):
+        rows_of_prompt[prompt].append(row)
+    lengths = batch.completion_lengths_B.tolist()
+    prompts = batch.prompt_lengths_B[batch.first_rows_P].tolist()
+    completions = [[lengths[row] for row in rows] for rows in rows_of_prompt]
+    return pack(prompts, completions, batch.ids_BT.device), rows_of_prompt
+
+
+def packed_embeddings(lm: AudioLM, batch: Batch, rows_of_prompt: Sequence[Sequence[int]]) -> Tensor:
+    """Return the input embeddings [T, H] of the packed sequence; each prompt's audio is in it once."""
+    prompts, completions = batch.prompt_lengths_B.tolist(), batch.completion_lengths_B.tolist()
+    parts, prompt_rows = [], []
+    for rows in rows_of_prompt:
+        size = prompts[rows[0]]
+        parts.append(batch.ids_BT[rows[0], :size])
+        parts += [batch.ids_BT[row, size : size + completions[row] - 1] for row in rows]
+        prompt_rows.append(rows[0])
+    ids_T = torch.cat(parts)
+    return place_audio(lm, ids_T, audio_vectors(lm, batch, torch.tensor(prompt_rows, device=ids_T.device)))
 
 
 def selected_logprobs(
@@ -112,29 +100,14 @@ def selected_logprobs(
     banned: Sequence[int] = (),
     with_entropy: bool = True,
 ) -> tuple[Tensor, Tensor]:
-    """Return (log-probability of the target [N], entropy [N]) in float32 at each hidden state."""
-    banned_ids = torch.tensor(list(banned), dtype=torch.long, device=hidden_NH.device)
+    """Return (log-probability of the target [N], entropy [N]) at each hidden state, under the model's head."""
+    weight, bias = lm.head_weights
+    return linear_logprob(
+        hidden_NH, weight, targets_N, bias_V=bias, temperature=temperature, banned=banned, with_entropy=with_entropy
+    )
 
-    def chunk(hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        logits = lm.head(hidden).float()
-        if temperature != 1.0:
-            logits = logits / temperature
-        if len(banned_ids):
-            logits = logits.index_fill(-1, banned_ids, BANNED_LOGIT)
-        logps = logits.log_softmax(-1)
-        chosen = logps.gather(-1, targets[:, None])[:, 0]
-        if not with_entropy:
-            return chosen, torch.zeros_like(chosen)
-        with torch.no_grad():
-            entropy = -(logps.exp() * logps).sum(-1)
-        return chosen, entropy
 
-    size = max(1, CHUNK_ELEMENTS // lm.head_size)
-    if len(hidden_NH) <= size:
-        return chunk(hidden_NH, targets_N)
-    parts = []
-    for start in range(0, len(hidden_NH), size):
-        part = hidden_NH[start : start + size], targets_N[start : start + size]
-        # Recomputing a chunk in the backward pass keeps one chunk's logits alive instead of all.
-        parts.append(checkpoint(chunk, *part, use_reentrant=False) if torch.is_grad_enabled() else chunk(*part))
-    return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
+def selected_loss(lm: AudioLM, hidden_NH: Tensor, targets_N: Tensor) -> Tensor:
+    """Return the cross entropy of the targets [N] at the hidden states, summed."""
+    weight, bias = lm.head_weights
+    return linear_cross_entropy(hidden_NH, weight, targets_N, bias_V=bias, reduction="sum")

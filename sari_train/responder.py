@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -32,6 +33,7 @@ class LocalResponder:
         batch_size: Rows (samples) decoded together.
         device: A torch device, or ``auto`` for a GPU where there is one.
         dtype: Type that the weights are converted to.
+        cache_mib: Bound on the keys and values kept at once, in MiB; fewer rows are then decoded together.
 
     Raises:
         CheckpointError: The model cannot be loaded.
@@ -39,12 +41,19 @@ class LocalResponder:
     """
 
     def __init__(
-        self, model: str | AudioLM = "tiny", batch_size: int = 128, device: str = "auto", dtype: str = "float32"
+        self,
+        model: str | AudioLM = "tiny",
+        batch_size: int = 128,
+        device: str = "auto",
+        dtype: str = "float32",
+        cache_mib: int = 4096,
     ) -> None:
-        if batch_size < 1:
-            raise InputError(f"batch_size must be 1 or more; found {batch_size}")
+        for name, value in (("batch_size", batch_size), ("cache_mib", cache_mib)):
+            if value < 1:
+                raise InputError(f"{name} must be 1 or more; found {value}")
         self.lm = load_model(model, dtype=dtype, device=device) if isinstance(model, str) else model
         self.batch_size = batch_size
+        self.cache_mib = cache_mib
         self.name = f"{self.lm.name}@{weights_hash(self.lm)}"
 
     def respond(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Response]:
@@ -56,32 +65,57 @@ class LocalResponder:
                 RolloutPrompt(r.id, encode_example(self.lm, Example(r.audio, r.prompt)), range(r.samples))
                 for r in window
             ]
-            batches = pack(prompts, self.batch_size)
+            room = Room.of(self.lm, self.cache_mib // workers(self.lm), sampling.max_new_tokens)
+            batches = pack(prompts, self.batch_size, room)
             while some := list(islice(batches, workers(self.lm))):
                 for batch in run_all(self.lm, [partial(engine.generate, batch) for batch in some]):
                     for done in batch:
                         yield Response(done.prompt_id, done.sample, done.text, done.finish_reason, len(done.ids))
 
 
-def pack(prompts: Iterable[RolloutPrompt], rows: int) -> Iterator[list[RolloutPrompt]]:
+def pack(prompts: Iterable[RolloutPrompt], rows: int, room: Room | None = None) -> Iterator[list[RolloutPrompt]]:
     """Yield batches of at most ``rows`` samples, prompts of similar length together, longest first.
 
     Longest first, so that memory that does not suffice shows at once.
+
+    Args:
+        prompts: What is to be sampled; a prompt's samples may be spread over batches.
+        rows: Most samples in a batch.
+        room: Bound on the keys and values that a batch keeps; one sample is always let in.
     """
     batch: list[RolloutPrompt] = []
     free = rows
     for prompt in sorted(prompts, key=lambda p: -len(p.encoded)):
         start, stop = prompt.samples.start, prompt.samples.stop
         while start < stop:
-            end = min(stop, start + free)
-            batch.append(RolloutPrompt(prompt.id, prompt.encoded, range(start, end)))
-            free -= end - start
-            start = end
-            if free == 0:
+            most = free
+            if room is not None:
+                longest = len((batch or [prompt])[0].encoded)
+                left = room.tokens - (len(batch) + 1) * longest - (rows - free) * room.new_tokens
+                most = min(free, max(left // room.new_tokens, 0 if batch else 1))
+            end = min(stop, start + most)
+            if end > start:
+                batch.append(RolloutPrompt(prompt.id, prompt.encoded, range(start, end)))
+                free -= end - start
+                start = end
+            if free == 0 or most == 0:
                 yield batch
                 batch, free = [], rows
     if batch:
         yield batch
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many tokens' keys and values fit, and how many a sample may come to need beside its prompt's."""
+
+    tokens: int
+    new_tokens: int
+
+    @classmethod
+    def of(cls, lm: AudioLM, mib: int, new_tokens: int) -> Room:
+        """What fits into ``mib`` MiB."""
+        return cls(mib * 2**20 // lm.cache_bytes, min(new_tokens, lm.context_length))
 
 
 def weights_hash(lm: AudioLM) -> str:

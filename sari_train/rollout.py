@@ -1,7 +1,7 @@
-"""Generation: the seam where a faster engine goes.
+"""Generation: each prompt is prefilled once and its keys and values are there once, for all of its samples.
 
-Prompts are prefilled once each, their cache rows repeated for the samples, and tokens decoded for all
-rows together. A sample's random numbers come from (seed, request id, sample index) alone, so the same
+Tokens are decoded for all rows together; rows that are done leave, and prompts without rows with
+them. A sample's random numbers come from (seed, request id, sample index) alone, so the same
 sample comes out whatever else is in its batch. Sampling settings of the checkpoint
 (``generation_config``) are never read.
 
@@ -21,9 +21,11 @@ from torch import Tensor
 
 from sari_data.errors import InputError
 from sari_data.responder import FinishReason, Sampling
-from sari_train.batch import Encoded, collate, embed, positions
-from sari_train.logprobs import BANNED_LOGIT
+from sari_train.batch import Encoded, place_audio
+from sari_train.kernels._rows import BANNED_LOGIT
+from sari_train.kernels.packing import pack
 from sari_train.models.base import AudioLM
+from sari_train.models.cache import SharedCache
 
 # Rows that are finished leave the batch once fewer than this share of it is still being written.
 COMPACT_BELOW = 0.75
@@ -72,10 +74,11 @@ class Rollout:
     """
 
     def __init__(self, lm: AudioLM, sampling: Sampling) -> None:
-        if sampling.temperature < 0 or not 0 < sampling.top_p <= 1 or sampling.top_k < 0 or sampling.max_new_tokens < 1:
+        fits = sampling.temperature >= 0 and 0 < sampling.top_p <= 1 and sampling.top_k >= 0
+        if not fits or not 0 <= sampling.min_p <= 1 or sampling.max_new_tokens < 1:
             raise InputError(
-                "sampling needs a temperature of 0 or more, top_p in (0, 1], top_k of 0 or more and max_new_tokens of "
-                f"1 or more; found {sampling}"
+                "sampling needs a temperature of 0 or more, top_p in (0, 1], top_k of 0 or more, min_p in [0, 1] and "
+                f"max_new_tokens of 1 or more; found {sampling}"
             )
         self.lm = lm
         self.sampling = sampling
@@ -96,7 +99,7 @@ class Rollout:
             return []
         seed = self.sampling.seed if seed is None else seed
         owners = [(p, s) for p in prompts for s in p.samples]
-        budgets = [min(self.sampling.max_new_tokens, self.lm.context_length - len(p.encoded)) for p, _ in owners]
+        budgets = [self.budget(p, s) for p, s in owners]
         state = _State(self, prompts, [len(p.samples) for p in prompts], budgets)
         uniforms = _uniforms([(seed, p.id, s) for p, s in owners], self.sampling.temperature, max(budgets))
         state.run(torch.from_numpy(uniforms).to(self.lm.device))
@@ -105,6 +108,10 @@ class Rollout:
             for row, (prompt, sample) in enumerate(owners)
         ]
 
+    def budget(self, prompt: RolloutPrompt, sample: int) -> int:
+        """Most tokens that a sample may take."""
+        return min(self.sampling.max_new_tokens, self.lm.context_length - len(prompt.encoded))
+
     def pick(self, logits_BV: Tensor, uniforms_B: Tensor | None) -> tuple[Tensor, Tensor]:
         """Choose a token for each row: (tokens [B], their log-probabilities [B])."""
         logits_BV = logits_BV.float().index_fill(-1, self._banned, BANNED_LOGIT)
@@ -112,7 +119,8 @@ class Rollout:
             tokens_B = logits_BV.argmax(-1)
             return tokens_B, logits_BV.log_softmax(-1).gather(-1, tokens_B[:, None])[:, 0]
         logps_BV = (logits_BV / self.sampling.temperature).log_softmax(-1)
-        tokens_B = invert_cdf(logps_BV.exp(), uniforms_B, top_k=self.sampling.top_k, top_p=self.sampling.top_p)
+        s = self.sampling
+        tokens_B = invert_cdf(logps_BV.exp(), uniforms_B, top_k=s.top_k, top_p=s.top_p, min_p=s.min_p)
         return tokens_B, logps_BV.gather(-1, tokens_B[:, None])[:, 0]
 
     def ends(self, ids: Sequence[int]) -> bool:
@@ -141,23 +149,9 @@ class _State:
         self.ids: list[list[int]] = [[] for _ in budgets]
         self.logps: list[list[float]] = [[] for _ in budgets]
         self.stopped = [False] * len(budgets)
-        device = self.lm.device
-        batch = collate(self.lm, [p.encoded for p in prompts])
-        self.width = batch.ids_BT.shape[1]
-        expand = any(n != 1 for n in repeats)
-        capacity = self.width + max(budgets)
-        # Prompts are padded on the right, so their padding is a gap in the cache's columns, masked below.
-        self.cache = self.lm.new_cache(self.width if expand else capacity)
-        hidden_PTH = self.lm.backbone(embed(self.lm, batch), positions(batch), mask=None, cache=self.cache)
-        last_PH = hidden_PTH[torch.arange(len(prompts), device=device), batch.prompt_lengths_B - 1]
-        rows_B = torch.repeat_interleave(torch.arange(len(prompts)), torch.tensor(list(repeats))).to(device)
-        if expand:
-            self.cache.take_rows(rows_B, capacity)
-        self.last_BH = last_PH[rows_B]
-        self.lengths_B = batch.prompt_lengths_B[rows_B]
-        columns_K = torch.arange(capacity, device=device)
-        gap_free = bool((self.lengths_B == self.width).all())
-        self.mask_BK = None if gap_free else (columns_K < self.lengths_B[:, None]) | (columns_K >= self.width)[None, :]
+        prompt_of_row = [prompt for prompt, count in enumerate(repeats) for _ in range(count)]
+        self.cache, last_PH, self.lengths_B = prefill(self.lm, [p.encoded for p in prompts], prompt_of_row)
+        self.last_BH = last_PH[torch.tensor(prompt_of_row, device=self.lm.device)]
 
     def run(self, uniforms_BN: Tensor) -> None:
         """Decode until every row has stopped or used up its budget."""
@@ -185,37 +179,49 @@ class _State:
                 keep = [at for at in range(len(alive)) if not done[at]]
                 alive, done = [alive[at] for at in keep], [False] * len(keep)
                 kept = torch.tensor(keep, device=tokens_B.device)
-                tokens_B, uniforms_BN = tokens_B[kept], uniforms_BN[kept]
-                self._keep(kept)
-            self._advance(tokens_B, step)
-
-    def _keep(self, kept: Tensor) -> None:
-        self.cache.take_rows(kept)
-        self.lengths_B = self.lengths_B[kept]
-        self.mask_BK = None if self.mask_BK is None else self.mask_BK[kept]
-
-    def _advance(self, tokens_B: Tensor, step: int) -> None:
-        columns = self.width + step + 1
-        mask = None if self.mask_BK is None else self.mask_BK[:, None, None, :columns]
-        hidden = self.lm.backbone(
-            self.lm.embed_tokens(tokens_B[:, None]), self.lengths_B[:, None] + step, mask=mask, cache=self.cache
-        )
-        self.last_BH = hidden[:, -1]
+                tokens_B, uniforms_BN, self.lengths_B = tokens_B[kept], uniforms_BN[kept], self.lengths_B[kept]
+                self.cache.take_rows(keep)
+            embeds_BH = self.lm.embed_tokens(tokens_B)
+            self.last_BH = self.lm.decode_backbone(embeds_BH, self.lengths_B + step, self.cache)
 
 
-def invert_cdf(probs_BV: Tensor, uniforms_B: Tensor, *, top_k: int = 0, top_p: float = 1.0) -> Tensor:
+@torch.no_grad()
+def prefill(
+    lm: AudioLM, prompts: Sequence[Encoded], prompt_of_row: Sequence[int]
+) -> tuple[SharedCache, Tensor, Tensor]:
+    """Run each prompt once, packed.
+
+    Returns:
+        (the cache with room for the rows, each prompt's last hidden state [P, H], the length of each row's
+        prompt [B])
+    """
+    audio = lm.audio_embeddings(list({p.clip.key: p.clip for p in prompts}.values()))
+    of_clip = dict(zip(dict.fromkeys(p.clip.key for p in prompts), audio, strict=True))
+    ids_T = torch.tensor([i for p in prompts for i in p.prompt], device=lm.device)
+    embeds_TH = place_audio(lm, ids_T, torch.cat([of_clip[p.clip.key] for p in prompts]))
+    packing = pack([len(p.prompt) for p in prompts], [()] * len(prompts), lm.device)
+    cache = lm.new_cache()
+    last_PH = lm.packed_backbone(embeds_TH, packing, cache=cache)
+    cache.share(packing, prompt_of_row)
+    return cache, last_PH, cache.lengths_P[torch.tensor(list(prompt_of_row), device=lm.device)]
+
+
+def invert_cdf(
+    probs_BV: Tensor, uniforms_B: Tensor, *, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0
+) -> Tensor:
     """Return the token [B] at which each row's cumulative probability passes its uniform number in [0, 1).
 
-    With ``top_k`` > 0 or ``top_p`` < 1 only the most likely tokens take part: at most ``top_k``, and the
-    fewest whose mass reaches ``top_p`` (Holtzman et al. 2020, arXiv 1904.09751).
+    With ``top_k`` > 0, ``top_p`` < 1 or ``min_p`` > 0 only the most likely tokens take part: at most ``top_k``, the
+    fewest whose mass reaches ``top_p`` (Holtzman et al. 2020, arXiv 1904.09751), and those at least ``min_p``
+    times as likely as the most likely one (Nguyen et al. 2024, arXiv 2407.01082).
     """
-    if top_k <= 0 and top_p >= 1.0:
+    if top_k <= 0 and top_p >= 1.0 and min_p <= 0.0:
         cdf_BV = probs_BV.double().cumsum(-1)
         wanted_B1 = uniforms_B[:, None] * cdf_BV[:, -1:]
         return torch.searchsorted(cdf_BV, wanted_B1, right=True)[:, 0].clamp(max=probs_BV.shape[-1] - 1)
     sorted_BV, order_BV = probs_BV.double().sort(dim=-1, descending=True, stable=True)
     before_BV = sorted_BV.cumsum(-1) - sorted_BV
-    keep_BV = before_BV < top_p
+    keep_BV = (before_BV < top_p) & (sorted_BV >= min_p * sorted_BV[:, :1])
     if top_k > 0:
         keep_BV[:, top_k:] = False
     cdf_BV = (sorted_BV * keep_BV).cumsum(-1)

@@ -31,9 +31,8 @@ from sari_train.checkpoint import corpus_hash, open_run, recipe_hash, save_run
 from sari_train.config import Sft
 from sari_train.evaluate import evaluate, read_dev
 from sari_train.interrupt import StopRequest
-from sari_train.logprobs import completion_logprobs
+from sari_train.logprobs import completion_loss
 from sari_train.lora import add_lora
-from sari_train.losses.sft import sft_loss
 from sari_train.models.base import AudioLM
 from sari_train.models.load import load_model
 from sari_train.optim import make_optimizer, take_step
@@ -63,6 +62,7 @@ def train_sft(table: Sft, *, overwrite: bool = False) -> Outcome:
     dev = read_dev(table)
     lm = load_model(table.model, dtype=table.dtype, device=table.device)
     fingerprint = recipe_hash(table, model=weights_hash(lm), corpus=corpus_hash(questions))
+    lm.checkpointing = table.checkpointing
     if table.freeze_audio:
         lm.freeze_audio()
     if table.lora is not None:
@@ -123,9 +123,8 @@ def accumulate(lm: AudioLM, rows: Sequence[Encoded], table: Sft) -> dict[str, fl
     size = min(table.micro_batch, -(-len(rows) // workers(lm)))
 
     def forward(chunk: Sequence[Encoded]) -> tuple[Tensor, dict[str, float]]:
-        batch = collate(lm, chunk)
-        logps_BC, _ = completion_logprobs(lm, batch, with_entropy=False)
-        return sft_loss(logps_BC, batch.completion_mask_BC, tokens=tokens)
+        loss = completion_loss(lm, collate(lm, chunk)) / tokens
+        return loss, {"loss": loss.item()}
 
     # Interleaved, so that micro-batches that run side by side have about the same lengths.
     parts = backward_all(lm, [partial(forward, rows[i :: -(-len(rows) // size)]) for i in range(-(-len(rows) // size))])

@@ -37,7 +37,7 @@ from sari_data.sources.scenes import Options, generate
 from sari_data.types import AudioQuestion
 from sari_train.batch import Encoded, collate, encode_text
 from sari_train.checkpoint import replace_folder
-from sari_train.logprobs import completion_logprobs
+from sari_train.logprobs import completion_loss
 from sari_train.models.base import AudioLM
 from sari_train.models.load import DTYPES, load_model, no_bars, wrap_model
 from sari_train.models.tiny import build_tiny
@@ -281,7 +281,7 @@ def _forward(lm: AudioLM, scenes: Sequence[Encoded], texts: Sequence[TextRow], t
     """Return a micro-batch's share of the step's loss."""
     losses = []
     if scenes:
-        losses.append(-completion_logprobs(lm, collate(lm, scenes), with_entropy=False)[0].sum())
+        losses.append(completion_loss(lm, collate(lm, scenes)))
     if texts:
         losses.append(text_loss(lm, texts))
     loss = torch.stack(losses).sum() / tokens

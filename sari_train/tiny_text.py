@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sari_data.errors import InputError
-from sari_train.logprobs import selected_logprobs
+from sari_train.logprobs import selected_loss
 from sari_train.models.base import AudioLM
 from sari_train.text_skills import SKILLS, Turn, ask, dialogue, recital
 
@@ -72,7 +72,7 @@ def draw_rows(lm: AudioLM, rng: random.Random, count: int, *, recitals: float = 
 def text_loss(lm: AudioLM, rows: Sequence[TextRow]) -> Tensor:
     """Return the summed negative log-likelihood of all learned tokens."""
     hidden_NH, targets_N = _predicting(lm, rows)
-    return -selected_logprobs(lm, hidden_NH, targets_N, with_entropy=False)[0].sum()
+    return selected_loss(lm, hidden_NH, targets_N)
 
 
 @torch.no_grad()
@@ -100,5 +100,5 @@ def _predicting(lm: AudioLM, rows: Sequence[TextRow]) -> tuple[Tensor, Tensor]:
     places = [(b, t) for b, row in enumerate(rows) for begin, end in row.learned for t in range(begin, end)]
     rows_N, at_N = torch.tensor(places, device=lm.device).T
     positions_1T = torch.arange(width, device=lm.device)[None, :]
-    hidden_BTH = lm.backbone(lm.embed_tokens(ids_BT), positions_1T, mask=None, cache=None)
+    hidden_BTH = lm.backbone(lm.embed_tokens(ids_BT), positions_1T)
     return hidden_BTH[rows_N, at_N - 1], ids_BT[rows_N, at_N]

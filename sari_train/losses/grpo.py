@@ -18,6 +18,53 @@ import torch
 from torch import Tensor
 
 
+def token_weights(
+    mask_BC: Tensor, *, normalise: Literal["sequence", "token"] = "sequence", total: int | None = None
+) -> Tensor:
+    """Return what each token counts [B, C]: weights that add up to 1 over the step, 0 where there is no token.
+
+    Args:
+        mask_BC: True at completion tokens.
+        normalise: As in :func:`grpo_loss`.
+        total: As in :func:`grpo_loss`.
+    """
+    mask = mask_BC.float()
+    if normalise == "sequence":
+        return mask / mask.sum(-1, keepdim=True).clamp(min=1) / (len(mask) if total is None else total)
+    return mask / (mask.sum() if total is None else total)
+
+
+def grpo_terms(
+    logps: Tensor,
+    old_logps: Tensor,
+    advantages: Tensor,
+    weights: Tensor,
+    *,
+    clip_epsilon: float = 0.2,
+    beta: float = 0.0,
+    ref_logps: Tensor | None = None,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the loss that some tokens add, all tensors being of one shape, and their share of the metrics.
+
+    A loss of this form is known token by token, so that a head may make its gradients while it has the
+    logits (``kernels/linear_loss.py``).
+    """
+    assert beta == 0 or ref_logps is not None, "a KL penalty needs the reference's log-probabilities"
+    ratio = (logps - old_logps.detach()).exp()
+    clipped = ratio.clamp(1 - clip_epsilon, 1 + clip_epsilon)
+    gain = torch.minimum(ratio * advantages, clipped * advantages)
+    kl = torch.zeros_like(logps)
+    if ref_logps is not None and beta > 0:
+        gap = ref_logps.detach() - logps
+        kl = gap.exp() - gap - 1
+        gain = gain - beta * kl
+    loss = -(gain * weights).sum()
+    with torch.no_grad():
+        outside = (ratio * advantages > clipped * advantages).to(weights.dtype)
+        shares = {"loss": loss.detach(), "kl": (kl * weights).sum(), "clip_fraction": (outside * weights).sum()}
+    return loss, shares
+
+
 def grpo_loss(
     logps_BC: Tensor,
     old_logps_BC: Tensor,
@@ -47,27 +94,13 @@ def grpo_loss(
     Returns:
         (loss, metrics): ``loss``, ``kl`` (nats; 0 without a reference), ``clip_fraction``.
     """
-    assert beta == 0 or ref_logps_BC is not None, "a KL penalty needs the reference's log-probabilities"
-    mask = mask_BC.to(logps_BC.dtype)
-    if normalise == "sequence":
-        count = len(logps_BC) if total is None else total
-        weights_BC = mask / mask.sum(-1, keepdim=True).clamp(min=1) / count
-    else:
-        count = int(mask_BC.sum()) if total is None else total
-        weights_BC = mask / count
-    ratio_BC = (logps_BC - old_logps_BC.detach()).exp()
-    advantages_B1 = advantages_B[:, None]
-    clipped_BC = ratio_BC.clamp(1 - clip_epsilon, 1 + clip_epsilon)
-    gain_BC = torch.minimum(ratio_BC * advantages_B1, clipped_BC * advantages_B1)
-    metrics = {}
-    kl = 0.0
-    if ref_logps_BC is not None and beta > 0:
-        gap_BC = ref_logps_BC.detach() - logps_BC
-        kl_BC = gap_BC.exp() - gap_BC - 1
-        gain_BC = gain_BC - beta * kl_BC
-        kl = (kl_BC.detach() * weights_BC).sum().item()
-    loss = -(gain_BC * weights_BC).sum()
-    with torch.no_grad():
-        outside_BC = (ratio_BC * advantages_B1 > clipped_BC * advantages_B1).to(mask.dtype)
-        metrics = {"loss": loss.item(), "kl": kl, "clip_fraction": (outside_BC * weights_BC).sum().item()}
-    return loss, metrics
+    loss, shares = grpo_terms(
+        logps_BC,
+        old_logps_BC,
+        advantages_B[:, None].expand_as(logps_BC),
+        token_weights(mask_BC, normalise=normalise, total=total).to(logps_BC.dtype),
+        clip_epsilon=clip_epsilon,
+        beta=beta,
+        ref_logps=ref_logps_BC,
+    )
+    return loss, {name: share.item() for name, share in shares.items()}

@@ -22,16 +22,19 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers.cache_utils import Cache
 
 from sari_data.errors import InputError
 from sari_data.types import AudioRef
-from sari_train.models.cache import PreallocatedCache
+from sari_train.kernels.packing import Packing
+from sari_train.models.cache import SharedCache
+
+# Frames that the tower runs over at once (with clips of 30 s: ten of them); results do not depend on it.
+ENCODED_FRAMES = 32_768
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One clip's features: ``mel_MF`` (padded to the model's window), its true frames and audio tokens."""
+    """One clip's features: ``mel_MF`` (its true frames and a margin of silence), true frames and audio tokens."""
 
     key: str
     mel_MF: Tensor
@@ -91,6 +94,7 @@ class AudioLM(ABC):
         control_tokens: Strings that must not stand in a prompt or target.
         adapter: The peft wrapper where LoRA is on, else ``None``.
         audio_frozen: The audio tower does not train; its states are then computed once for a clip.
+        checkpointing: Keep only each text layer's input for the backward pass, and run the layer again there.
     """
 
     audio_token_id: int
@@ -109,6 +113,7 @@ class AudioLM(ABC):
         self.path = path
         self.adapter: Any = None
         self.audio_frozen = False
+        self.checkpointing = False
         self.prompt_ids: dict[str, tuple[int, ...]] = {}
         self._clips = BoundedCache()
         self._states = BoundedCache()
@@ -131,34 +136,59 @@ class AudioLM(ABC):
 
     @abstractmethod
     def extract(self, samples: np.ndarray) -> tuple[Tensor, int, int]:
-        """Return (mel_MF, true frames, audio tokens) of mono samples at ``sampling_rate``."""
+        """Return (mel_MF, true frames, audio tokens) of mono samples at ``sampling_rate``.
+
+        ``mel_MF`` has the true frames, and as much of the window's silence behind them as these see.
+        """
 
     @abstractmethod
     def audio_states(self, mel_AMF: Tensor, frames_A: Tensor) -> Tensor:
-        """Run the audio tower: [A, M, F] to [A, audio tokens of a full window, tower width]."""
+        """Run the audio tower: [A, M, F] to [A, audio tokens of the longest clip, tower width].
+
+        What follows a clip's true frames and margin may be anything: it changes no token of the clip.
+        """
 
     @abstractmethod
-    def project(self, states_ASD: Tensor) -> Tensor:
-        """Map the tower's states to the text model's width: [A, S, D] to [A, S, H]."""
+    def project(self, states: Tensor) -> Tensor:
+        """Map the tower's states to the text model's width: [..., D] to [..., H]."""
 
     @abstractmethod
-    def backbone(self, embeds_BTH: Tensor, positions_BT: Tensor, *, mask: Tensor | None, cache: Cache | None) -> Tensor:
-        """Run the text model without its head.
+    def backbone(self, embeds_BTH: Tensor, positions_BT: Tensor) -> Tensor:
+        """Run the text model without its head, causally, over rows that are padded on the right.
 
         Args:
             embeds_BTH: Input embeddings.
             positions_BT: Position of each token in its own row, from 0.
-            mask: ``None`` for causal attention (rows padded on the right, whose padding no real token
-                sees), or bool [B, 1, T, K] over the cache's K columns, true where attention is allowed.
-            cache: Keys and values of what came before, where given; it takes those of these tokens too.
 
         Returns:
             Final hidden states [B, T, H].
         """
 
     @abstractmethod
-    def new_cache(self, capacity: int) -> PreallocatedCache:
-        """Return an empty key/value cache for ``capacity`` columns."""
+    def packed_backbone(self, embeds_TH: Tensor, packing: Packing, *, cache: SharedCache | None = None) -> Tensor:
+        """Run the text model without its head over one packed sequence.
+
+        Args:
+            embeds_TH: Input embeddings.
+            packing: Where prompts and completions lie.
+            cache: Takes the keys and values of all tokens, where given.
+
+        Returns:
+            Final hidden states [K, H] of the kept tokens.
+        """
+
+    @abstractmethod
+    def decode_backbone(self, embeds_BH: Tensor, positions_B: Tensor, cache: SharedCache) -> Tensor:
+        """Run the text model without its head over one new token a row: [B, H] to [B, H]."""
+
+    @abstractmethod
+    def new_cache(self) -> SharedCache:
+        """Return an empty key/value cache."""
+
+    @property
+    @abstractmethod
+    def cache_bytes(self) -> int:
+        """Bytes of keys and values of one token, over all layers."""
 
     @abstractmethod
     def freeze_audio(self) -> None:
@@ -175,6 +205,12 @@ class AudioLM(ABC):
     def head(self, hidden: Tensor) -> Tensor:
         """Return logits [..., V] of hidden states [..., H]."""
         return self.model.get_output_embeddings()(hidden)
+
+    @property
+    def head_weights(self) -> tuple[Tensor, Tensor | None]:
+        """Weight [V, H] of the head, and its bias [V] where it has one."""
+        head = self.model.get_output_embeddings()
+        return head.weight, head.bias
 
     @property
     def head_size(self) -> int:
@@ -214,25 +250,35 @@ class AudioLM(ABC):
         """Longest audio in samples."""
         return round(self.max_seconds * self.sampling_rate)
 
-    def audio_embeddings(self, clips: Sequence[Clip]) -> Tensor:
-        """Encode distinct clips: [A, S, H]; a frozen tower's states come from the cache where they can."""
-        if not self.audio_frozen:
-            return self.project(self._encode(clips))
-        states = [self._states.get(clip.key) for clip in clips]
-        missing = [clip for clip, state in zip(clips, states, strict=True) if state is None]
-        if missing:
-            with torch.no_grad():
-                fresh = self._encode(missing)
-            for clip, state in zip(missing, fresh, strict=True):
-                self._states.put(clip.key, state.clone(), state.numel() * state.element_size())
-            made = {clip.key: state for clip, state in zip(missing, fresh, strict=True)}
-            states = [made[c.key] if s is None else s for c, s in zip(clips, states, strict=True)]
-        return self.project(torch.stack(states))
+    def audio_embeddings(self, clips: Sequence[Clip]) -> list[Tensor]:
+        """Encode distinct clips: [S, H] for each; a frozen tower's states come from the cache where they can."""
+        states = self._frozen_states(clips) if self.audio_frozen else self._encode(clips)
+        return list(self.project(torch.cat(states)).split([len(state) for state in states]))
 
-    def _encode(self, clips: Sequence[Clip]) -> Tensor:
-        mel_AMF = torch.stack([clip.mel_MF for clip in clips]).to(self.device, self.dtype)
-        frames_A = torch.tensor([clip.frames for clip in clips], device=self.device)
-        return self.audio_states(mel_AMF, frames_A)
+    @torch.no_grad()
+    def _frozen_states(self, clips: Sequence[Clip]) -> list[Tensor]:
+        states = {clip.key: self._states.get(clip.key) for clip in clips}
+        missing = [clip for clip in clips if states[clip.key] is None]
+        for clip in missing:
+            # Each by itself: what is kept must not depend, in its last digit, on what else was in the batch.
+            kept = states[clip.key] = self._encode([clip])[0].clone()
+            self._states.put(clip.key, kept, kept.numel() * kept.element_size())
+        return [states[clip.key] for clip in clips]
+
+    def _encode(self, clips: Sequence[Clip]) -> list[Tensor]:
+        """The tower's states [S, D] of each clip; clips of like length run together, the longest first."""
+        found: list[Tensor] = [torch.empty(0)] * len(clips)
+        order = sorted(range(len(clips)), key=lambda i: -clips[i].frames)
+        while order:
+            count = max(1, ENCODED_FRAMES // clips[order[0]].frames)
+            group, order = order[:count], order[count:]
+            width = max(clips[i].mel_MF.shape[1] for i in group)
+            padded = [torch.nn.functional.pad(clips[i].mel_MF, (0, width - clips[i].mel_MF.shape[1])) for i in group]
+            mel_AMF = torch.stack(padded).to(self.device, self.dtype)
+            frames_A = torch.tensor([clips[i].frames for i in group], device=self.device)
+            for i, state_SD in zip(group, self.audio_states(mel_AMF, frames_A), strict=True):
+                found[i] = state_SD[: clips[i].tokens]
+        return found
 
     def _key(self, audio: AudioRef) -> str:
         if audio.data is None:

@@ -12,15 +12,20 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers.cache_utils import Cache
 
 from sari_data.errors import CheckpointError
+from sari_train.kernels.packing import Packing
+from sari_train.models import attention
 from sari_train.models.base import AudioLM
-from sari_train.models.cache import PreallocatedCache
+from sari_train.models.cache import SharedCache
+from sari_train.models.qwen2_text import decoded_hidden, packed_hidden
 
 STOP_TOKENS = ("<|im_end|>", "<|endoftext|>")
 # Tokens that a response must never hold: an audio placeholder without audio breaks the next forward pass.
 BANNED_TOKENS = ("<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>", "<|im_start|>")
+
+# Frames kept past a clip's end: those that its last position sees, and some to spare.
+MARGIN = 8
 
 
 class Qwen2Audio(AudioLM):
@@ -47,6 +52,7 @@ class Qwen2Audio(AudioLM):
         model.model.audio_tower.embed_positions.requires_grad_(False)
         # Masks here are boolean, and None means causal: only scaled_dot_product_attention reads both so.
         model.set_attn_implementation("sdpa")
+        model.model.language_model.set_attn_implementation(attention.NAME)
         if getattr(config.text_config, "use_sliding_window", False):
             raise CheckpointError(
                 f"model {name!r} uses sliding-window attention, which is not supported: set "
@@ -77,7 +83,8 @@ class Qwen2Audio(AudioLM):
             return_tensors="pt",
         )
         frames = int(out["attention_mask"].sum())
-        return out["input_features"][0], frames, self._tokens(frames)
+        # The window's silence is not kept; no position that counts sees more than two frames of it.
+        return out["input_features"][0][:, : frames + MARGIN].clone(), frames, self._tokens(frames)
 
     @staticmethod
     def _tokens(frames: int) -> int:
@@ -85,31 +92,55 @@ class Qwen2Audio(AudioLM):
         return max(0, (((frames - 1) // 2 + 1) - 2) // 2 + 1)
 
     def audio_states(self, mel_AMF: Tensor, frames_A: Tensor) -> Tensor:
-        """Run the encoder; positions past a clip's end attend to nothing that follows it."""
+        """Run the encoder over as many frames as the longest clip has, not over the whole window.
+
+        The result is that of the whole window: a position of the second convolution sees frames 2 j - 2 to
+        2 j + 2, and positions past a clip's end are hidden from every query, as in transformers' own forward.
+        """
         tower = self.model.model.audio_tower
-        positions = (mel_AMF.shape[-1] - 2) // 2 + 1
-        valid_AS = torch.arange(positions, device=mel_AMF.device)[None, :] < ((frames_A - 1) // 2 + 1)[:, None]
-        # Keys past the end are hidden from every query, as in transformers' own forward.
-        mask = None if bool(valid_AS.all()) else valid_AS[:, None, None, :].expand(-1, 1, positions, -1)
-        return tower(mel_AMF, attention_mask=mask).last_hidden_state
+        positions_A = (frames_A - 1) // 2 + 1
+        count = int(positions_A.max())
+        hidden = torch.nn.functional.gelu(tower.conv1(mel_AMF))
+        hidden = torch.nn.functional.gelu(tower.conv2(hidden))[:, :, :count].permute(0, 2, 1)
+        hidden = hidden + tower.embed_positions.weight[:count]
+        valid_AS = torch.arange(count, device=mel_AMF.device)[None, :] < positions_A[:, None]
+        mask = None if bool(valid_AS.all()) else valid_AS[:, None, None, :].expand(-1, 1, count, -1)
+        for layer in tower.layers:
+            hidden = layer(hidden, mask)
+        return tower.layer_norm(tower.avg_pooler(hidden.permute(0, 2, 1)).permute(0, 2, 1))
 
-    def project(self, states_ASD: Tensor) -> Tensor:
+    def project(self, states: Tensor) -> Tensor:
         """Apply the linear projector."""
-        return self.model.model.multi_modal_projector(states_ASD)
+        return self.model.model.multi_modal_projector(states)
 
-    def backbone(self, embeds_BTH: Tensor, positions_BT: Tensor, *, mask: Tensor | None, cache: Cache | None) -> Tensor:
-        """Run the Qwen2 text model; a mask given as a mapping is taken by it as it is."""
-        return self.model.model.language_model(
+    def backbone(self, embeds_BTH: Tensor, positions_BT: Tensor) -> Tensor:
+        """Run the Qwen2 text model; no mask, given in the mapping that it takes as it is, means causal."""
+        return self.text_model(
             inputs_embeds=embeds_BTH,
             position_ids=positions_BT,
-            attention_mask={"full_attention": mask},
-            past_key_values=cache,
-            use_cache=cache is not None,
+            attention_mask={"full_attention": None},
+            use_cache=False,
         ).last_hidden_state
 
-    def new_cache(self, capacity: int) -> PreallocatedCache:
+    def packed_backbone(self, embeds_TH: Tensor, packing: Packing, *, cache: SharedCache | None = None) -> Tensor:
+        """Run the Qwen2 text model over a packed sequence."""
+        recompute = self.checkpointing and torch.is_grad_enabled()
+        return packed_hidden(self.text_model, embeds_TH, packing, checkpointing=recompute, cache=cache)
+
+    def decode_backbone(self, embeds_BH: Tensor, positions_B: Tensor, cache: SharedCache) -> Tensor:
+        """Run the Qwen2 text model over one new token a row."""
+        return decoded_hidden(self.text_model, embeds_BH, positions_B, cache)
+
+    def new_cache(self) -> SharedCache:
         """Return an empty cache with one layer for each of the text model's."""
-        return PreallocatedCache(self.model.config.text_config.num_hidden_layers, capacity)
+        return SharedCache(self.model.config.text_config.num_hidden_layers)
+
+    @property
+    def cache_bytes(self) -> int:
+        """Keys and values of one token, over all layers."""
+        config = self.model.config.text_config
+        head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        return 2 * config.num_hidden_layers * config.num_key_value_heads * head_size * self.dtype.itemsize
 
     def freeze_audio(self) -> None:
         """Freeze the audio tower; the projector goes on learning."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from train_helpers import make_clip, make_lm
+from train_helpers import make_clip, make_lm, whole_window, window
 
 from sari_data.errors import AudioError, InputError, SariError
 from sari_data.types import AudioRef
@@ -121,7 +121,7 @@ def test_kept_audio_states_follow_the_weights(processor: Any) -> None:
     lm.freeze_audio()
     for order in ([0, 1], [1, 0], [1]):
         kept = lm.audio_embeddings([clips[i] for i in order])
-        torch.testing.assert_close(kept, trained[order], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(kept, [trained[i] for i in order], atol=1e-5, rtol=1e-5)
     with torch.no_grad():
         for weight in lm.model.model.audio_tower.parameters():
             weight.mul_(1.5)
@@ -129,8 +129,34 @@ def test_kept_audio_states_follow_the_weights(processor: Any) -> None:
     fresh = make_lm(processor)
     fresh.model.load_state_dict(lm.model.state_dict())
     expected = fresh.audio_embeddings(clips)
-    assert (expected - trained).abs().max() > 1e-2
+    assert (expected[0] - trained[0]).abs().max() > 1e-2
     torch.testing.assert_close(lm.audio_embeddings(clips), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_clip_costs_its_own_length_and_gives_what_the_whole_window_gives(processor: Any, frozen: bool) -> None:
+    """Against transformers' own encoder over the whole window, for odd and even numbers of frames."""
+    lm = make_lm(processor)
+    lm.model.double()
+    if frozen:
+        lm.freeze_audio()
+    clips = [lm.clip(make_clip(seed, 0.3 + 0.31 * seed)) for seed in range(9)]
+    assert {clip.frames % 4 for clip in clips} == {0, 1, 2, 3}
+    found = lm.audio_embeddings(clips)
+    tower = lm.model.model.audio_tower
+    for clip, ours in zip(clips, found, strict=True):
+        positions = window(lm) // 2
+        seen = torch.arange(positions) < (clip.frames - 1) // 2 + 1
+        mask = seen[None, None, None, :].expand(1, 1, positions, -1)
+        mel = whole_window(lm, clip.mel_MF)[None].double()
+        theirs = lm.project(tower(mel, attention_mask=mask).last_hidden_state[0, : clip.tokens])
+        assert clip.mel_MF.shape[1] <= clip.frames + 8
+        assert ours.shape == theirs.shape
+        torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=1e-12)
+        # Two frames less is a difference that would show.
+        cut = whole_window(lm, clip.mel_MF[:, : clip.frames - 2])[None].double()
+        wrong = lm.project(tower(cut, attention_mask=mask).last_hidden_state[0, : clip.tokens])
+        assert (wrong - theirs).abs().max() > 1e-6
 
 
 def test_known_keys_are_bounded_in_bytes(processor: Any) -> None:

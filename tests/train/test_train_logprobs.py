@@ -8,8 +8,8 @@ import pytest
 import torch
 from train_helpers import make_clip, make_lm, reference_logprobs
 
-from sari_train import logprobs
 from sari_train.batch import Batch, Encoded, Example, collate, encode_example
+from sari_train.kernels import _rows
 from sari_train.logprobs import completion_logprobs, selected_logprobs
 from sari_train.models.base import AudioLM
 
@@ -79,7 +79,8 @@ def test_banned_tokens_take_no_part(small_lm: AudioLM) -> None:
 def test_chunks_change_neither_values_nor_gradients(processor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     results = []
     for elements in (2**24, 2 * 500):
-        monkeypatch.setattr(logprobs, "CHUNK_ELEMENTS", elements)
+        monkeypatch.setattr(_rows, "CHUNK_ELEMENTS", elements)
+        monkeypatch.setattr(_rows, "BLOCK_ELEMENTS", elements)
         lm = make_lm(processor)
         found, _ = completion_logprobs(lm, collate(lm, EXAMPLES))
         found.sum().backward()

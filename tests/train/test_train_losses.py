@@ -9,16 +9,8 @@ import torch
 
 from sari_train.advantages import group_advantages
 from sari_train.losses.grpo import grpo_loss
-from sari_train.losses.sft import sft_loss
 
 MASK = torch.tensor([[True, True], [True, False]])
-
-
-def test_sft_is_the_mean_over_completion_tokens() -> None:
-    logps = torch.tensor([[-1.0, -2.0], [-6.0, -99.0]])
-    loss, metrics = sft_loss(logps, MASK)
-    assert loss.item() == metrics["loss"] == 3.0
-    assert sft_loss(logps[:1], MASK[:1], tokens=3)[0].item() == 1.0
 
 
 def test_grpo_with_the_sampling_policy_itself() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,9 @@ from sari_train import responder
 from sari_train.batch import Encoded, Example, collate, encode_example
 from sari_train.logprobs import completion_logprobs
 from sari_train.models.base import AudioLM
-from sari_train.responder import LocalResponder, pack
-from sari_train.rollout import Completion, Rollout, RolloutPrompt, _State, invert_cdf
+from sari_train.models.cache import SharedCache
+from sari_train.responder import LocalResponder, Room, pack
+from sari_train.rollout import Completion, Rollout, RolloutPrompt, _uniforms, invert_cdf, prefill
 
 AUDIO = [make_clip(i, 0.5 + 0.35 * i) for i in range(5)]
 PROMPTS = ["What?", "What do you hear first? Say one word.", "How many?", "What do you hear?", "Which is longest?"]
@@ -51,6 +53,55 @@ def test_greedy_equals_transformers_with_left_padding(small_lm: AudioLM, process
     for completion, row in zip(found, expected, strict=True):
         assert list(completion.ids) == row[: len(completion.ids)]
         assert completion.ids[-1] in small_lm.stop_ids or len(completion.ids) == 24
+
+
+@pytest.mark.parametrize("options", [{}, {"top_k": 12}, {"top_p": 0.6}, {"min_p": 0.2}], ids=str)
+def test_sampled_equals_transformers_under_shared_random_numbers(
+    small_lm: AudioLM, processor: Any, options: dict[str, Any]
+) -> None:
+    """``generate`` with left padding, whose next token is drawn from its own logits with the engine's numbers."""
+    temperature, seed, samples, steps = 0.9, 11, 3, 20
+    asked = prompts(small_lm, samples)
+    engine = Rollout(small_lm, Sampling(temperature=temperature, max_new_tokens=steps, seed=seed, stop=(), **options))
+    found = engine.generate(asked)
+    uniforms = _uniforms([(seed, p.id, s) for p in asked for s in p.samples], temperature, steps)
+    step = iter(range(steps))
+
+    def draw(_: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        now, picked = next(step), torch.full_like(scores, float("-inf"))
+        for row, logits in enumerate(scores.double() / temperature):
+            probs = logits.softmax(-1)
+            order = probs.argsort(descending=True, stable=True) if options else torch.arange(len(probs))
+            some = probs[order]
+            if "top_k" in options:
+                some = some * (torch.arange(len(some)) < options["top_k"])
+            if "top_p" in options:
+                some = some * (some.cumsum(0) - some < options["top_p"])
+            if "min_p" in options:
+                some = some * (some >= options["min_p"] * some[0])
+            reached = some.cumsum(0) > uniforms[row, now] * some.sum()
+            picked[row, order[int(reached.int().argmax())]] = 0.0
+        return picked
+
+    processor.tokenizer.padding_side = "left"
+    inputs = processor(
+        text=[chat(processor, text) for text in PROMPTS for _ in range(samples)],
+        audio=[waveform(a) for a in AUDIO for _ in range(samples)],
+        sampling_rate=16_000,
+        return_tensors="pt",
+        padding=True,
+    )
+    expected = small_lm.model.generate(
+        **inputs,
+        max_new_tokens=steps,
+        do_sample=False,
+        suppress_tokens=list(small_lm.banned_ids),
+        eos_token_id=list(small_lm.stop_ids),
+        logits_processor=[draw],
+    )[:, inputs["input_ids"].shape[1] :].tolist()
+    assert len({c.ids for c in found}) > 10
+    for completion, row in zip(found, expected, strict=True):
+        assert list(completion.ids) == row[: len(completion.ids)]
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
@@ -133,6 +184,9 @@ def test_invert_cdf_by_hand() -> None:
     assert [at(u, top_k=2) for u in (0.0, 0.62, 0.63, 0.99)] == [0, 0, 2, 2]  # 0.5 and 0.3: the border is 0.625
     assert [at(u, top_p=0.5) for u in (0.0, 0.999)] == [0, 0]
     assert [at(u, top_p=0.51) for u in (0.62, 0.63)] == [0, 2]
+    assert [at(u, min_p=0.5) for u in (0.62, 0.63, 0.999)] == [0, 2, 2]  # 0.2 is less than half of 0.5
+    assert [at(u, min_p=0.7) for u in (0.0, 0.999)] == [0, 0]
+    assert at(0.999, min_p=0.3, top_k=2) == 2
 
 
 def test_sampled_frequencies_are_the_probabilities(small_lm: AudioLM) -> None:
@@ -172,13 +226,71 @@ def test_pack_splits_samples_and_keeps_the_bound(small_lm: AudioLM) -> None:
     assert seen == [(f"q{i}", s) for i in range(5) for s in range(7)]
 
 
+def test_pack_keeps_within_the_room(small_lm: AudioLM) -> None:
+    asked = prompts(small_lm, samples=7)
+    longest = max(len(p.encoded) for p in asked)
+    room = Room(tokens=2 * longest + 9 * 20, new_tokens=20)
+    batches = list(pack(asked, 1000, room))
+    assert len(batches) > 3
+    for batch in batches:
+        used = len(batch) * len(batch[0].encoded) + 20 * sum(len(p.samples) for p in batch)
+        assert used <= room.tokens
+    seen = sorted((p.id, s) for batch in batches for p in batch for s in p.samples)
+    assert seen == [(f"q{i}", s) for i in range(5) for s in range(7)]
+    # Where not even one fits, one at a time is what can be tried.
+    assert [sum(len(p.samples) for p in batch) for batch in pack(asked, 1000, Room(1, 20))] == [1] * 35
+    # What a token takes is what the cache holds for it.
+    cache, _, _ = prefill(small_lm, [asked[0].encoded], [0])
+    kept = sum(layer.prompt_keys.nbytes + layer.prompt_values.nbytes for layer in cache.layers)
+    assert kept == len(asked[0].encoded) * small_lm.cache_bytes
+
+
+@torch.no_grad()
+def test_samples_of_a_prompt_share_its_keys(small_lm: AudioLM) -> None:
+    """What is kept of the prompts does not grow with the samples, and what is kept of a sample doubles at most."""
+    asked = [p.encoded for p in prompts(small_lm)]
+    few, _, _ = prefill(small_lm, asked, [0, 1, 2, 3, 4])
+    many, _, lengths = prefill(small_lm, asked, [0, 0, 0, 1, 2, 2, 3, 4, 4, 4, 4])
+    for one, other in zip(few.layers, many.layers, strict=True):
+        assert torch.equal(one.prompt_keys, other.prompt_keys)
+        assert other.keys.shape[2] == 0
+    for step in range(40):
+        many_rows = torch.zeros(11, small_lm.model.config.text_config.hidden_size)
+        small_lm.decode_backbone(many_rows, lengths + step, many)
+    assert {layer.keys.shape[2] for layer in many.layers} == {64}
+    many.take_rows([3, 9])
+    assert many.prompt_of_row == [0, 1]
+    assert many.lengths_P.tolist() == [len(asked[1]), len(asked[4])]
+    assert {len(layer.prompt_keys) for layer in many.layers} == {2}
+
+
+@torch.no_grad()
+def test_the_longest_prompt_may_leave_first(small_lm: AudioLM) -> None:
+    asked = sorted((p.encoded for p in prompts(small_lm)), key=len)[-3:]
+    alone, together = ([asked[0]], asked)
+    states = torch.randn(6, small_lm.model.config.text_config.hidden_size)
+    found = []
+    for some in (alone, together):
+        cache, _, lengths = prefill(small_lm, some, range(len(some)))
+        if len(some) > 1:
+            small_lm.decode_backbone(states[[0, 2, 3]], lengths, cache)
+            cache.take_rows([0])
+        else:
+            small_lm.decode_backbone(states[:1], lengths, cache)
+        found.append(small_lm.decode_backbone(states[1:2], lengths[:1] + 1, cache))
+    torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=1e-5)
+
+
 def test_a_batch_size_below_one_is_refused(small_lm: AudioLM) -> None:
     with pytest.raises(InputError, match="batch_size"):
         LocalResponder(small_lm, batch_size=0)
+    with pytest.raises(InputError, match="cache_mib must be 1 or more; found 0"):
+        LocalResponder(small_lm, cache_mib=0)
 
 
 @pytest.mark.parametrize(
-    "change", [{"top_p": 0.0}, {"top_p": 1.1}, {"top_k": -1}, {"temperature": -1.0}, {"max_new_tokens": 0}]
+    "change",
+    [{"top_p": 0.0}, {"top_p": 1.1}, {"top_k": -1}, {"temperature": -1.0}, {"max_new_tokens": 0}, {"min_p": 1.5}],
 )
 def test_sampling_out_of_range_is_refused(small_lm: AudioLM, change: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="sampling needs"):
@@ -216,13 +328,13 @@ def test_rows_that_leave_the_batch_change_nothing_for_the_others(
 ) -> None:
     """Answers of very different lengths, so that finished rows are dropped more than once."""
     dropped = []
-    original = _State._keep
+    original = SharedCache.take_rows
 
-    def keep(state: _State, kept: torch.Tensor) -> None:
-        dropped.append(len(state.lengths_B) - len(kept))
-        original(state, kept)
+    def take(cache: SharedCache, rows: Sequence[int]) -> None:
+        dropped.append(len(cache.prompt_of_row) - len(rows))
+        original(cache, rows)
 
-    monkeypatch.setattr(_State, "_keep", keep)
+    monkeypatch.setattr(SharedCache, "take_rows", take)
     engine = Rollout(small_lm, Sampling(temperature=1.0, max_new_tokens=24, seed=1, stop=("e", "o")))
     together = engine.generate(prompts(small_lm, samples=4))
     assert len(dropped) > 1

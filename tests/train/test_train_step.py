@@ -15,6 +15,7 @@ from sari_train import grpo
 from sari_train.batch import collate, embed, positions
 from sari_train.config import Grpo, Lora
 from sari_train.grpo import Experience, learn, roll_out
+from sari_train.logprobs import completion_logprobs
 from sari_train.lora import add_lora
 from sari_train.models.base import AudioLM
 from sari_train.models.load import load_model, wrap_model
@@ -53,7 +54,7 @@ def sample(lm: AudioLM, questions: list[AudioQuestion], table: Grpo) -> list[Exp
 def row_logps(lm: AudioLM, e: Experience, temperature: float) -> torch.Tensor:
     """Log-probabilities of one row, prompt and all, in the model's own precision."""
     batch = collate(lm, [e.row])
-    hidden = lm.backbone(embed(lm, batch), positions(batch), mask=None, cache=None)[0]
+    hidden = lm.backbone(embed(lm, batch), positions(batch))[0]
     logits = lm.head(hidden[len(e.row.prompt) - 1 : -1])
     logits[:, list(lm.banned_ids)] = float("-inf")
     return (logits / temperature).log_softmax(-1)[range(len(e.row.completion)), list(e.row.completion)]
@@ -183,7 +184,7 @@ def test_the_reference_under_adapters_is_the_bare_model(
     adapted = Reference(lm, table)
     assert adapted._copy is None
     torch.testing.assert_close(adapted.logprobs(batch), expected, atol=2e-4, rtol=0)
-    changed = grpo.completion_logprobs(lm, batch, table.temperature, banned=lm.banned_ids)[0]
+    changed = completion_logprobs(lm, batch, table.temperature, banned=lm.banned_ids)[0]
     assert (changed - expected).abs().max() > 1e-2
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from train_helpers import make_lm
+from train_helpers import make_lm, whole_window, window
 
 from sari_data.answers import follows_grammar
 from sari_data.config import load_tables
@@ -172,8 +172,8 @@ def test_a_steps_gradient_is_that_of_the_mean_loss_per_token(
             {}
             if isinstance(row, TextRow)
             else {
-                "input_features": row.clip.mel_MF[None].double(),
-                "feature_attention_mask": (torch.arange(row.clip.mel_MF.shape[1]) < row.clip.frames)[None].long(),
+                "input_features": whole_window(lm, row.clip.mel_MF)[None].double(),
+                "feature_attention_mask": (torch.arange(window(lm)) < row.clip.frames)[None].long(),
             }
         )
         out = lm.model(input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids)), **audio)

@@ -133,3 +133,13 @@ def reference_logprobs(
     ids = inputs["input_ids"][0]
     rows = logits.log_softmax(-1)[len(ids) - count - 1 + shift : len(ids) - 1 + shift]
     return rows.gather(-1, ids[-count:, None])[:, 0]
+
+
+def window(lm: AudioLM) -> int:
+    """Frames of the model's window."""
+    return int(lm.model.config.audio_config.max_source_positions * 2)
+
+
+def whole_window(lm: AudioLM, mel_MF: torch.Tensor) -> torch.Tensor:
+    """Features padded to the model's window, as transformers wants them."""
+    return torch.nn.functional.pad(mel_MF, (0, window(lm) - mel_MF.shape[1]))

@@ -1,0 +1,74 @@
+"""One decoding step of attention: many samples of a prompt read its keys and values once.
+
+Each sample's query sees its prompt, whose keys all samples of that prompt share, and its own tokens so far.
+The two parts are merged by their log-sum-exps, as in ``shared_prefix``. Beside the keys themselves the
+prompt's part reads nothing twice: the samples' queries are stacked.
+
+Shapes: P prompts, L columns of the prompts' keys, B rows (samples), G most samples of a prompt, h query heads, k key
+heads, s = h / k, S tokens sampled so far, d head size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sari_train.kernels import stock
+from sari_train.kernels.shared_prefix import merge
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """Which rows share which prompt.
+
+    Attributes:
+        slots_PG: A row for each place of each prompt; places that are free hold any row.
+        places_B: The place of each row, counted through ``slots_PG``.
+        mask_P11L: True at a prompt's own tokens, or ``None`` where every prompt fills all columns.
+    """
+
+    slots_PG: Tensor
+    places_B: Tensor
+    mask_P11L: Tensor | None
+
+    @classmethod
+    def of(cls, prompt_of_row: Sequence[int], lengths_P: Tensor, width: int) -> Sharing:
+        """Arrange rows by prompt; every prompt has one row or more, and keys have ``width`` columns."""
+        rows: list[list[int]] = [[] for _ in lengths_P]
+        for row, prompt in enumerate(prompt_of_row):
+            rows[prompt].append(row)
+        most = max(len(r) for r in rows)
+        slots = torch.tensor([r + r[:1] * (most - len(r)) for r in rows])
+        places = torch.empty(len(prompt_of_row), dtype=torch.long)
+        for prompt, some in enumerate(rows):
+            places[some] = torch.arange(prompt * most, prompt * most + len(some))
+        short = bool((lengths_P != width).any())
+        mask = (torch.arange(width, device=lengths_P.device) < lengths_P[:, None])[:, None, None] if short else None
+        return cls(slots.to(lengths_P.device), places.to(lengths_P.device), mask)
+
+
+def decode_attention(
+    q_Bh1d: Tensor,
+    prompt_k_PkLd: Tensor,
+    prompt_v_PkLd: Tensor,
+    own_k_BkSd: Tensor,
+    own_v_BkSd: Tensor,
+    sharing: Sharing,
+    scale: float,
+) -> Tensor:
+    """Return the attention's output [B, h, 1, d] of one new token a row; no gradients."""
+    p, k, _, d = prompt_k_PkLd.shape
+    b, h = q_Bh1d.shape[:2]
+    most = sharing.slots_PG.shape[1]
+    # [P, G, k, s, d] to [P, k, s G, d]
+    stacked = q_Bh1d[sharing.slots_PG.flatten()].view(p, most, k, h // k, d).permute(0, 2, 3, 1, 4)
+    out, lse = stock.attend(
+        stacked.reshape(p, k, -1, d), prompt_k_PkLd, prompt_v_PkLd, causal=False, scale=scale, mask=sharing.mask_P11L
+    )
+    out_Bhd = out.view(p, k, h // k, most, d).permute(0, 3, 1, 2, 4).reshape(p * most, h, d)[sharing.places_B]
+    lse_Bh = lse.reshape(p, k, h // k, most).permute(0, 3, 1, 2).reshape(p * most, h)[sharing.places_B]
+    own, own_lse = stock.attend(q_Bh1d, own_k_BkSd, own_v_BkSd, causal=False, scale=scale)
+    return merge(out_Bhd, lse_Bh, own[:, :, 0], own_lse[:, :, 0])[0].view(b, h, 1, d)

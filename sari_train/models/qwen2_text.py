@@ -1,0 +1,85 @@
+"""The Qwen2 text model over a packed sequence, by its own modules.
+
+Differs from ``Qwen2Model.forward`` in the last layer only: of a prompt, only keys and values are
+computed there, and its last token, because nothing else of it is wanted.
+
+Shapes: T tokens, K kept tokens, H hidden size, h query heads, d head size.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+from transformers.models.qwen2.modeling_qwen2 import rotate_half
+
+from sari_train.kernels.packing import Packing
+from sari_train.kernels.shared_prefix import shared_prefix_attention
+from sari_train.models.cache import SharedCache
+
+
+def decoded_hidden(model: Any, embeds_BH: Tensor, positions_B: Tensor, cache: SharedCache) -> Tensor:
+    """Return the final hidden states [B, H] of one new token a row, which the cache takes too."""
+    hidden = embeds_BH[:, None]
+    rotary = model.rotary_emb(hidden, positions_B[:, None])
+    for layer in model.layers[: model.config.num_hidden_layers]:
+        hidden = layer(hidden, attention_mask=None, position_embeddings=rotary, past_key_values=cache, shared=cache)
+    return model.norm(hidden)[:, 0]
+
+
+def packed_hidden(
+    model: Any, embeds_TH: Tensor, packing: Packing, *, checkpointing: bool = False, cache: SharedCache | None = None
+) -> Tensor:
+    """Return the final hidden states [K, H] of the kept tokens.
+
+    Args:
+        model: A ``Qwen2Model`` whose attention implementation is ``models.attention.NAME``.
+        embeds_TH: Input embeddings of the packed sequence.
+        packing: Its layout.
+        checkpointing: Keep only each layer's input, and run the layer again in the backward pass.
+        cache: Takes the keys and values of all tokens, where given.
+    """
+    hidden = embeds_TH[None]
+    rotary = model.rotary_emb(hidden, packing.positions[None])
+    *layers, last = model.layers[: model.config.num_hidden_layers]
+
+    def run(layer: Any, hidden: Tensor) -> Tensor:
+        return layer(hidden, attention_mask=None, position_embeddings=rotary, packing=packing, past_key_values=cache)
+
+    for layer in layers:
+        hidden = checkpoint(run, layer, hidden, use_reentrant=False) if checkpointing else run(layer, hidden)
+    if checkpointing:
+        kept = checkpoint(_last_layer, last, hidden[0], rotary, packing, use_reentrant=False)
+    else:
+        kept = _last_layer(last, hidden[0], rotary, packing, cache)
+    return model.norm(kept)
+
+
+def _last_layer(
+    layer: Any, hidden_TH: Tensor, rotary: tuple[Tensor, Tensor], packing: Packing, cache: SharedCache | None = None
+) -> Tensor:
+    kept_K = packing.kept
+    attention = layer.self_attn
+    normed_TH = layer.input_layernorm(hidden_TH)
+    cos_Td, sin_Td = (x[0] for x in rotary)
+    k_kTd = _rotated(_heads(attention.k_proj(normed_TH), attention), cos_Td, sin_Td)
+    v_kTd = _heads(attention.v_proj(normed_TH), attention)
+    if cache is not None:
+        cache.update(k_kTd[None], v_kTd[None], attention.layer_idx)
+    if (few := packing.for_last_layer) is None:
+        q_hTd = _rotated(_heads(attention.q_proj(normed_TH), attention), cos_Td, sin_Td)
+        out_hKd = shared_prefix_attention(q_hTd, k_kTd, v_kTd, packing, attention.scaling)[:, kept_K]
+    else:
+        q_hKd = _rotated(_heads(attention.q_proj(normed_TH[kept_K]), attention), cos_Td[kept_K], sin_Td[kept_K])
+        out_hKd = shared_prefix_attention(q_hKd, k_kTd, v_kTd, few, attention.scaling)
+    hidden_KH = hidden_TH[kept_K] + attention.o_proj(out_hKd.transpose(0, 1).flatten(1))
+    return hidden_KH + layer.mlp(layer.post_attention_layernorm(hidden_KH))
+
+
+def _heads(x_TD: Tensor, attention: Any) -> Tensor:
+    return x_TD.unflatten(-1, (-1, attention.head_dim)).transpose(0, 1)
+
+
+def _rotated(x_hTd: Tensor, cos_Td: Tensor, sin_Td: Tensor) -> Tensor:
+    return x_hTd * cos_Td + rotate_half(x_hTd) * sin_Td

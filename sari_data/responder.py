@@ -28,7 +28,7 @@ class Sampling:
         temperature: Divides the logits; 0 means greedy.
         top_p: Nucleus mass in (0, 1]; 1 keeps everything.
         top_k: Number of tokens kept; 0 keeps everything.
-        min_p: Keep tokens that are at least so likely, as a share of the most likely one, in [0, 1]; 0 keeps everything.
+        min_p: Least probability of a token that is kept, as a share of the most likely one's; 0 keeps everything.
         max_new_tokens: Bound on a response's length in tokens.
         seed: Seed of the whole run. The random numbers of one sample derive from
             (seed, request id, sample index) alone, never from what else is in the batch.

@@ -1,11 +1,13 @@
 """The whole loop of a recipe, timed: seconds and peak memory of every command, and what the models reached.
 
     python -m benchmarks.loop demo
+    python -m benchmarks.loop demo --control
     python -m benchmarks.loop spoken-digits --recordings ../shared/data/fsdd/recordings --json
 
 Runs the commands of ``recipes/loop.sh`` one after the other in an empty folder, each in a process of its own whose peak
 resident memory the operating system reports. Base, SFT and SARI are measured side by side on the same held-out
-questions.
+questions. With ``--control`` the base is also trained for SFT's steps on SFT's questions, but on the direct
+answers: what that gains is due to more training, and what SFT gains beyond it to thinking.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from typing import Any
 from benchmarks import machine
 
 NAMES = ("base", "SFT", "SARI")
+CONTROL = "direct again"
 
 
 def stages(recipe: str) -> list[tuple[str, list[str]]]:
@@ -46,6 +49,16 @@ def stages(recipe: str) -> list[tuple[str, list[str]]]:
             for name, model, mode in runs
         ),
         ("report", ["sari-bench", "report", "--leaderboard", "--html", "report.html"]),
+    ]
+
+
+def control_stages(recipe: str) -> list[tuple[str, list[str]]]:
+    """Return (name, command) of the steps of the control; they do not count as the loop's."""
+    out = "checkpoints/control"
+    run = ["--model", out, "--mode", "direct", "--name", CONTROL]
+    return [
+        (f"sft {CONTROL}", ["sari-train", "sft", recipe, "--set", "sft.mode=direct", "--set", f"sft.out={out}"]),
+        (f"run {CONTROL}", ["sari-bench", "run", recipe, *run]),
     ]
 
 
@@ -76,30 +89,33 @@ def result(folder: Path, program: str, *arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
-def measure(recipe: str, folder: Path) -> dict[str, Any]:
+def measure(recipe: str, folder: Path, *, control: bool = False) -> dict[str, Any]:
     """Run every stage and collect the figures."""
     times = {}
-    for name, command in stages(recipe):
+    names = (NAMES[0], *([CONTROL] if control else []), *NAMES[1:])
+    beside = control_stages(recipe) if control else []
+    for name, command in [*stages(recipe), *beside]:
         times[name] = timed(command, folder, folder / "commands.log")
         print(
-            f"{name:<10} {times[name]['seconds']:>7.1f} s  {times[name]['peak_mib']:>5} MiB",
+            f"{name:<16} {times[name]['seconds']:>7.1f} s  {times[name]['peak_mib']:>5} MiB",
             file=sys.stderr,
             flush=True,
         )
+    loop = {name: t for name, t in times.items() if name not in dict(beside)}
     scores = {
         name: result(folder, "sari-bench", "score", "--benchmark", "scenes", "--run", f"runs/scenes/{name}")
-        for name in NAMES
+        for name in names
     }
     gains = {
         other: result(folder, "sari-bench", "compare", "runs/scenes/base", f"runs/scenes/{other}")
-        for other in NAMES[1:]
+        for other in names[1:]
     }
     return {
         "recipe": recipe,
         "machine": machine.describe(),
         "stages": times,
-        "seconds": round(sum(t["seconds"] for t in times.values()), 1),
-        "peak_mib": max(t["peak_mib"] for t in times.values()),
+        "seconds": round(sum(t["seconds"] for t in loop.values()), 1),
+        "peak_mib": max(t["peak_mib"] for t in loop.values()),
         "scores": scores,
         "gain_over_base": gains,
     }
@@ -111,6 +127,7 @@ def main() -> None:
     parser.add_argument("recipe", choices=["demo", "spoken-digits"])
     parser.add_argument("--recordings", type=Path, help="folder of the Free Spoken Digit Dataset, for spoken-digits")
     parser.add_argument("--folder", type=Path, help="keep everything in this new folder (else a temporary one)")
+    parser.add_argument("--control", action="store_true", help="also train the base on with direct answers")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
     if arguments.recipe == "spoken-digits" and arguments.recordings is None:
@@ -121,7 +138,7 @@ def main() -> None:
         parser.error(f"{folder} is not empty: a timing needs a new folder")
     if arguments.recordings is not None:
         (folder / "recordings").symlink_to(arguments.recordings.resolve(), target_is_directory=True)
-    figures = measure(arguments.recipe, folder)
+    figures = measure(arguments.recipe, folder, control=arguments.control)
     if arguments.json:
         print(json.dumps(figures, indent=2))
     else:
@@ -136,10 +153,10 @@ def table(figures: dict[str, Any]) -> None:
     print("\n| step | seconds | processor seconds | peak MiB |\n|---|---|---|---|")
     for name, t in figures["stages"].items():
         print(f"| {name} | {t['seconds']} | {t['processor_seconds']} | {t['peak_mib']} |")
-    print(f"| **all** | **{figures['seconds']}** | | **{figures['peak_mib']}** |")
+    print(f"| **the loop** | **{figures['seconds']}** | | **{figures['peak_mib']}** |")
     groups = sorted(figures["scores"]["base"]["by"]["task"])
     print(f"\n| model | all | {' | '.join(groups)} | gain over base [95 % interval] |\n|{'---|' * (len(groups) + 3)}")
-    for name in NAMES:
+    for name in figures["scores"]:
         score = figures["scores"][name]
         cells = " | ".join(
             f"{score['by']['task'][g]['accuracy']:.2f} (n = {score['by']['task'][g]['n']})" for g in groups

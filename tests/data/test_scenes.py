@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,18 @@ def test_same_seed_same_bytes_and_a_longer_run_starts_alike() -> None:
     assert short == long[: len(short)]
     other = list(generate(Options(questions={"sound": 6, "speech": 6}), seed=6))
     assert not {q.audio.key for q in short} & {q.audio.key for q in other}
+
+
+def test_processes_side_by_side_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    many = Options(questions={"sound": 150, "music": 110, "speech": 150})
+    monkeypatch.setattr("joblib.cpu_count", lambda: 1)
+    alone = list(generate(many, seed=5))
+    monkeypatch.setattr("joblib.cpu_count", lambda: 2)
+    assert list(generate(many, seed=5)) == alone
+    # An error of theirs is the caller's, and what nobody waits for any more leaves no warning behind.
+    with pytest.raises(InputError, match=r"^\d events of .* do not fit into a scene of 1 s$"):
+        list(generate(Options(questions={"speech": 450}, events={"speech": (9, 9)}, seconds=1.0), seed=0))
+    assert list(islice(generate(many, seed=5), 3)) == alone[:3]
 
 
 def test_lengths_and_levels_are_as_said() -> None:

@@ -9,7 +9,9 @@ question ``i`` of a domain does not depend on how many others are asked for.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -25,6 +27,8 @@ from sari_data.types import DOMAINS, AudioQuestion, AudioRef, Provenance, Reason
 
 OPTIONS_SHOWN = 4
 MOST_EVENTS = 50
+_CHUNK = 32  # questions that a process makes at a time
+_WORTH_A_PROCESS = 200  # starting one costs as much as making so many questions
 _TRIES = 50  # recordings vary in length: how often a scene that does not fit is drawn anew
 
 # The benchmark's scenes are longer-spaced, less even in level and noisier than the corpus's.
@@ -104,16 +108,64 @@ class Options(Table):
 def generate(options: Options, seed: int) -> Iterator[AudioQuestion]:
     """Yield the questions, domains interleaved.
 
+    A question takes milliseconds, so many are made by several processes, at most one for each core
+    (``LOKY_MAX_CPU_COUNT`` in the environment sets another bound); that changes nothing in them or their order.
+
     Raises:
         InputError: The clips do not allow a family that was asked for, or never fit into a scene.
     """
-    clips = _clips(options)
-    domains = [d for d in DOMAINS if options.questions.get(d, 0) > 0]
-    plans = {d: _families(options, clips, d) for d in domains}
-    for index in range(max((options.questions[d] for d in domains), default=0)):
-        for domain in domains:
-            if index < options.questions[domain]:
-                yield _question(options, clips, domain, plans[domain], index, seed)
+    import joblib
+
+    make = _Maker(options)
+    asked = [
+        (domain, index)
+        for index in range(max(options.questions.values(), default=0))
+        for domain in make.families
+        if index < options.questions[domain]
+    ]
+    processes = min(joblib.cpu_count(), len(asked) // _WORTH_A_PROCESS)
+    if processes < 2:
+        yield from (make(domain, index, seed) for domain, index in asked)
+        return
+    chunks = (asked[i : i + _CHUNK] for i in range(0, len(asked), _CHUNK))
+    described = options.model_dump_json()
+    # Idle processes leave after some seconds: they hold memory that training would rather have.
+    parallel = joblib.Parallel(processes, return_as="generator", idle_worker_timeout=5)
+    made = parallel(joblib.delayed(_make_chunk)(described, seed, chunk) for chunk in chunks)
+    try:
+        for questions in made:
+            yield from questions
+    finally:
+        with warnings.catch_warnings():  # that chunks nobody wants any more were under way
+            warnings.simplefilter("ignore", UserWarning)
+            made.close()
+
+
+def _make_chunk(options: str, seed: int, asked: Sequence[tuple[str, int]]) -> list[AudioQuestion]:
+    """Make some of the questions, in a process beside the caller's."""
+    make = _maker(options)
+    return [make(domain, index, seed) for domain, index in asked]
+
+
+@lru_cache(maxsize=1)
+def _maker(options: str) -> _Maker:
+    return _Maker(Options.model_validate_json(options))
+
+
+class _Maker:
+    """Clips and families for some options; makes any of their questions.
+
+    Raises:
+        InputError: The clips do not allow a family that was asked for.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self.options, self.clips = options, _clips(options)
+        domains = [d for d in DOMAINS if options.questions.get(d, 0) > 0]
+        self.families = {d: _families(options, self.clips, d) for d in domains}
+
+    def __call__(self, domain: str, index: int, seed: int) -> AudioQuestion:
+        return _question(self.options, self.clips, domain, self.families[domain], index, seed)
 
 
 def _clips(options: Options) -> Clips:

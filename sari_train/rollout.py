@@ -159,9 +159,10 @@ class _State:
         done = [False] * len(alive)
         left = len(alive)
         sampled = self.engine.sampling.temperature > 0
+        decoder = self.lm.decoder()
         for step in range(max(self.budgets)):
             uniforms_B = uniforms_BN[:, step] if sampled else None
-            tokens_B, logps_B = self.engine.pick(self.lm.head(self.last_BH), uniforms_B)
+            tokens_B, logps_B = self.engine.pick(decoder.logits(self.last_BH), uniforms_B)
             flagged = self.engine._may_stop[tokens_B].tolist()
             for at, (row, token, logp) in enumerate(zip(alive, tokens_B.tolist(), logps_B.tolist(), strict=True)):
                 if done[at]:
@@ -182,7 +183,7 @@ class _State:
                 tokens_B, uniforms_BN, self.lengths_B = tokens_B[kept], uniforms_BN[kept], self.lengths_B[kept]
                 self.cache.take_rows(keep)
             embeds_BH = self.lm.embed_tokens(tokens_B)
-            self.last_BH = self.lm.decode_backbone(embeds_BH, self.lengths_B + step, self.cache)
+            self.last_BH = decoder.step(embeds_BH, self.lengths_B + step, self.cache)
 
 
 @torch.no_grad()

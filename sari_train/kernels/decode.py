@@ -70,5 +70,15 @@ def decode_attention(
     )
     out_Bhd = out.view(p, k, h // k, most, d).permute(0, 3, 1, 2, 4).reshape(p * most, h, d)[sharing.places_B]
     lse_Bh = lse.reshape(p, k, h // k, most).permute(0, 3, 1, 2).reshape(p * most, h)[sharing.places_B]
-    own, own_lse = stock.attend(q_Bh1d, own_k_BkSd, own_v_BkSd, causal=False, scale=scale)
-    return merge(out_Bhd, lse_Bh, own[:, :, 0], own_lse[:, :, 0])[0].view(b, h, 1, d)
+    return merge(out_Bhd, lse_Bh, *_attend_own(q_Bh1d[:, :, 0], own_k_BkSd, own_v_BkSd, scale))[0].view(b, h, 1, d)
+
+
+def _attend_own(q_Bhd: Tensor, k_BkSd: Tensor, v_BkSd: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """Attend from one query a row to all of its keys; two plain products, since there are few scores."""
+    b, h, d = q_Bhd.shape
+    k = k_BkSd.shape[1]
+    scores_BksS = ((q_Bhd * scale).view(b, k, h // k, d) @ k_BkSd.mT).to(stock.lse_type(q_Bhd.dtype))
+    top = scores_BksS.amax(-1, keepdim=True)
+    mass = scores_BksS.sub_(top).exp_().sum(-1, keepdim=True)
+    out_Bksd = (scores_BksS / mass).to(v_BkSd.dtype) @ v_BkSd
+    return out_Bksd.view(b, h, d), mass.log_().add_(top).view(b, h)

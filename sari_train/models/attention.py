@@ -1,9 +1,8 @@
 """The attention that the text models run with, plugged in through transformers' own interface.
 
 Given a ``packing``, a layer's tokens are one packed sequence and completions share their prompt's keys and
-values; given ``shared``, each row's one new token attends to its shared prompt and to its own tokens; else it is
-``scaled_dot_product_attention`` as transformers calls it, whose masks are boolean and where no mask
-means causal.
+values; else it is ``scaled_dot_product_attention`` as transformers calls it, whose masks are boolean and
+where no mask means causal.
 """
 
 from __future__ import annotations
@@ -15,10 +14,8 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from sari_train.kernels.decode import decode_attention
 from sari_train.kernels.packing import Packing
 from sari_train.kernels.shared_prefix import shared_prefix_attention
-from sari_train.models.cache import SharedCache, SharedLayer
 
 NAME = "sari"
 
@@ -32,20 +29,13 @@ def attention(
     *,
     scaling: float | None = None,
     packing: Packing | None = None,
-    shared: SharedCache | None = None,
     **options: Any,
 ) -> tuple[Tensor, None]:
     """Attend from [B, h, Q, d] to [B, k, T, d]; returns [B, Q, h, d]. B is 1 where there is a packing."""
-    if packing is None and shared is None:
+    if packing is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **options)
     assert scaling is not None
-    if packing is not None:
-        return shared_prefix_attention(query[0], key[0], value[0], packing, scaling).transpose(0, 1)[None], None
-    assert shared is not None
-    layer = shared.layers[module.layer_idx]
-    assert isinstance(layer, SharedLayer)
-    out = decode_attention(query, layer.prompt_keys, layer.prompt_values, key, value, shared.sharing, scaling)
-    return out.transpose(1, 2), None
+    return shared_prefix_attention(query[0], key[0], value[0], packing, scaling).transpose(0, 1)[None], None
 
 
 AttentionInterface.register(NAME, attention)

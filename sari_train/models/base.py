@@ -17,7 +17,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -75,6 +75,18 @@ class BoundedCache:
         with self._lock:
             self._items.clear()
             self._bytes = 0
+
+
+class Decoder(Protocol):
+    """The text model and its head for one new token a row; made for one batch, while the weights stay as they are."""
+
+    def step(self, embeds_BH: Tensor, positions_B: Tensor, cache: SharedCache) -> Tensor:
+        """Run the text model without its head: [B, H] to [B, H]; the cache takes the new keys and values."""
+        ...
+
+    def logits(self, hidden_BH: Tensor) -> Tensor:
+        """Return logits [B, V] of hidden states [B, H]."""
+        ...
 
 
 class AudioLM(ABC):
@@ -178,8 +190,8 @@ class AudioLM(ABC):
         """
 
     @abstractmethod
-    def decode_backbone(self, embeds_BH: Tensor, positions_B: Tensor, cache: SharedCache) -> Tensor:
-        """Run the text model without its head over one new token a row: [B, H] to [B, H]."""
+    def decoder(self) -> Decoder:
+        """Return what decodes a batch, with the weights as they are now."""
 
     @abstractmethod
     def new_cache(self) -> SharedCache:

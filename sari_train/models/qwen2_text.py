@@ -1,7 +1,8 @@
-"""The Qwen2 text model over a packed sequence, by its own modules.
+"""The Qwen2 text model over a packed sequence, by its own modules and weights.
 
-Differs from ``Qwen2Model.forward`` in the last layer only: of a prompt, only keys and values are
-computed there, and its last token, because nothing else of it is wanted.
+Differs from ``Qwen2Model.forward`` in what is kept for the backward pass (``kernels/layers.py``), and in the last
+layer: of a prompt, only keys and values are computed there, and its last token, because nothing else of it is
+wanted. A module that is not what the config says (an adapter in it, another class) is called as it is.
 
 Shapes: T tokens, K kept tokens, H hidden size, h query heads, d head size.
 """
@@ -10,22 +11,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
-from transformers.models.qwen2.modeling_qwen2 import rotate_half
+from transformers.models.qwen2.modeling_qwen2 import Qwen2MLP, Qwen2RMSNorm, rotate_half
 
+from sari_train.kernels.layers import gated_linear, rms_norm
 from sari_train.kernels.packing import Packing
 from sari_train.kernels.shared_prefix import shared_prefix_attention
 from sari_train.models.cache import SharedCache
-
-
-def decoded_hidden(model: Any, embeds_BH: Tensor, positions_B: Tensor, cache: SharedCache) -> Tensor:
-    """Return the final hidden states [B, H] of one new token a row, which the cache takes too."""
-    hidden = embeds_BH[:, None]
-    rotary = model.rotary_emb(hidden, positions_B[:, None])
-    for layer in model.layers[: model.config.num_hidden_layers]:
-        hidden = layer(hidden, attention_mask=None, position_embeddings=rotary, past_key_values=cache, shared=cache)
-    return model.norm(hidden)[:, 0]
 
 
 def packed_hidden(
@@ -45,7 +39,7 @@ def packed_hidden(
     *layers, last = model.layers[: model.config.num_hidden_layers]
 
     def run(layer: Any, hidden: Tensor) -> Tensor:
-        return layer(hidden, attention_mask=None, position_embeddings=rotary, packing=packing, past_key_values=cache)
+        return _layer(layer, hidden, position_embeddings=rotary, packing=packing, past_key_values=cache)
 
     for layer in layers:
         hidden = checkpoint(run, layer, hidden, use_reentrant=False) if checkpointing else run(layer, hidden)
@@ -53,7 +47,26 @@ def packed_hidden(
         kept = checkpoint(_last_layer, last, hidden[0], rotary, packing, use_reentrant=False)
     else:
         kept = _last_layer(last, hidden[0], rotary, packing, cache)
-    return model.norm(kept)
+    return normed(model.norm, kept)
+
+
+def _layer(layer: Any, hidden: Tensor, **options: Any) -> Tensor:
+    attended, _ = layer.self_attn(normed(layer.input_layernorm, hidden), attention_mask=None, **options)
+    hidden = hidden + attended
+    return hidden + _mlp(layer.mlp, normed(layer.post_attention_layernorm, hidden))
+
+
+def normed(norm: Any, hidden: Tensor) -> Tensor:
+    """Apply a norm of the model's."""
+    return rms_norm(hidden, norm.weight, norm.variance_epsilon) if type(norm) is Qwen2RMSNorm else norm(hidden)
+
+
+def _mlp(mlp: Any, normed: Tensor) -> Tensor:
+    plain = type(mlp) is Qwen2MLP and type(mlp.down_proj) is torch.nn.Linear and mlp.down_proj.bias is None
+    # Under autocast a product's type is not that of its weight: the module knows what to do then.
+    if not plain or mlp.config.hidden_act != "silu" or torch.is_autocast_enabled(normed.device.type):
+        return mlp(normed)
+    return gated_linear(mlp.gate_proj(normed), mlp.up_proj(normed), mlp.down_proj.weight)
 
 
 def _last_layer(
@@ -61,7 +74,7 @@ def _last_layer(
 ) -> Tensor:
     kept_K = packing.kept
     attention = layer.self_attn
-    normed_TH = layer.input_layernorm(hidden_TH)
+    normed_TH = normed(layer.input_layernorm, hidden_TH)
     cos_Td, sin_Td = (x[0] for x in rotary)
     k_kTd = _rotated(_heads(attention.k_proj(normed_TH), attention), cos_Td, sin_Td)
     v_kTd = _heads(attention.v_proj(normed_TH), attention)
@@ -74,7 +87,7 @@ def _last_layer(
         q_hKd = _rotated(_heads(attention.q_proj(normed_TH[kept_K]), attention), cos_Td[kept_K], sin_Td[kept_K])
         out_hKd = shared_prefix_attention(q_hKd, k_kTd, v_kTd, few, attention.scaling)
     hidden_KH = hidden_TH[kept_K] + attention.o_proj(out_hKd.transpose(0, 1).flatten(1))
-    return hidden_KH + layer.mlp(layer.post_attention_layernorm(hidden_KH))
+    return hidden_KH + _mlp(layer.mlp, normed(layer.post_attention_layernorm, hidden_KH))
 
 
 def _heads(x_TD: Tensor, attention: Any) -> Tensor:

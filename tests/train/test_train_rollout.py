@@ -13,8 +13,11 @@ from train_helpers import chat, make_clip, make_lm, waveform
 from sari_data.errors import InputError
 from sari_data.responder import Request, Responder, Response, Sampling
 from sari_train import responder
-from sari_train.batch import Encoded, Example, collate, encode_example
+from sari_train.batch import Encoded, Example, collate, encode_example, place_audio
+from sari_train.config import Lora
+from sari_train.kernels import prepacked
 from sari_train.logprobs import completion_logprobs
+from sari_train.lora import add_lora
 from sari_train.models.base import AudioLM
 from sari_train.models.cache import SharedCache
 from sari_train.responder import LocalResponder, Room, pack
@@ -256,7 +259,7 @@ def test_samples_of_a_prompt_share_its_keys(small_lm: AudioLM) -> None:
         assert other.keys.shape[2] == 0
     for step in range(40):
         many_rows = torch.zeros(11, small_lm.model.config.text_config.hidden_size)
-        small_lm.decode_backbone(many_rows, lengths + step, many)
+        small_lm.decoder().step(many_rows, lengths + step, many)
     assert {layer.keys.shape[2] for layer in many.layers} == {64}
     many.take_rows([3, 9])
     assert many.prompt_of_row == [0, 1]
@@ -273,12 +276,47 @@ def test_the_longest_prompt_may_leave_first(small_lm: AudioLM) -> None:
     for some in (alone, together):
         cache, _, lengths = prefill(small_lm, some, range(len(some)))
         if len(some) > 1:
-            small_lm.decode_backbone(states[[0, 2, 3]], lengths, cache)
+            small_lm.decoder().step(states[[0, 2, 3]], lengths, cache)
             cache.take_rows([0])
         else:
-            small_lm.decode_backbone(states[:1], lengths, cache)
-        found.append(small_lm.decode_backbone(states[1:2], lengths[:1] + 1, cache))
+            small_lm.decoder().step(states[:1], lengths, cache)
+        found.append(small_lm.decoder().step(states[1:2], lengths[:1] + 1, cache))
     torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("setting", ["joined", "modules as they are", "adapters", "bfloat16"])
+@torch.no_grad()
+def test_decoding_is_the_forward_pass_of_the_whole_row(
+    processor: Any, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    lm = make_lm(processor)
+    if setting == "modules as they are":
+        monkeypatch.setattr(prepacked, "PREPACKED_BYTES", 0)
+    if setting == "adapters":
+        add_lora(lm, Lora(), seed=0)
+        for name, weight in lm.model.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(generator=torch.Generator().manual_seed(1), std=0.3)
+    if setting == "bfloat16":
+        lm.model.to(torch.bfloat16)
+    encoded = [p.encoded for p in prompts(lm)[:2]]
+    completion = torch.randint(5, 300, (3, 12), generator=torch.Generator().manual_seed(0))
+    owners = [0, 0, 1]
+    cache, last_PH, lengths = prefill(lm, encoded, owners)
+    decoder, found, hidden = lm.decoder(), [], last_PH[owners]
+    for step in range(12):
+        found.append(decoder.logits(hidden))
+        hidden = decoder.step(lm.embed_tokens(completion[:, step]), lengths + step, cache)
+    found_BNV = torch.stack(found, 1).float()
+    for row, owner in enumerate(owners):
+        ids = torch.tensor([*encoded[owner].prompt, *completion[row].tolist()])
+        embeds = place_audio(lm, ids, lm.audio_embeddings([encoded[owner].clip])[0])
+        states = lm.backbone(embeds[None], torch.arange(len(ids))[None])[0, len(encoded[owner].prompt) - 1 : -1]
+        expected_NV = lm.head(states).float()
+        error = ((found_BNV[row] - expected_NV).norm() / expected_NV.norm()).item()
+        assert error < (5e-2 if setting == "bfloat16" else 1e-5)
+        # One token later is not the same.
+        assert ((found_BNV[row].roll(1, 0) - expected_NV).norm() / expected_NV.norm()).item() > 0.1
 
 
 def test_a_batch_size_below_one_is_refused(small_lm: AudioLM) -> None:

@@ -1,0 +1,92 @@
+"""The Qwen2 text model and its head for decoding: one new token a row, the rows' prompts shared (``models/cache.py``).
+
+On a CPU, projections that read the same input run as one, from weights laid out for few rows
+(``kernels/prepacked.py``).
+Modules with adapters, those of a large model and those on another device are called as they are.
+
+Shapes: B rows, H hidden size, h query heads, k key heads, d head size, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.models.qwen2.modeling_qwen2 import Qwen2MLP, rotate_half
+
+from sari_train.kernels import prepacked
+from sari_train.kernels.decode import decode_attention
+from sari_train.kernels.prepacked import Prepacked, is_plain
+from sari_train.models.cache import SharedCache, SharedLayer
+from sari_train.models.qwen2_text import normed
+
+Product = Callable[[Tensor], Tensor]
+
+
+class Qwen2Decoder:
+    """Decodes the tokens of one batch, during which the weights stay as they are.
+
+    Args:
+        model: A ``Qwen2Model``.
+        head: Its head.
+    """
+
+    def __init__(self, model: Any, head: nn.Module) -> None:
+        self.model = model
+        weights = [*model.layers.parameters(), *head.parameters()]
+        size = sum(p.numel() * p.element_size() for p in weights)
+        joined = weights[0].device.type == "cpu" and size <= prepacked.PREPACKED_BYTES
+        self._layers = [_Layer(layer, joined) for layer in model.layers[: model.config.num_hidden_layers]]
+        self.logits = _side_by_side([head], joined)
+
+    def step(self, embeds_BH: Tensor, positions_B: Tensor, cache: SharedCache) -> Tensor:
+        """Return the final hidden states [B, H] of one new token a row, which the cache takes too."""
+        cos, sin = self.model.rotary_emb(embeds_BH[:, None], positions_B[:, None])  # [B, 1, d]
+        hidden = embeds_BH
+        for layer, cached in zip(self._layers, cache.layers, strict=True):
+            assert isinstance(cached, SharedLayer)
+            hidden = layer(hidden, cos, sin, cached, cache)
+        return normed(self.model.norm, hidden)
+
+
+class _Layer:
+    def __init__(self, layer: Any, joined: bool) -> None:
+        self.module = layer
+        attention, mlp = layer.self_attn, layer.mlp
+        self.head_size, self.scale = attention.head_dim, attention.scaling
+        self.key_heads = attention.k_proj.out_features // attention.head_dim
+        self.qkv = _side_by_side([attention.q_proj, attention.k_proj, attention.v_proj], joined)
+        self.o = _side_by_side([attention.o_proj], joined)
+        self.mlp: Product = mlp
+        if type(mlp) is Qwen2MLP:
+            gate_up, down = _side_by_side([mlp.gate_proj, mlp.up_proj], joined), _side_by_side([mlp.down_proj], joined)
+            self.mlp = lambda x: down(_gated(gate_up(x), mlp.act_fn))
+
+    def __call__(self, hidden_BH: Tensor, cos: Tensor, sin: Tensor, cached: SharedLayer, cache: SharedCache) -> Tensor:
+        qkv = self.qkv(normed(self.module.input_layernorm, hidden_BH)).unflatten(-1, (-1, self.head_size))
+        # Queries and keys are rotated alike, so together.
+        rotated = qkv[:, : -self.key_heads]
+        rotated = rotated * cos + rotate_half(rotated) * sin
+        q_Bhd, k_Bkd = rotated[:, : -self.key_heads], rotated[:, -self.key_heads :]
+        keys, values = cached.update(k_Bkd[:, :, None], qkv[:, -self.key_heads :, None])
+        out = decode_attention(
+            q_Bhd[:, :, None], cached.prompt_keys, cached.prompt_values, keys, values, cache.sharing, self.scale
+        )
+        hidden_BH = hidden_BH + self.o(out.flatten(1))
+        return hidden_BH + self.mlp(normed(self.module.post_attention_layernorm, hidden_BH))
+
+
+def _side_by_side(modules: list[nn.Module], joined: bool) -> Product:
+    """Return a function to the outputs of all modules, one after another."""
+    if joined and all(map(is_plain, modules)):
+        return Prepacked(modules)  # type: ignore[arg-type]
+    if len(modules) == 1:
+        return modules[0]
+    return lambda x: torch.cat([module(x) for module in modules], -1)
+
+
+def _gated(gate_up: Tensor, activation: Product) -> Tensor:
+    gate, up = gate_up.chunk(2, -1)
+    return activation(gate).mul_(up)

@@ -1,4 +1,4 @@
-"""``sari-train``: supervised fine-tuning, GRPO, merging adapters, and the embedded base model."""
+"""``sari-train``: supervised fine-tuning, GRPO, its memory, merging adapters, and the embedded base model."""
 
 from __future__ import annotations
 
@@ -67,6 +67,47 @@ def grpo(
     if not ensure_warm_up(table, tables["sft"]):
         raise typer.Exit(130)
     _report(train_grpo(table, overwrite=overwrite), as_json, "sari-bench report --leaderboard")
+
+
+@app.command()
+def plan(
+    recipe: RecipeArgument = None,
+    set_: SetOption = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda; default: the recipe's grpo.device.")] = None,
+    memory: Annotated[
+        float | None, typer.Option(metavar="GIB", help="Memory to fit into; default: what the device has free.")
+    ] = None,
+    clip_seconds: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Length of every clip; default: the corpus's longest.")
+    ] = None,
+    prompt_tokens: Annotated[
+        int | None, typer.Option(metavar="TOKENS", help="Text of every prompt; default: the corpus's longest.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Predict the peak memory of GRPO (table grpo) by part, and the largest group and micro-batch that fit.
+
+    Exit code 1 where the recipe does not fit.
+    """
+    from sari_train.config import Grpo, Sft
+
+    tables = load_tables(recipe, {"sft": Sft, "grpo": Grpo}, set_ or ())
+    from sari_train.plan_report import make_plan, show
+
+    found = make_plan(
+        tables["grpo"],
+        tables["sft"],
+        device=device,
+        memory_gib=memory,
+        clip_seconds=clip_seconds,
+        prompt_tokens=prompt_tokens,
+    )
+    if as_json:
+        print(json.dumps(found.to_json()))
+    else:
+        show(found)
+    if not found.fits:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -67,7 +67,7 @@ class _RmsNorm(torch.autograd.Function):
         wide = x.to(accumulator(x.dtype))
         scale = wide.square().mean(-1, keepdim=True).add_(eps).rsqrt_()
         ctx.save_for_backward(x, weight, scale)
-        return weight * (wide * scale).to(x.dtype)
+        return weight * (wide * scale if wide is x else wide.mul_(scale).to(x.dtype))
 
     @staticmethod
     @once_differentiable

@@ -51,8 +51,8 @@ def packed_hidden(
 
 
 def _layer(layer: Any, hidden: Tensor, **options: Any) -> Tensor:
-    attended, _ = layer.self_attn(normed(layer.input_layernorm, hidden), attention_mask=None, **options)
-    hidden = hidden + attended
+    # Written so that no name holds on to what the attention returned.
+    hidden = hidden + layer.self_attn(normed(layer.input_layernorm, hidden), attention_mask=None, **options)[0]
     return hidden + _mlp(layer.mlp, normed(layer.post_attention_layernorm, hidden))
 
 
@@ -66,6 +66,9 @@ def _mlp(mlp: Any, normed: Tensor) -> Tensor:
     # Under autocast a product's type is not that of its weight: the module knows what to do then.
     if not plain or mlp.config.hidden_act != "silu" or torch.is_autocast_enabled(normed.device.type):
         return mlp(normed)
+    if not torch.is_grad_enabled():
+        gated = torch.nn.functional.silu(mlp.gate_proj(normed), inplace=True).mul_(mlp.up_proj(normed))
+        return torch.nn.functional.linear(gated, mlp.down_proj.weight)
     return gated_linear(mlp.gate_proj(normed), mlp.up_proj(normed), mlp.down_proj.weight)
 
 

@@ -266,6 +266,11 @@ def _extraction(lm: AudioLM) -> int:
 
 
 def find_device(device: str, memory_gib: float | None) -> torch.device:
+    """Return the device to plan for; a GPU that is not here needs ``memory_gib``.
+
+    Raises:
+        InputError: No such device, one whose memory cannot be known, or a memory that means nothing.
+    """
     if memory_gib is not None and not memory_gib > 0:
         raise InputError(f"--memory must be more than 0 GiB; found {memory_gib:g}: give another")
     if device == "cuda" and not torch.cuda.is_available():

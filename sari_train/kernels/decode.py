@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from sari_train.kernels import stock
-from sari_train.kernels.shared_prefix import merge
 
 
 @dataclass(frozen=True)
@@ -26,12 +25,12 @@ class Sharing:
 
     Attributes:
         slots_PG: A row for each place of each prompt; places that are free hold any row.
-        places_B: The place of each row, counted through ``slots_PG``.
+        places_B: The place of each row, counted through ``slots_PG``; ``None`` where that is the row's own number.
         mask_P11L: True at a prompt's own tokens, or ``None`` where every prompt fills all columns.
     """
 
     slots_PG: Tensor
-    places_B: Tensor
+    places_B: Tensor | None
     mask_P11L: Tensor | None
 
     @classmethod
@@ -47,11 +46,12 @@ class Sharing:
             places[some] = torch.arange(prompt * most, prompt * most + len(some))
         short = bool((lengths_P != width).any())
         mask = (torch.arange(width, device=lengths_P.device) < lengths_P[:, None])[:, None, None] if short else None
-        return cls(slots.to(lengths_P.device), places.to(lengths_P.device), mask)
+        in_order = slots.numel() == len(places) and bool((places == torch.arange(len(places))).all())
+        return cls(slots.to(lengths_P.device), None if in_order else places.to(lengths_P.device), mask)
 
 
 def decode_attention(
-    q_Bh1d: Tensor,
+    q_Bhd: Tensor,
     prompt_k_PkLd: Tensor,
     prompt_v_PkLd: Tensor,
     own_k_BkSd: Tensor,
@@ -59,26 +59,35 @@ def decode_attention(
     sharing: Sharing,
     scale: float,
 ) -> Tensor:
-    """Return the attention's output [B, h, 1, d] of one new token a row; no gradients."""
+    """Return the attention's output [B, h, d] of one new token a row; no gradients."""
     p, k, _, d = prompt_k_PkLd.shape
-    b, h = q_Bh1d.shape[:2]
+    h, places_B = q_Bhd.shape[1], sharing.places_B
     most = sharing.slots_PG.shape[1]
+    stacked = q_Bhd if places_B is None else q_Bhd[sharing.slots_PG.flatten()]
     # [P, G, k, s, d] to [P, k, s G, d]
-    stacked = q_Bh1d[sharing.slots_PG.flatten()].view(p, most, k, h // k, d).permute(0, 2, 3, 1, 4)
+    stacked = stacked.view(p, most, k, h // k, d).permute(0, 2, 3, 1, 4)
     out, lse = stock.attend(
         stacked.reshape(p, k, -1, d), prompt_k_PkLd, prompt_v_PkLd, causal=False, scale=scale, mask=sharing.mask_P11L
     )
-    out_Bhd = out.view(p, k, h // k, most, d).permute(0, 3, 1, 2, 4).reshape(p * most, h, d)[sharing.places_B]
-    lse_Bh = lse.reshape(p, k, h // k, most).permute(0, 3, 1, 2).reshape(p * most, h)[sharing.places_B]
-    return merge(out_Bhd, lse_Bh, *_attend_own(q_Bh1d[:, :, 0], own_k_BkSd, own_v_BkSd, scale))[0].view(b, h, 1, d)
+    out_Bhd = out.view(p, k, h // k, most, d).permute(0, 3, 1, 2, 4).reshape(p * most, h, d)
+    lse_Bh = lse.reshape(p, k, h // k, most).permute(0, 3, 1, 2).reshape(p * most, h)
+    if places_B is not None:
+        out_Bhd, lse_Bh = out_Bhd[places_B], lse_Bh[places_B]
+    own_Bhd, own_Bh = _attend_own(q_Bhd, own_k_BkSd, own_v_BkSd, scale)
+    # exp(L_i - L) with L = logaddexp(L_1, L_2): for two parts, a sigmoid of their difference.
+    share_Bh1 = (own_Bh - lse_Bh).sigmoid_()[..., None]
+    return torch.lerp(out_Bhd.to(own_Bhd.dtype), own_Bhd, share_Bh1).to(q_Bhd.dtype)
 
 
 def _attend_own(q_Bhd: Tensor, k_BkSd: Tensor, v_BkSd: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    """Attend from one query a row to all of its keys; two plain products, since there are few scores."""
+    """Attend from one query a row to all of its keys; two plain products, since there are few scores.
+
+    Returns:
+        (output [B, h, d], log-sum-exp [B, h]), in float32 at least.
+    """
     b, h, d = q_Bhd.shape
-    k = k_BkSd.shape[1]
-    scores_BksS = ((q_Bhd * scale).view(b, k, h // k, d) @ k_BkSd.mT).to(stock.lse_type(q_Bhd.dtype))
-    top = scores_BksS.amax(-1, keepdim=True)
-    mass = scores_BksS.sub_(top).exp_().sum(-1, keepdim=True)
-    out_Bksd = (scores_BksS / mass).to(v_BkSd.dtype) @ v_BkSd
-    return out_Bksd.view(b, h, d), mass.log_().add_(top).view(b, h)
+    k, kind = k_BkSd.shape[1], stock.lse_type(q_Bhd.dtype)
+    scores_BksS = ((q_Bhd * scale).view(b, k, h // k, d) @ k_BkSd.mT).to(kind)
+    lse_Bks1 = scores_BksS.logsumexp(-1, keepdim=True)
+    out_Bksd = scores_BksS.sub_(lse_Bks1).exp_().to(v_BkSd.dtype) @ v_BkSd
+    return out_Bksd.view(b, h, d).to(kind), lse_Bks1.view(b, h)

@@ -35,7 +35,14 @@ def rms_norm(x: Tensor, weight_H: Tensor, eps: float) -> Tensor:
     """
     if weight_H.shape != x.shape[-1:]:
         raise InputError(f"expected a weight [{x.shape[-1]}] for inputs {list(x.shape)}; found {list(weight_H.shape)}")
-    return _RmsNorm.apply(x, weight_H, eps)
+    return _RmsNorm.apply(x, weight_H, eps) if torch.is_grad_enabled() else _norm(x, weight_H, eps)[0]
+
+
+def _norm(x: Tensor, weight_H: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """Return the result and the factor [..., 1] of each row."""
+    wide = x.to(accumulator(x.dtype))
+    scale = wide.square().mean(-1, keepdim=True).add_(eps).rsqrt_()
+    return weight_H * (wide * scale if wide is x else wide.mul_(scale).to(x.dtype)), scale
 
 
 def gated_linear(gate: Tensor, up: Tensor, weight_HF: Tensor) -> Tensor:
@@ -64,10 +71,9 @@ def gated_linear(gate: Tensor, up: Tensor, weight_HF: Tensor) -> Tensor:
 class _RmsNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
-        wide = x.to(accumulator(x.dtype))
-        scale = wide.square().mean(-1, keepdim=True).add_(eps).rsqrt_()
+        out, scale = _norm(x, weight, eps)
         ctx.save_for_backward(x, weight, scale)
-        return weight * (wide * scale if wide is x else wide.mul_(scale).to(x.dtype))
+        return out
 
     @staticmethod
     @once_differentiable

@@ -71,9 +71,7 @@ class _Layer:
         rotated = rotated * cos + rotate_half(rotated) * sin
         q_Bhd, k_Bkd = rotated[:, : -self.key_heads], rotated[:, -self.key_heads :]
         keys, values = cached.update(k_Bkd[:, :, None], qkv[:, -self.key_heads :, None])
-        out = decode_attention(
-            q_Bhd[:, :, None], cached.prompt_keys, cached.prompt_values, keys, values, cache.sharing, self.scale
-        )
+        out = decode_attention(q_Bhd, cached.prompt_keys, cached.prompt_values, keys, values, cache.sharing, self.scale)
         hidden_BH = hidden_BH + self.o(out.flatten(1))
         return hidden_BH + self.mlp(normed(self.module.post_attention_layernorm, hidden_BH))
 

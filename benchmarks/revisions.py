@@ -6,7 +6,7 @@
 Both take the first SFT steps of the recipe ``demo`` from the embedded base, and its first GRPO steps from the warm-up
 in the folder, on the corpus in the folder, one after the other in processes of their own. Each step's figures come
 from the metrics that training writes; a step's speed is its tokens a second, without the first step's. The
-earlier revision must know the recipe's keys.
+earlier revision must know the recipe's keys, and have the same templates and embedded base.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ def train(tree: Path, what: str, steps: int, source: Path, out: Path) -> list[di
     arguments = [part for key, value in settings.items() for part in ("--set", f"{what}.{key}={value}")]
     environment = os.environ | {"PYTHONPATH": str(tree)}
     subprocess.run(
-        [sys.executable, "-c", COMMAND, what, "demo", *arguments],
+        [sys.executable, "-c", COMMAND, what, str(ROOT / "recipes" / "demo.toml"), *arguments],
         env=environment,
         cwd=out.parent,
         check=True,
-        stderr=subprocess.DEVNULL,
+        stderr=(out.parent / "log").open("ab"),
         stdout=subprocess.DEVNULL,
     )
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]

@@ -133,7 +133,7 @@ def roll_out(
     ]
     found: dict[tuple[str, int], Completion] = {}
     rows = min(ROLLOUT_ROWS, -(-len(prompts) // workers(lm)) * g)
-    draw = partial(engine.generate, seed=table.seed * 1_000_003 + step)
+    draw = partial(engine.generate, seed=table.seed * 1_000_003 + step, decoder=lm.decoder())
     room = Room.of(lm, table.cache_mib // workers(lm), table.max_new_tokens)
     for completions in run_all(lm, [partial(draw, batch) for batch in pack(prompts, rows, room)]):
         found |= {(done.prompt_id, done.sample): done for done in completions}

@@ -114,9 +114,8 @@ def plan_phases(sizes: Sizes, table: Grpo, load: Load, *, workers: int = 1) -> l
     found.append(("policy", _policy(sizes, table, load, micro, count)))
     found.append(("optimizer", [{"gradients": sum(sizes.trained.values()), "optimizer": sizes.update}]))
     if table.eval_every:
-        questions = min(table.eval_questions, EVALUATION_ROWS)
-        room = _room(sizes, load, EVALUATION_MIB // workers, table.max_new_tokens)
-        asked = [_largest(_packed([1] * questions, EVALUATION_ROWS, room, load))] * workers
+        room = _room(sizes, EVALUATION_MIB // workers, table.max_new_tokens)
+        asked = _side_by_side(_packed([1] * table.eval_questions, EVALUATION_ROWS, room, load), workers)
         moments = [*_prefill(sizes, table, load, asked), _decoding(sizes, load, asked, sampled=False)]
         found.append(("evaluation", moments))
     return [Phase(name, max((_sum([held, m]) for m in moments), key=_total)) for name, moments in found]
@@ -149,13 +148,12 @@ def _held(sizes: Sizes, table: Grpo, load: Load) -> Parts:
 def _rollout_batches(sizes: Sizes, table: Grpo, load: Load, workers: int) -> list[Share]:
     """The batches that are sampled side by side (``grpo.roll_out``)."""
     rows = min(ROLLOUT_ROWS, -(-table.prompts_per_step // workers) * table.group_size)
-    room = _room(sizes, load, table.cache_mib // workers, table.max_new_tokens)
-    found = _packed([table.group_size] * table.prompts_per_step, rows, room, load)
-    return sorted(found, key=lambda share: (-share.prompts, -share.rows))[:workers]
+    room = _room(sizes, table.cache_mib // workers, table.max_new_tokens)
+    return _side_by_side(_packed([table.group_size] * table.prompts_per_step, rows, room, load), workers)
 
 
-def _room(sizes: Sizes, load: Load, mib: int, new_tokens: int) -> Room:
-    return Room(mib * 2**20 // sizes.cache_bytes, min(new_tokens, load.completion))
+def _room(sizes: Sizes, mib: int, new_tokens: int) -> Room:
+    return Room(mib * 2**20 // sizes.cache_bytes, min(new_tokens, sizes.context))
 
 
 def _packed(samples: Sequence[int], rows: int, room: Room, load: Load) -> list[Share]:
@@ -165,14 +163,16 @@ def _packed(samples: Sequence[int], rows: int, room: Room, load: Load) -> list[S
     return [Share(sum(len(p.samples) for p in batch), len(batch)) for batch in pack(prompts, rows, room)]
 
 
-def _largest(shares: Sequence[Share]) -> Share:
-    return max(shares, key=lambda share: (share.prompts, share.rows))
+def _side_by_side(shares: Sequence[Share], workers: int) -> list[Share]:
+    """The largest batches, as many as run at once."""
+    return sorted(shares, key=lambda share: (-share.prompts, -share.rows))[:workers]
 
 
 def _prefill(sizes: Sizes, table: Grpo, load: Load, batches: Sequence[Share]) -> list[Parts]:
     """While features are made; while the tower runs; in the last whole layer; while prompts are laid side by side."""
     alone = not sizes.trained["tower"]
-    moments: list[list[Parts]] = [[], [], []]
+    # The weights for decoding are laid out once for all batches, before the first is prefilled.
+    moments: list[list[Parts]] = [[{"decoder": sizes.prepacked}] for _ in range(3)]
     for share in batches:
         tokens = share.prompts * load.prompt
         token_bytes = sizes.cache_bytes // sizes.layers
@@ -190,7 +190,7 @@ def _prefill(sizes: Sizes, table: Grpo, load: Load, batches: Sequence[Share]) ->
 
 def _decoding(sizes: Sizes, load: Load, batches: Sequence[Share], *, sampled: bool) -> Parts:
     """The last tokens: all keys and values, and the logits of every row with what sampling makes of them."""
-    return _sum(_decoded(sizes, load, share, sampled) for share in batches)
+    return _sum([{"decoder": sizes.prepacked}, *(_decoded(sizes, load, share, sampled) for share in batches)])
 
 
 def _decoded(sizes: Sizes, load: Load, share: Share, sampled: bool) -> Parts:
@@ -203,8 +203,7 @@ def _decoded(sizes: Sizes, load: Load, share: Share, sampled: bool) -> Parts:
     # Logits without the banned tokens and their log-softmax; when sampling, also the probabilities, those in
     # float64, and their running sum in float64.
     logits = share.rows * sizes.vocabulary * FLOAT * (7 if sampled else 2)
-    cache = (share.prompts * load.prompt + own) * sizes.cache_bytes
-    return {"decoder": sizes.prepacked, "cache": cache, "head": logits}
+    return {"cache": (share.prompts * load.prompt + own) * sizes.cache_bytes, "head": logits}
 
 
 # -- learning ---------------------------------------------------------------------------------------------------

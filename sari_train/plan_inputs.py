@@ -69,8 +69,11 @@ def meta_model(name: str, table: Grpo) -> AudioLM:
         return meta_model(base, table)
     adapter, processor = _adapter_for(source), _load_processor(source)
     config = transformers.AutoConfig.from_pretrained(source)
-    with torch.device("meta"):
-        model = getattr(transformers, config.architectures[0])(config)
+    try:
+        with torch.device("meta"):
+            model = getattr(transformers, config.architectures[0])(config)
+    except (ValueError, TypeError, ArithmeticError, RuntimeError) as error:
+        raise CheckpointError(f"model {name!r} cannot be built from its config.json ({error}): correct it") from error
     lm = adapter(model.to(DTYPES[table.dtype]), processor, name=Path(name).name, path=name)
     if table.freeze_audio:
         lm.freeze_audio()
@@ -117,6 +120,7 @@ def read_sizes(lm: AudioLM, table: Grpo, *, cpu: bool) -> Sizes:
         audio_heads=audio.encoder_attention_heads,
         mel_bands=audio.num_mel_bins,
         window=2 * audio.max_source_positions,
+        context=lm.context_length,
         weights={place: _bytes(weights) for place, weights in places.items()},
         trained={place: _bytes(p for p in weights if p.requires_grad) for place, weights in places.items()},
         optimizer=optimizer,
@@ -271,8 +275,8 @@ def find_device(device: str, memory_gib: float | None) -> torch.device:
     Raises:
         InputError: No such device, one whose memory cannot be known, or a memory that means nothing.
     """
-    if memory_gib is not None and not memory_gib > 0:
-        raise InputError(f"--memory must be more than 0 GiB; found {memory_gib:g}: give another")
+    if memory_gib is not None and not 0 < memory_gib < float("inf"):
+        raise InputError(f"--memory must be more than 0 GiB and finite; found {memory_gib:g}: give another")
     if device == "cuda" and not torch.cuda.is_available():
         if memory_gib is None:
             raise InputError(
@@ -294,8 +298,23 @@ def find_memory(place: torch.device, memory_gib: float | None) -> tuple[int, str
     if info.is_file():
         for line in info.read_text(encoding="utf-8").splitlines():
             if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024, "available now"
+                available, limit = int(line.split()[1]) * 1024, container_limit()
+                if limit is not None and limit < available:
+                    return limit, "left of this container's limit"
+                return available, "available now"
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), "of the machine"
+
+
+def container_limit(folder: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Return what the control group of this process may still take (version 2, else 1), or ``None`` without a limit."""
+    for limit, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        if (folder / limit).is_file() and (folder / used).is_file():
+            bound = (folder / limit).read_text().strip()
+            return None if bound == "max" else max(0, int(bound) - int((folder / used).read_text()))
+    return None
 
 
 def resident() -> int:

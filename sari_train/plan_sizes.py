@@ -35,6 +35,7 @@ class Sizes:
         hidden, inner, queries, keys, vocabulary, layers: H, F, A, K, V and L of the text model.
         audio_width, audio_inner, audio_layers, audio_heads, mel_bands: Of the audio tower.
         window: Most frames that it hears.
+        context: Most tokens of a prompt with its completion.
         weights: Bytes of the weights in tower, projector, embeddings, layers and head, each weight once.
         trained: Bytes of those that train, and so of their gradients.
         optimizer: Bytes of the optimizer's state.
@@ -61,6 +62,7 @@ class Sizes:
     audio_heads: int
     mel_bands: int
     window: int
+    context: int
     weights: Mapping[str, int]
     trained: Mapping[str, int]
     optimizer: int

@@ -68,7 +68,8 @@ class LocalResponder:
             room = Room.of(self.lm, self.cache_mib // workers(self.lm), sampling.max_new_tokens)
             batches = pack(prompts, self.batch_size, room)
             while some := list(islice(batches, workers(self.lm))):
-                for batch in run_all(self.lm, [partial(engine.generate, batch) for batch in some]):
+                decoder = self.lm.decoder()  # one for the batches that run side by side
+                for batch in run_all(self.lm, [partial(engine.generate, batch, decoder=decoder) for batch in some]):
                     for done in batch:
                         yield Response(done.prompt_id, done.sample, done.text, done.finish_reason, len(done.ids))
 

@@ -24,7 +24,7 @@ from sari_data.responder import FinishReason, Sampling
 from sari_train.batch import Encoded, place_audio
 from sari_train.kernels._rows import BANNED_LOGIT
 from sari_train.kernels.packing import pack
-from sari_train.models.base import AudioLM
+from sari_train.models.base import AudioLM, Decoder
 from sari_train.models.cache import SharedCache
 
 # Rows that are finished leave the batch once fewer than this share of it is still being written.
@@ -88,12 +88,15 @@ class Rollout:
         self._tail = max((len(s.encode()) for s in sampling.stop), default=0) + 4
 
     @torch.no_grad()
-    def generate(self, prompts: Sequence[RolloutPrompt], *, seed: int | None = None) -> list[Completion]:
+    def generate(
+        self, prompts: Sequence[RolloutPrompt], *, seed: int | None = None, decoder: Decoder | None = None
+    ) -> list[Completion]:
         """Return every sample of every prompt, in order.
 
         Args:
             prompts: Best of similar length: the batch is padded to the longest.
             seed: Used instead of the sampling's seed (GRPO takes a new one each step).
+            decoder: The model's decoder, for batches that share one; it must have been made from the weights of now.
         """
         if not prompts:
             return []
@@ -102,7 +105,7 @@ class Rollout:
         budgets = [self.budget(p, s) for p, s in owners]
         state = _State(self, prompts, [len(p.samples) for p in prompts], budgets)
         uniforms = _uniforms([(seed, p.id, s) for p, s in owners], self.sampling.temperature, max(budgets))
-        state.run(torch.from_numpy(uniforms).to(self.lm.device))
+        state.run(torch.from_numpy(uniforms).to(self.lm.device), decoder or self.lm.decoder())
         return [
             self._completion(prompt.id, sample, state.ids[row], state.logps[row], state.stopped[row])
             for row, (prompt, sample) in enumerate(owners)
@@ -153,13 +156,12 @@ class _State:
         self.cache, last_PH, self.lengths_B = prefill(self.lm, [p.encoded for p in prompts], prompt_of_row)
         self.last_BH = last_PH[torch.tensor(prompt_of_row, device=self.lm.device)]
 
-    def run(self, uniforms_BN: Tensor) -> None:
+    def run(self, uniforms_BN: Tensor, decoder: Decoder) -> None:
         """Decode until every row has stopped or used up its budget."""
         alive = list(range(len(self.budgets)))  # batch position -> row, finished rows included until compaction
         done = [False] * len(alive)
         left = len(alive)
         sampled = self.engine.sampling.temperature > 0
-        decoder = self.lm.decoder()
         for step in range(max(self.budgets)):
             uniforms_B = uniforms_BN[:, step] if sampled else None
             tokens_B, logps_B = self.engine.pick(decoder.logits(self.last_BH), uniforms_B)

@@ -73,7 +73,11 @@ def decode_attention(
     lse_Bh = lse.reshape(p, k, h // k, most).permute(0, 3, 1, 2).reshape(p * most, h)
     if places_B is not None:
         out_Bhd, lse_Bh = out_Bhd[places_B], lse_Bh[places_B]
-    own_Bhd, own_Bh = _attend_own(q_Bhd, own_k_BkSd, own_v_BkSd, scale)
+    if q_Bhd.dtype == lse.dtype:
+        own_Bhd, own_Bh = _attend_own(q_Bhd, own_k_BkSd, own_v_BkSd, scale)
+    else:  # in low precision scores must not be rounded before the softmax
+        own, own_lse = stock.attend(q_Bhd[:, :, None], own_k_BkSd, own_v_BkSd, causal=False, scale=scale)
+        own_Bhd, own_Bh = own[:, :, 0].to(lse.dtype), own_lse[:, :, 0]
     # exp(L_i - L) with L = logaddexp(L_1, L_2): for two parts, a sigmoid of their difference.
     share_Bh1 = (own_Bh - lse_Bh).sigmoid_()[..., None]
     return torch.lerp(out_Bhd.to(own_Bhd.dtype), own_Bhd, share_Bh1).to(q_Bhd.dtype)
@@ -83,11 +87,11 @@ def _attend_own(q_Bhd: Tensor, k_BkSd: Tensor, v_BkSd: Tensor, scale: float) -> 
     """Attend from one query a row to all of its keys; two plain products, since there are few scores.
 
     Returns:
-        (output [B, h, d], log-sum-exp [B, h]), in float32 at least.
+        (output [B, h, d], log-sum-exp [B, h]).
     """
     b, h, d = q_Bhd.shape
-    k, kind = k_BkSd.shape[1], stock.lse_type(q_Bhd.dtype)
-    scores_BksS = ((q_Bhd * scale).view(b, k, h // k, d) @ k_BkSd.mT).to(kind)
+    k = k_BkSd.shape[1]
+    scores_BksS = (q_Bhd * scale).view(b, k, h // k, d) @ k_BkSd.mT
     lse_Bks1 = scores_BksS.logsumexp(-1, keepdim=True)
-    out_Bksd = scores_BksS.sub_(lse_Bks1).exp_().to(v_BkSd.dtype) @ v_BkSd
-    return out_Bksd.view(b, h, d).to(kind), lse_Bks1.view(b, h)
+    out_Bksd = scores_BksS.sub_(lse_Bks1).exp_() @ v_BkSd
+    return out_Bksd.view(b, h, d), lse_Bks1.view(b, h)

@@ -82,7 +82,7 @@ class _RmsNorm(torch.autograd.Function):
         normed = x.to(scale.dtype) * scale
         dx = dw = None
         if ctx.needs_input_grad[1]:
-            dw = (grad * normed.to(x.dtype)).flatten(0, -2).sum(0, dtype=scale.dtype).to(weight.dtype)
+            dw = (grad * normed.to(x.dtype)).reshape(-1, x.shape[-1]).sum(0, dtype=scale.dtype).to(weight.dtype)
         if ctx.needs_input_grad[0]:
             inner = (grad * weight).to(scale.dtype)
             # d/dx of x s with s = (mean(x^2) + eps)^(-1/2): s (dn - n mean(dn n)).
@@ -105,7 +105,7 @@ class _GatedLinear(torch.autograd.Function):
         dgate = dup = dweight = None
         active = torch.nn.functional.silu(gate)
         if wants_weight:
-            dweight = grad.flatten(0, -2).T @ (active * up).flatten(0, -2)
+            dweight = grad.reshape(-1, grad.shape[-1]).T @ (active * up).reshape(-1, up.shape[-1])
         if wants_gate or wants_up:
             inner = grad @ weight
             if wants_up:

@@ -3,7 +3,7 @@
 With few rows a product's time is that of reading the weight, and the matrix library first rearranges it into blocks, at
 every call. Here that is done once: oneDNN's own layout (the operators that torch's compiler emits for frozen
 weights), and projections that read the same input joined into one. It is a second copy of the weights, so it is made
-for weights up to PREPACKED_BYTES, only on a CPU, and dropped with the batch that it was made for.
+for weights up to PREPACKED_BYTES, only on a CPU, and dropped after the batches that it was made for.
 
 Shapes: B rows, I inputs, O outputs.
 """
@@ -46,7 +46,12 @@ class Prepacked:
 
 def is_plain(module: nn.Module) -> bool:
     """Whether a module is a linear layer and nothing else: no adapter, no quantization, no hooks."""
-    return type(module) is nn.Linear and not module._forward_hooks and not module._forward_pre_hooks
+    return type(module) is nn.Linear and not has_hooks(module)
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether calling the module does more than its forward pass."""
+    return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)
 
 
 def _can_pack(weight: Tensor) -> bool:
@@ -56,6 +61,8 @@ def _can_pack(weight: Tensor) -> bool:
         and torch.backends.mkldnn.is_available()
         and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
         and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+        # Some processors have no products in bfloat16.
+        and (weight.dtype != torch.bfloat16 or torch.ops.mkldnn._is_mkldnn_bf16_supported())
     )
 
 

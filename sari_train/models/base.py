@@ -78,7 +78,7 @@ class BoundedCache:
 
 
 class Decoder(Protocol):
-    """The text model and its head for one new token a row; made for one batch, while the weights stay as they are."""
+    """The text model and its head for one new token a row, while the weights stay as they are; threads may share it."""
 
     def step(self, embeds_BH: Tensor, positions_B: Tensor, cache: SharedCache) -> Tensor:
         """Run the text model without its head: [B, H] to [B, H]; the cache takes the new keys and values."""

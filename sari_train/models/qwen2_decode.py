@@ -18,7 +18,7 @@ from transformers.models.qwen2.modeling_qwen2 import Qwen2MLP, rotate_half
 
 from sari_train.kernels import prepacked
 from sari_train.kernels.decode import decode_attention
-from sari_train.kernels.prepacked import Prepacked, is_plain
+from sari_train.kernels.prepacked import Prepacked, has_hooks, is_plain
 from sari_train.models.cache import SharedCache, SharedLayer
 from sari_train.models.qwen2_text import normed
 
@@ -26,7 +26,7 @@ Product = Callable[[Tensor], Tensor]
 
 
 class Qwen2Decoder:
-    """Decodes the tokens of one batch, during which the weights stay as they are.
+    """Decodes tokens while the weights stay as they are; batches that run side by side may share one.
 
     Args:
         model: A ``Qwen2Model``.
@@ -60,7 +60,7 @@ class _Layer:
         self.qkv = _side_by_side([attention.q_proj, attention.k_proj, attention.v_proj], joined)
         self.o = _side_by_side([attention.o_proj], joined)
         self.mlp: Product = mlp
-        if type(mlp) is Qwen2MLP:
+        if type(mlp) is Qwen2MLP and not has_hooks(mlp):
             gate_up, down = _side_by_side([mlp.gate_proj, mlp.up_proj], joined), _side_by_side([mlp.down_proj], joined)
             self.mlp = lambda x: down(_gated(gate_up(x), mlp.act_fn))
 

@@ -18,6 +18,7 @@ from transformers.models.qwen2.modeling_qwen2 import Qwen2MLP, Qwen2RMSNorm, rot
 
 from sari_train.kernels.layers import gated_linear, rms_norm
 from sari_train.kernels.packing import Packing
+from sari_train.kernels.prepacked import has_hooks, is_plain
 from sari_train.kernels.shared_prefix import shared_prefix_attention
 from sari_train.models.cache import SharedCache
 
@@ -58,15 +59,17 @@ def _layer(layer: Any, hidden: Tensor, **options: Any) -> Tensor:
 
 def normed(norm: Any, hidden: Tensor) -> Tensor:
     """Apply a norm of the model's."""
-    return rms_norm(hidden, norm.weight, norm.variance_epsilon) if type(norm) is Qwen2RMSNorm else norm(hidden)
+    if type(norm) is Qwen2RMSNorm and not has_hooks(norm):
+        return rms_norm(hidden, norm.weight, norm.variance_epsilon)
+    return norm(hidden)
 
 
 def _mlp(mlp: Any, normed: Tensor) -> Tensor:
-    plain = type(mlp) is Qwen2MLP and type(mlp.down_proj) is torch.nn.Linear and mlp.down_proj.bias is None
+    plain = type(mlp) is Qwen2MLP and not has_hooks(mlp) and is_plain(mlp.down_proj) and mlp.down_proj.bias is None
     # Under autocast a product's type is not that of its weight: the module knows what to do then.
     if not plain or mlp.config.hidden_act != "silu" or torch.is_autocast_enabled(normed.device.type):
         return mlp(normed)
-    if not torch.is_grad_enabled():
+    if not torch.is_grad_enabled() and not has_hooks(mlp.gate_proj):
         gated = torch.nn.functional.silu(mlp.gate_proj(normed), inplace=True).mul_(mlp.up_proj(normed))
         return torch.nn.functional.linear(gated, mlp.down_proj.weight)
     return gated_linear(mlp.gate_proj(normed), mlp.up_proj(normed), mlp.down_proj.weight)

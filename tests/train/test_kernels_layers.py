@@ -110,8 +110,9 @@ def test_equal_to_transformers_in_low_precision() -> None:
     norm = Qwen2RMSNorm(24, eps=EPS).to(torch.bfloat16)
     norm.weight = nn.Parameter(weight.detach().clone())
     found = with_grads(lambda x, weight: rms_norm(x, weight, EPS), [x, weight])
-    expected = [norm(x), *torch.autograd.grad((norm(x).double() * torch.ones(1)).sum(), [x])]
-    assert torch.equal(found[0], expected[0])
+    assert torch.equal(found[0], norm(x))
+    exact = with_grads(plain_norm, [t.detach().double().requires_grad_() for t in (x, weight)])
+    assert all(relative(a, b) < 2e-2 for a, b in zip(found, exact, strict=True))
     gate, up, down = draw(*GATED, dtype=torch.bfloat16)
     assert torch.equal(gated_linear(gate, up, down), (ACT2FN["silu"](gate) * up) @ down.T)
     exact = with_grads(plain_gated, [t.detach().double().requires_grad_() for t in (gate, up, down)])

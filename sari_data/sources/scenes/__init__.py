@@ -9,9 +9,9 @@ question ``i`` of a domain does not depend on how many others are asked for.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -27,7 +27,8 @@ from sari_data.types import DOMAINS, AudioQuestion, AudioRef, Provenance, Reason
 
 OPTIONS_SHOWN = 4
 MOST_EVENTS = 50
-_CHUNK = 32  # questions that a process makes at a time
+_CHUNK = 16  # questions that a process makes at a time
+_CHUNKS = 16  # of those, how many each process makes before the caller gets them
 _WORTH_A_PROCESS = 200  # starting one costs as much as making so many questions
 _TRIES = 50  # recordings vary in length: how often a scene that does not fit is drawn anew
 
@@ -109,7 +110,8 @@ def generate(options: Options, seed: int) -> Iterator[AudioQuestion]:
     """Yield the questions, domains interleaved.
 
     A question takes milliseconds, so many are made by several processes, at most one for each core
-    (``LOKY_MAX_CPU_COUNT`` in the environment sets another bound); that changes nothing in them or their order.
+    (``LOKY_MAX_CPU_COUNT`` in the environment sets another bound). That changes nothing in them or their order; an
+    error may come some hundred questions earlier.
 
     Raises:
         InputError: The clips do not allow a family that was asked for, or never fit into a scene.
@@ -127,18 +129,27 @@ def generate(options: Options, seed: int) -> Iterator[AudioQuestion]:
     if processes < 2:
         yield from (make(domain, index, seed) for domain, index in asked)
         return
-    chunks = (asked[i : i + _CHUNK] for i in range(0, len(asked), _CHUNK))
-    described = options.model_dump_json()
-    # Idle processes leave after some seconds: they hold memory that training would rather have.
-    parallel = joblib.Parallel(processes, return_as="generator", idle_worker_timeout=5)
-    made = parallel(joblib.delayed(_make_chunk)(described, seed, chunk) for chunk in chunks)
-    try:
-        for questions in made:
+    described = _absolute(options).model_dump_json()
+    # One window after another, each to its end: what is made but not yet wanted stays bounded, and nothing is under way
+    # while the caller has the floor. Idle processes leave after some seconds, for they hold memory.
+    window = processes * _CHUNKS * _CHUNK
+    for begin in range(0, len(asked), window):
+        some = asked[begin : begin + window]
+        chunks = (some[i : i + _CHUNK] for i in range(0, len(some), _CHUNK))
+        parallel = joblib.Parallel(processes, idle_worker_timeout=5)
+        for questions in parallel(joblib.delayed(_make_chunk)(described, seed, chunk) for chunk in chunks):
             yield from questions
-    finally:
-        with warnings.catch_warnings():  # that chunks nobody wants any more were under way
-            warnings.simplefilter("ignore", UserWarning)
-            made.close()
+
+
+def _absolute(options: Options) -> Options:
+    """The same options for processes whose working folder may be another."""
+    if options.recordings is None:
+        return options
+    given = options.recordings
+    paths = {"folder": str(Path(given.folder).resolve())}
+    if given.labels_csv is not None:
+        paths["labels_csv"] = str(Path(given.labels_csv).resolve())
+    return options.model_copy(update={"recordings": given.model_copy(update=paths)})
 
 
 def _make_chunk(options: str, seed: int, asked: Sequence[tuple[str, int]]) -> list[AudioQuestion]:

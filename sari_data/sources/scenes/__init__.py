@@ -21,8 +21,9 @@ from sari_data.config import Table
 from sari_data.errors import InputError
 from sari_data.sources.scenes import synth
 from sari_data.sources.scenes.clips import Clips, Folder, Synthesizer
-from sari_data.sources.scenes.compose import Acoustics, Event, compose
+from sari_data.sources.scenes.compose import Acoustics, compose
 from sari_data.sources.scenes.families import ELASTIC, FAMILIES, NUMERIC, SKILLS, VOICED, Draft, World
+from sari_data.sources.scenes.wording import Text
 from sari_data.types import DOMAINS, AudioQuestion, AudioRef, Provenance, Reasoning, StructuredReasoning, make_id
 
 OPTIONS_SHOWN = 4
@@ -219,17 +220,6 @@ def _are_numbers(labels: Sequence[str]) -> bool:
     return all(label.isascii() and label.isdigit() and label == str(int(label)) for label in labels)
 
 
-def _noun(draft: Draft, domain: str, clips: Clips) -> str:
-    """What a question calls the events of its scene."""
-    if domain == "speech":
-        return "number" if all(label.isdecimal() for label in clips.labels(domain)) else "word"
-    if domain == "music":
-        if draft.family != "count_all":
-            return "instrument"
-        return "note" if isinstance(clips, Synthesizer) else "recording"
-    return "sound"
-
-
 def _question(options: Options, clips: Clips, domain: str, families: list[str], index: int, seed: int) -> AudioQuestion:
     """Make question ``index`` of ``domain``."""
     cycle, turn = divmod(index, len(families))
@@ -267,7 +257,7 @@ def _write(
     wrong = list(dict.fromkeys(draft.wrong))[: OPTIONS_SHOWN - 1]
     choices = [wrong[i] for i in rng.permutation(len(wrong))]
     choices.insert(int(gold * (len(wrong) + 1)), draft.answer)
-    text = _Text(draft, domain, clips, choices, rng)
+    text = Text(draft, domain, clips, choices, rng)
     caption = text.caption()
     lines = text.lines()
     structured = StructuredReasoning(
@@ -301,55 +291,3 @@ def _difficulty(draft: Draft) -> str:
     """Steps of thought plus events to keep in mind."""
     load = draft.steps + len(draft.events)
     return "easy" if load <= 5 else "medium" if load <= 6 else "hard"
-
-
-class _Text:
-    """The words of one question; ``pick`` in the templates draws among wordings."""
-
-    def __init__(
-        self, draft: Draft, domain: str, clips: Clips, choices: Sequence[str], rng: np.random.Generator
-    ) -> None:
-        self.draft, self.rng = draft, rng
-        self.values: dict[str, Any] = {
-            **draft.facts,
-            "domain": domain,
-            "noun": _noun(draft, domain, clips),
-            # The synthesizer's voices are a man, a woman and a child; those of recordings have names.
-            "the": "the " if isinstance(clips, Synthesizer) else "",
-            "answer": draft.answer,
-            "choices": choices,
-            "events": draft.events,
-            "texts": [_describe(e, draft.focus) for e in draft.events],
-            "pick": self._pick,
-        }
-        self.values.setdefault("pace", None)
-
-    def _pick(self, *wordings: str) -> str:
-        return wordings[int(self.rng.integers(len(wordings)))]
-
-    def _render(self, name: str, **more: Any) -> str:
-        from sari_data.prompting import render
-
-        return render(f"annotate/scenes/{name}.jinja", **self.values, **more).strip()
-
-    def caption(self) -> str:
-        return self._render("_caption")
-
-    def lines(self) -> dict[str, str]:
-        """Question, planning, reasoning and summary, from the family's ``key: text`` template."""
-        rendered = self._render(self.draft.family)
-        return {key: text.strip() for key, text in (line.split(":", 1) for line in rendered.splitlines())}
-
-    def thought(self, caption: str, lines: dict[str, str]) -> str:
-        return self._render("_thought", caption=caption, reasoning=lines["reasoning"], summary=lines["summary"])
-
-
-def _describe(event: Event, focus: str) -> str:
-    """What the caption says of an event: its label, and the one property that the question is about."""
-    if focus == "long":
-        return f"{'long' if event.long else 'short'} {event.label}"
-    if focus == "loud":
-        return f"{'loud' if event.loud else 'soft'} {event.label}"
-    if focus == "voice" and event.voice is not None:
-        return f"{event.voice} {event.label}"
-    return event.label

@@ -25,7 +25,7 @@ from sari_data.calibrate import (
     split_never_passed,
     summarise,
 )
-from sari_data.config import Table, load_tables
+from sari_data.config import DEFAULT_RECIPE, Table, load_tables
 from sari_data.console import note, progress
 from sari_data.errors import CorpusError, InputError
 from sari_data.prompting import load_mode
@@ -37,7 +37,6 @@ from sari_data.store import check_target, read_manifest, read_split, write_corpu
 from sari_data.types import DIFFICULTIES, DOMAINS, AudioQuestion
 
 NEVER_PASSED = "never_passed"
-DEFAULT_RECIPE = "default"
 ABOUT = ("name", "source", "seed", "sari_version")
 CARD = "cards/corpus.md.jinja"
 

@@ -49,9 +49,9 @@ def build(
     as_json: JsonOption = False,
 ) -> None:
     """Build a corpus; without a recipe the embedded default, which downloads nothing."""
-    from sari_data.build import DEFAULT_RECIPE, Build, build
+    from sari_data.build import Build, build
     from sari_data.calibrate import Calibrate
-    from sari_data.config import load_tables
+    from sari_data.config import DEFAULT_RECIPE, load_tables
     from sari_data.hub import find_repo, push_corpus
 
     overrides = [*(set_ or ()), *_flags(("build.out", out_), ("build.seed", seed))]
@@ -160,8 +160,7 @@ def _flags(*pairs: tuple[str, Any]) -> list[str]:
 
 
 def _origin(recipe: str | None) -> str:
-    from sari_data.build import DEFAULT_RECIPE
-    from sari_data.config import find_recipe
+    from sari_data.config import DEFAULT_RECIPE, find_recipe
     from sari_data.resources import recipes_dir
 
     path = find_recipe(recipe or DEFAULT_RECIPE)

@@ -20,6 +20,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from sari_data.errors import MissingFileError, RecipeError
 from sari_data.resources import recipes_dir
 
+# The recipe that the commands take when they are given none.
+DEFAULT_RECIPE = "default"
 TABLES = ("build", "calibrate", "tiny", "sft", "grpo", "bench")
 
 TableT = TypeVar("TableT", bound="Table")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from sari_data.config import load_tables
-from sari_data.console import out, run_app
+from sari_data.config import DEFAULT_RECIPE, load_tables
+from sari_data.console import note, out, run_app
 
 if TYPE_CHECKING:
     from sari_train.sft import Outcome
@@ -30,6 +30,14 @@ OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Start anew w
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
 
+def _or_default(recipe: str | None) -> str:
+    """Without a recipe take the embedded default, as `sari-data build` does, and say so: it suits a tiny model."""
+    if recipe is not None:
+        return recipe
+    note("settings of the embedded default (recipe default, which ships with sari); a recipe of your own replaces them")
+    return DEFAULT_RECIPE
+
+
 @app.command()
 def sft(
     recipe: RecipeArgument = None,
@@ -40,7 +48,7 @@ def sft(
     """Fine-tune on chains of thought (recipe table sft); the same command goes on after Ctrl-C."""
     from sari_train.config import Sft
 
-    table: Sft = load_tables(recipe, {"sft": Sft}, set_ or ())["sft"]
+    table: Sft = load_tables(_or_default(recipe), {"sft": Sft}, set_ or ())["sft"]
     from sari_train.prepare import ensure_corpus
     from sari_train.sft import train_sft
 
@@ -58,7 +66,7 @@ def grpo(
     """Reinforce with group relative policy optimisation (table grpo); makes what it lacks, and says so."""
     from sari_train.config import Grpo, Sft
 
-    tables = load_tables(recipe, {"sft": Sft, "grpo": Grpo}, set_ or ())
+    tables = load_tables(_or_default(recipe), {"sft": Sft, "grpo": Grpo}, set_ or ())
     from sari_train.grpo import train_grpo
     from sari_train.prepare import ensure_corpus, ensure_warm_up
 
@@ -91,7 +99,7 @@ def plan(
     """
     from sari_train.config import Grpo, Sft
 
-    tables = load_tables(recipe, {"sft": Sft, "grpo": Grpo}, set_ or ())
+    tables = load_tables(_or_default(recipe), {"sft": Sft, "grpo": Grpo}, set_ or ())
     from sari_train.plan_report import make_plan, show
 
     found = make_plan(

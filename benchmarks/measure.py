@@ -48,9 +48,8 @@ class Meter:
     def __enter__(self) -> Meter:
         gc.collect()
         if self.device == "cpu":
-            _trim()
-            Path("/proc/self/clear_refs").write_text("5")  # sets the high-water mark back
-            self._before = _status("VmRSS")
+            start_anew()
+            self._before = status("VmRSS") / 2**20
         else:
             import torch
 
@@ -64,7 +63,7 @@ class Meter:
     def __exit__(self, *_: object) -> None:
         if self.device == "cpu":
             self.seconds = time.perf_counter() - self._started
-            self.mib = _status("VmHWM") - self._before
+            self.mib = status("VmHWM") / 2**20 - self._before
             return
         import torch
 
@@ -85,13 +84,17 @@ def measured(work: Callable[[], Any], device: str = "cpu") -> dict[str, float]:
     return meter.figures
 
 
-def _status(key: str) -> float:
-    found = re.search(rf"^{key}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.M)
-    assert found is not None
-    return int(found[1]) / 1024
+def status(field: str) -> int:
+    """Return a line of /proc/self/status in bytes."""
+    found = re.search(rf"^{field}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.M)
+    if found is None:
+        raise SystemExit(f"/proc/self/status has no {field}: this benchmark needs Linux")
+    return int(found[1]) * 1024
 
 
-def _trim() -> None:
+def start_anew() -> None:
+    """Give back what the C library holds, and measure the peak from here."""
     # Another C library has nothing to hand back that it keeps.
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")  # sets the high-water mark back

@@ -23,7 +23,6 @@ a user's does who sets nothing; "by default" is its peak. What it has more is fr
 from __future__ import annotations
 
 import argparse
-import ctypes
 import gc
 import json
 import os
@@ -38,6 +37,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import machine
+from benchmarks.measure import start_anew, status
 
 # Widths: of the audio tower, and of the text model.
 MODELS: dict[str, dict[str, dict[str, int]]] = {
@@ -169,20 +169,6 @@ def table_of(case: str, folder: Path) -> Any:
 
 
 # -- the measuring process -------------------------------------------------------------------------------------
-
-
-def status(field: str) -> int:
-    """Return a line of /proc/self/status in bytes."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field):
-            return int(line.split()[1]) * 1024
-    raise SystemExit(f"/proc/self/status has no {field}: this benchmark needs Linux")
-
-
-def start_anew() -> None:
-    """Give back what the C library holds, and measure the peak from here."""
-    ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")
 
 
 def measure(case: str, folder: Path) -> dict[str, Any]:

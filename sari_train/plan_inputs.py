@@ -6,7 +6,6 @@ training uses; so its weights are counted, not estimated.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +24,7 @@ from sari_train.batch import encode_text
 from sari_train.config import Grpo, Sft
 from sari_train.lora import add_lora
 from sari_train.models.base import AudioLM, Clip
-from sari_train.models.load import DTYPES, _adapter_for, _load_processor, _locate, pick_device
+from sari_train.models.load import DTYPES, _adapter_for, _base_of_adapter, _load_processor, _locate, pick_device
 from sari_train.models.qwen2_audio import Qwen2Audio
 from sari_train.optim import split_weights
 from sari_train.plan import Load
@@ -58,15 +57,8 @@ def meta_model(name: str, table: Grpo) -> AudioLM:
     import transformers
 
     source = _locate(name)
-    file = Path(source) / "adapter_config.json"
-    if file.is_file():
-        try:
-            base = json.loads(file.read_text(encoding="utf-8"))["base_model_name_or_path"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{file} names no base model: give a complete folder") from error
-        if not isinstance(base, str) or Path(base).resolve() == Path(source).resolve():
-            raise CheckpointError(f"{file} must name the adapter's base model; found {base!r}: correct it")
-        return meta_model(base, table)
+    if (Path(source) / "adapter_config.json").is_file():
+        return meta_model(_base_of_adapter(Path(source)), table)
     adapter, processor = _adapter_for(source), _load_processor(source)
     config = transformers.AutoConfig.from_pretrained(source)
     try:

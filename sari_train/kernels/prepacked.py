@@ -30,7 +30,6 @@ class Prepacked:
     """
 
     def __init__(self, layers: Sequence[nn.Linear]) -> None:
-        self.sizes = [layer.out_features for layer in layers]
         weight = torch.cat([layer.weight for layer in layers]) if len(layers) > 1 else layers[0].weight
         self.weight, self.bias = weight.detach(), _joined_bias(layers)
         self._packed = _can_pack(weight)

@@ -177,20 +177,7 @@ def _load_adapter(folder: Path, name: str, *, dtype: str, device: str) -> AudioL
     """Load an adapter's base model, apply the adapter and merge it into the weights in memory."""
     from peft import PeftModel
 
-    try:
-        name_of_base = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))[
-            "base_model_name_or_path"
-        ]
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{folder / 'adapter_config.json'} is not an adapter's configuration ({_first_line(error)}): give a "
-            "complete folder"
-        ) from error
-    if not isinstance(name_of_base, str) or Path(name_of_base).resolve() == folder.resolve():
-        raise CheckpointError(
-            f"{folder / 'adapter_config.json'} must name the adapter's base model in base_model_name_or_path; found "
-            f"{name_of_base!r}: correct it"
-        )
+    name_of_base = _base_of_adapter(folder)
     if not (folder / "adapter_model.safetensors").is_file():
         raise CheckpointError(f"adapter {str(folder)!r} has no adapter_model.safetensors: give a complete folder")
     base = load_model(name_of_base, dtype=dtype, device=device)
@@ -202,6 +189,23 @@ def _load_adapter(folder: Path, name: str, *, dtype: str, device: str) -> AudioL
             "complete folder, and the base that it was trained on"
         ) from error
     return type(base)(merged, base.processor, name=name, path=str(folder))
+
+
+def _base_of_adapter(folder: Path) -> str:
+    """Return the model that an adapter's folder says it was trained on."""
+    file = folder / "adapter_config.json"
+    try:
+        name_of_base = json.loads(file.read_text(encoding="utf-8"))["base_model_name_or_path"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{file} is not an adapter's configuration, or names no base model ({_first_line(error)}): give a complete "
+            "folder"
+        ) from error
+    if not isinstance(name_of_base, str) or Path(name_of_base).resolve() == folder.resolve():
+        raise CheckpointError(
+            f"{file} must name the adapter's base model in base_model_name_or_path; found {name_of_base!r}: correct it"
+        )
+    return name_of_base
 
 
 def _first_line(error: BaseException) -> str:

@@ -14,13 +14,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.models.qwen2.modeling_qwen2 import Qwen2MLP, rotate_half
+from transformers.models.qwen2.modeling_qwen2 import Qwen2MLP
 
 from sari_train.kernels import prepacked
 from sari_train.kernels.decode import decode_attention
 from sari_train.kernels.prepacked import Prepacked, has_hooks, is_plain
 from sari_train.models.cache import SharedCache, SharedLayer
-from sari_train.models.qwen2_text import normed
+from sari_train.models.qwen2_text import normed, rotated
 
 Product = Callable[[Tensor], Tensor]
 
@@ -67,9 +67,8 @@ class _Layer:
     def __call__(self, hidden_BH: Tensor, cos: Tensor, sin: Tensor, cached: SharedLayer, cache: SharedCache) -> Tensor:
         qkv = self.qkv(normed(self.module.input_layernorm, hidden_BH)).unflatten(-1, (-1, self.head_size))
         # Queries and keys are rotated alike, so together.
-        rotated = qkv[:, : -self.key_heads]
-        rotated = rotated * cos + rotate_half(rotated) * sin
-        q_Bhd, k_Bkd = rotated[:, : -self.key_heads], rotated[:, -self.key_heads :]
+        qk = rotated(qkv[:, : -self.key_heads], cos, sin)
+        q_Bhd, k_Bkd = qk[:, : -self.key_heads], qk[:, -self.key_heads :]
         keys, values = cached.update(k_Bkd[:, :, None], qkv[:, -self.key_heads :, None])
         out = decode_attention(q_Bhd, cached.prompt_keys, cached.prompt_values, keys, values, cache.sharing, self.scale)
         hidden_BH = hidden_BH + self.o(out.flatten(1))

@@ -82,15 +82,15 @@ def _last_layer(
     attention = layer.self_attn
     normed_TH = normed(layer.input_layernorm, hidden_TH)
     cos_Td, sin_Td = (x[0] for x in rotary)
-    k_kTd = _rotated(_heads(attention.k_proj(normed_TH), attention), cos_Td, sin_Td)
+    k_kTd = rotated(_heads(attention.k_proj(normed_TH), attention), cos_Td, sin_Td)
     v_kTd = _heads(attention.v_proj(normed_TH), attention)
     if cache is not None:
         cache.update(k_kTd[None], v_kTd[None], attention.layer_idx)
     if (few := packing.for_last_layer) is None:
-        q_hTd = _rotated(_heads(attention.q_proj(normed_TH), attention), cos_Td, sin_Td)
+        q_hTd = rotated(_heads(attention.q_proj(normed_TH), attention), cos_Td, sin_Td)
         out_hKd = shared_prefix_attention(q_hTd, k_kTd, v_kTd, packing, attention.scaling)[:, kept_K]
     else:
-        q_hKd = _rotated(_heads(attention.q_proj(normed_TH[kept_K]), attention), cos_Td[kept_K], sin_Td[kept_K])
+        q_hKd = rotated(_heads(attention.q_proj(normed_TH[kept_K]), attention), cos_Td[kept_K], sin_Td[kept_K])
         out_hKd = shared_prefix_attention(q_hKd, k_kTd, v_kTd, few, attention.scaling)
     hidden_KH = hidden_TH[kept_K] + attention.o_proj(out_hKd.transpose(0, 1).flatten(1))
     return hidden_KH + _mlp(layer.mlp, normed(layer.post_attention_layernorm, hidden_KH))
@@ -100,5 +100,6 @@ def _heads(x_TD: Tensor, attention: Any) -> Tensor:
     return x_TD.unflatten(-1, (-1, attention.head_dim)).transpose(0, 1)
 
 
-def _rotated(x_hTd: Tensor, cos_Td: Tensor, sin_Td: Tensor) -> Tensor:
+def rotated(x_hTd: Tensor, cos_Td: Tensor, sin_Td: Tensor) -> Tensor:
+    """Apply rotary position embeddings to the heads of queries or keys."""
     return x_hTd * cos_Td + rotate_half(x_hTd) * sin_Td

@@ -16,10 +16,13 @@ class Lora(Table):
         rank: Rank of the update.
         alpha: The update is scaled by alpha / rank.
         target_modules: Names of the text model's linear layers that get an adapter.
+        quantize: Hold the frozen text model in 4 bits (``nf4``: QLoRA, Dettmers et al. 2023, arXiv 2305.14314) or in
+            8 (``int8``); needs bitsandbytes.
     """
 
     rank: int = Field(8, ge=1)
     alpha: int = Field(16, ge=1)
+    quantize: Literal["nf4", "int8"] | None = None
     target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -33,19 +36,30 @@ class Training(Table):
         mode: Response mode.
         steps: Optimizer steps of the run.
         micro_batch: Rows in one forward and backward pass; memory, not results, depends on it.
-        optimizer: ``adamw``, or ``muon``: Muon for the matrices inside the layers and AdamW for the rest.
+        optimizer: ``adamw``; ``adamw_8bit`` (states in 8 bits; needs bitsandbytes and a GPU); or ``muon``: Muon for
+            the matrices inside the layers and AdamW for the rest.
         learning_rate: Peak learning rate.
         warmup_steps: Steps over which the learning rate rises from 0.
         schedule: What it does then: ``constant``, or ``cosine`` down to a tenth.
         grad_clip: Bound on the gradient's norm.
         save_every: Steps between checkpoints; the last step is always saved.
+        keep: Latest checkpoints that are kept; the best by dev accuracy is kept beside them.
         eval_every: Steps between evaluations on the dev split; 0: none.
         eval_questions: How many of its questions they take.
         dtype: Type of the weights.
+        mixed_precision: ``bf16``: compute in bfloat16 where the weights are float32 (autocast).
         freeze_audio: Leave the audio tower as it is.
+        long_audio: What is done with audio that lasts longer than one window of the model's encoder: ``split`` into
+            several spans of the prompt, ``error``, or ``truncate``.
         checkpointing: Keep only each text layer's input for the backward pass and run the layer again there:
             less memory, about a third more time in the policy's pass.
         lora: Train adapters instead of all weights.
+        preflight: Check model, corpus and rewards before the first step.
+        on_trouble: What a run does after it has told of trouble (a loss that is not finite, a gradient spike,
+            rewards that are all one number, every response cut) and saved: ``stop`` or ``go_on``.
+        report_to: Trackers that get the metrics beside metrics.jsonl, where installed: ``tensorboard``, ``wandb``,
+            ``trackio``.
+        log_completions: Steps between samples of completions that are kept with their audio; 0: none.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -56,7 +70,7 @@ class Training(Table):
     mode: str = "structured"
     steps: int = Field(ge=1)
     micro_batch: int = Field(16, ge=1)
-    optimizer: Literal["adamw", "muon"] = "adamw"
+    optimizer: Literal["adamw", "adamw_8bit", "muon"] = "adamw"
     learning_rate: float = Field(gt=0)
     warmup_steps: int = Field(10, ge=0)
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -64,14 +78,21 @@ class Training(Table):
     weight_decay: float = Field(0.0, ge=0)
     seed: int = Field(0, ge=0, lt=2**63)
     save_every: int = Field(100, ge=1)
+    keep: int = Field(1, ge=1)
     eval_every: int = Field(0, ge=0)
     eval_questions: int = Field(200, ge=1)
     max_new_tokens: int = Field(160, ge=1)
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    mixed_precision: Literal["no", "bf16"] = "no"
     device: str = "auto"
     freeze_audio: bool = False
+    long_audio: Literal["split", "error", "truncate"] = "error"
     checkpointing: bool = False
     lora: Lora | None = None
+    preflight: bool = True
+    on_trouble: Literal["stop", "go_on"] = "stop"
+    report_to: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()
+    log_completions: int = Field(0, ge=0)
 
     @field_validator("mode")
     @classmethod
@@ -107,6 +128,24 @@ class Sft(Training):
     learning_rate: float = Field(1e-3, gt=0)
 
 
+class RolloutEngine(Table):
+    """``[grpo.rollout]``: what samples.
+
+    Args:
+        engine: ``local``: this process, with the weights that learn; ``vllm``: a vLLM server, which gets the weights
+            before every step.
+        url: Where the server listens.
+        timeout: Seconds that one request may take.
+        correction_cap: Bound on the weight of a token that corrects for the server's other numbers (truncated
+            importance sampling); nothing is corrected with ``local``.
+    """
+
+    engine: Literal["local", "vllm"] = "local"
+    url: str = "http://127.0.0.1:8000"
+    timeout: float = Field(600.0, gt=0)
+    correction_cap: float = Field(2.0, gt=0)
+
+
 class Grpo(Training):
     """``[grpo]``: group relative policy optimisation.
 
@@ -116,13 +155,25 @@ class Grpo(Training):
         group_size: Samples for each prompt.
         temperature: Of the rollout, and of the log-probabilities.
         updates_per_rollout: Optimizer steps on one rollout (mu in the paper).
-        clip_epsilon: Half width of the interval around 1 in which the ratio has a gradient.
+        loss: ``grpo``, ``dr_grpo``, ``dapo``, ``bnpo``, ``gspo`` or ``cispo`` (sari_train/losses).
+        clip_epsilon: How far below 1 the ratio has a gradient; absent: what the loss's paper uses.
+        clip_epsilon_high: How far above 1; absent: what the loss's paper uses.
         beta: Weight of the KL divergence to the model it started from; 0: no reference is held.
-        normalise: ``sequence`` (as in the paper) or ``token``.
-        scale_std: Divide a group's advantages by its standard deviation.
-        curriculum: ``easy_to_hard`` by pass rate, or ``random``.
+        kl: Estimator of the divergence: ``k1``, ``k2`` or ``k3``.
+        kl_in: Whether the divergence is part of the ``loss`` or of the ``reward``.
+        reference_offload: Keep the reference in the CPU's memory, but for the moments when it runs.
+        baseline: What is taken off a reward: the group's ``mean``, or that of the others (``leave_one_out``).
+        scale: What the rest is divided by: the standard deviation of the ``group``, of the ``batch``, or ``none``;
+            absent: what the loss's paper uses.
+        mask_truncated: Learn nothing from completions that the length bound cut.
+        dynamic_sampling: Rounds of fresh prompts, at most, that take the place of groups without a lesson; 0: none.
+        curriculum: ``easy_to_hard`` by pass rate (SARI), ``hard_to_easy``, ``random``, ``staged`` (easy to hard in
+            ``stages`` parts, shuffled within each) or ``adaptive`` (where the group is expected to disagree).
+        stages: Parts of the ``staged`` curriculum.
         rewards: Weight of each reward (SARI: accuracy 2, format 1).
+        thought_words: Words of a thought from which the ``length`` reward is full.
         cache_mib: Bound on the keys and values kept at once while sampling, in MiB; results do not depend on it.
+        rollout: What samples.
     """
 
     model: str = "checkpoints/sft"
@@ -134,13 +185,23 @@ class Grpo(Training):
     learning_rate: float = Field(3e-4, gt=0)
     temperature: float = Field(1.0, ge=0.01)
     updates_per_rollout: int = Field(1, ge=1)
-    clip_epsilon: float = Field(0.2, gt=0, lt=1)
+    loss: Literal["grpo", "dr_grpo", "dapo", "bnpo", "gspo", "cispo"] = "grpo"
+    clip_epsilon: float | None = Field(None, gt=0)
+    clip_epsilon_high: float | None = Field(None, gt=0)
     beta: float = Field(0.0, ge=0)
-    normalise: Literal["sequence", "token"] = "sequence"
-    scale_std: bool = True
-    curriculum: Literal["easy_to_hard", "random"] = "easy_to_hard"
+    kl: Literal["k1", "k2", "k3"] = "k3"
+    kl_in: Literal["loss", "reward"] = "loss"
+    reference_offload: bool = False
+    baseline: Literal["mean", "leave_one_out"] = "mean"
+    scale: Literal["group", "batch", "none"] | None = None
+    mask_truncated: bool = False
+    dynamic_sampling: int = Field(0, ge=0)
+    curriculum: Literal["easy_to_hard", "hard_to_easy", "random", "staged", "adaptive"] = "easy_to_hard"
+    stages: int = Field(3, ge=2)
     cache_mib: int = Field(4096, ge=1)
     rewards: dict[str, float] = Field(default_factory=lambda: {"accuracy": 2.0, "format": 1.0})
+    thought_words: int = Field(50, ge=1)
+    rollout: RolloutEngine = RolloutEngine()
 
     @field_validator("rewards")
     @classmethod

@@ -163,8 +163,8 @@ class Grpo(Training):
         kl_in: Whether the divergence is part of the ``loss`` or of the ``reward``.
         reference_offload: Keep the reference in the CPU's memory, but for the moments when it runs.
         baseline: What is taken off a reward: the group's ``mean``, or that of the others (``leave_one_out``).
-        scale: What the rest is divided by: the standard deviation of the ``group``, of the ``batch``, or ``none``;
-            absent: what the loss's paper uses.
+        scale: What the rest is divided by: the standard deviation of the ``group`` or of the ``batch``, BNPO's
+            ``beta`` density (rewards in [0, 1]), or ``none``; absent: what the loss's paper uses.
         mask_truncated: Learn nothing from completions that the length bound cut.
         dynamic_sampling: Rounds of fresh prompts, at most, that take the place of groups without a lesson; 0: none.
         curriculum: ``easy_to_hard`` by pass rate (SARI), ``hard_to_easy``, ``random``, ``staged`` (easy to hard in
@@ -193,7 +193,7 @@ class Grpo(Training):
     kl_in: Literal["loss", "reward"] = "loss"
     reference_offload: bool = False
     baseline: Literal["mean", "leave_one_out"] = "mean"
-    scale: Literal["group", "batch", "none"] | None = None
+    scale: Literal["group", "batch", "beta", "none"] | None = None
     mask_truncated: bool = False
     dynamic_sampling: int = Field(0, ge=0)
     curriculum: Literal["easy_to_hard", "hard_to_easy", "random", "staged", "adaptive"] = "easy_to_hard"

@@ -55,8 +55,8 @@ class World:
         yield
 
     def states(self, lm: AudioLM, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor] | None, Any]:
-        """Return (weights or None for the model's own, optimizer state), whole, for a checkpoint."""
-        return None, optimizer.state_dict()
+        """Return (weights, optimizer state by the weights' names), whole, for a checkpoint; ``None``: as they are."""
+        return None, None
 
     def barrier(self) -> None:
         """Wait for all processes."""

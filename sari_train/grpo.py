@@ -16,8 +16,10 @@ Shapes: P prompts, G samples of each.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from statistics import fmean
+from functools import partial
+from statistics import fmean, pstdev
 
 import torch
 
@@ -27,17 +29,18 @@ from sari_data.store import read_split
 from sari_data.types import AudioQuestion
 from sari_train.advantages import group_advantages
 from sari_train.batch import Encoded, Example, collate, encode_example
+from sari_train.completions import KeptGroup, KeptSample
 from sari_train.config import Grpo
 from sari_train.curriculum import PromptStream, breakdown, pass_rate
 from sari_train.distributed import ALONE, World
-from sari_train.engines import RolloutEngine, make_engine
 from sari_train.losses import LOSSES
 from sari_train.losses.kl import sequence_kl
 from sari_train.models.base import AudioLM
 from sari_train.policy import Experience, learn
 from sari_train.reference import Reference
-from sari_train.rewards import Reward, Sample, load_rewards, score
+from sari_train.rewards import REWARDS, Reward, Sample, load_rewards, score
 from sari_train.rollout import Completion, RolloutPrompt
+from sari_train.rollouts.engine import RolloutEngine, make_engine
 from sari_train.run import Outcome, Run
 
 
@@ -66,14 +69,15 @@ def train_grpo(table: Grpo, *, overwrite: bool = False, world: World = ALONE) ->
         f"GRPO: {lm.name}, {len(questions)} prompts in mode {table.mode}, {table.curriculum}, {table.steps} steps of "
         f"{table.prompts_per_step} x {table.group_size}, loss {table.loss}"
     )
-    with run.going():
+    with closing(engine), run.going():
         while run.more:
             with run.phase("rollout"):
                 engine.update_weights(lm, run.step)
                 rollout = collect(lm, engine, questions, stream, run.step, table, rewards, world)
             experience, metrics = compare(lm, rollout, reference, table, world)
             metrics |= learn(lm, run.optimizer, experience, reference, run.step, table, world, run.phase)
-            run.finish_step(metrics, tokens=rollout.tokens)
+            kept = partial(kept_groups, rollout, experience, table, world)
+            run.finish_step(metrics, tokens=rollout.tokens, kept=kept)
     return run.outcome
 
 
@@ -86,7 +90,7 @@ class Result:
         index: The question's place in the corpus.
         rewards: The weighted sum of each sample.
         parts: Each sample's rewards before weighting.
-        passes: Samples that gave the right option.
+        right: Whether each sample gave the right option.
         lengths: Tokens of each sample.
         cut: Samples that the length bound cut.
     """
@@ -95,7 +99,7 @@ class Result:
     index: int
     rewards: tuple[float, ...]
     parts: tuple[Mapping[str, float], ...]
-    passes: int
+    right: tuple[bool, ...]
     lengths: tuple[int, ...]
     cut: int
 
@@ -157,7 +161,7 @@ def collect(
         groups += mine
         fresh = sorted(world.gather(group.result for group in mine), key=lambda r: r.place)
         for result in fresh:
-            stream.record(result.index, result.passes, len(result.rewards))
+            stream.record(result.index, sum(result.right), len(result.right))
         drawn += fresh
     chosen = sorted(sorted(drawn, key=lambda r: r.flat)[:wanted], key=lambda r: r.place)
     kept = {r.place for r in chosen}
@@ -181,20 +185,19 @@ def roll_out(
         RolloutPrompt(f"{at}:{q.id}", encode_example(lm, Example(q.audio, render_prompt(q, table.mode))), range(g))
         for at, _, q in asked
     ]
-    completions = engine.sample(prompts, seed=table.seed * 1_000_003 + step)
+    completions = engine.sample(prompts, [q for _, _, q in asked], seed=table.seed * 1_000_003 + step)
     groups = []
     for number, ((place, index, question), prompt) in enumerate(zip(asked, prompts, strict=True)):
         done = tuple(completions[number * g : (number + 1) * g])
         samples = [Sample(question, table.mode, d.text, d.finish_reason) for d in done]
         scored = [score(sample, table.rewards, rewards) for sample in samples]
         parts = tuple(each for _, each in scored)
-        passed = [p["accuracy"] if "accuracy" in p else rewards_accuracy(s) for p, s in zip(parts, samples, strict=True)]
         result = Result(
             place,
             index,
             tuple(total for total, _ in scored),
             parts,
-            passes=sum(value >= 1 for value in passed),
+            right=tuple(REWARDS["accuracy"](sample) >= 1 for sample in samples),
             lengths=tuple(len(d.ids) for d in done),
             cut=sum(d.finish_reason == "length" for d in done),
         )
@@ -259,13 +262,41 @@ def summarise(rollout: Rollout, table: Grpo) -> dict[str, float]:
     rewards = [value for r in drawn for value in r.rewards]
     count = len(rewards)
     metrics = {f"reward_{name}": fmean(p[name] for r in drawn for p in r.parts) for name in table.rewards}
-    metrics["reward"] = sum(rewards) / count
+    metrics |= {f"reward_std/{name}": pstdev(p[name] for r in drawn for p in r.parts) for name in table.rewards}
+    metrics["reward"], metrics["reward_std"] = sum(rewards) / count, pstdev(rewards)
     metrics["length"] = sum(sum(r.lengths) for r in drawn) / count
     metrics["truncated"] = sum(r.cut for r in drawn) / count
     metrics["flat_groups"] = sum(r.flat for r in drawn) / len(drawn)
-    metrics["prompts_drawn"] = float(len(drawn))
+    if table.dynamic_sampling:
+        metrics["resampled"] = float(len(drawn) - len(rollout.chosen))
     rates = [rate for r in drawn if (rate := pass_rate(questions[r.index], table.mode)) is not None]
     if rates:
-        metrics["calibrated_pass_rate"] = sum(rates) / len(rates)
-    passed = [r.passes / len(r.rewards) for r in drawn]
+        metrics["pass_rate"] = sum(rates) / len(rates)
+    passed = [fmean(r.right) for r in drawn]
     return metrics | breakdown([questions[r.index] for r in drawn], passed)
+
+
+def kept_groups(
+    rollout: Rollout, experience: Sequence[Experience], table: Grpo, world: World = ALONE
+) -> list[KeptGroup]:
+    """Return what is kept of a step's completions for people to read, from all processes, in the order of drawing."""
+    rows = iter(experience)
+    mine = []
+    for group in rollout.groups:
+        result = group.result
+        samples = [
+            KeptSample(
+                done.text,
+                done.finish_reason,
+                rewards=parts,
+                reward=reward,
+                advantage=next(rows).advantage,
+                correct=right,
+                tokens=len(done.ids),
+            )
+            for done, parts, reward, right in zip(
+                group.completions, result.parts, result.rewards, result.right, strict=True
+            )
+        ]
+        mine.append((result.place, KeptGroup(group.question, render_prompt(group.question, table.mode), samples)))
+    return [kept for _, kept in sorted(world.gather(mine), key=lambda item: item[0])]

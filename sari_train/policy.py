@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import ContextManager
+from typing import ContextManager, Literal
 
 import numpy as np
 import torch
@@ -30,8 +30,10 @@ from sari_train.reference import Reference
 from sari_train.rollout import Completion
 
 # What is measured of the tokens that are learned from: means with the weights of the loss, and others.
-MEANS = ("kl", "clip_fraction", "clip_low_fraction", "clip_high_fraction")
-MEASURED = ("loss", "weight", *MEANS, "entropy", "sampler_gap")
+MEANS = ("kl", "clip_fraction", "clip_low", "clip_high")
+MEASURED = ("loss", "weight", *MEANS, "entropy", "sampler_gap", "correction_weight")
+
+_SHORT = {"clip_low_fraction": "clip_low", "clip_high_fraction": "clip_high"}
 
 Objective = Callable[[Tensor, slice], tuple[Tensor, dict[str, Tensor]]]
 Phase = Callable[[str], ContextManager[object]]
@@ -105,18 +107,16 @@ def learn(
     def forward(at: int) -> tuple[Tensor, tuple[Tensor, dict[str, float]]]:
         m, old_N = micro[at], old_logps[at]
 
+        def correction(old: Tensor, some: slice) -> Tensor | None:
+            if table.rollout.engine == "local":
+                return None
+            level: Literal["token", "sequence"] = "token" if loss.per_token else "sequence"
+            cap = table.rollout.correction_cap
+            return sampler_correction(old, m.sampled_N[some], cap=cap, level=level, rows_N=m.rows_N[some])
+
         def objective(logps: Tensor, some: slice) -> tuple[Tensor, dict[str, Tensor]]:
             # On the first update the policy that learns is the one that sampled.
             old = logps.detach() if old_N is None else old_N[some]
-            correction = None
-            if table.rollout.engine != "local":
-                correction = sampler_correction(
-                    old,
-                    m.sampled_N[some],
-                    cap=table.rollout.correction_cap,
-                    level="token" if loss.per_token else "sequence",
-                    rows_N=m.rows_N[some],
-                )
             return policy_terms(
                 loss,
                 logps,
@@ -128,7 +128,7 @@ def learn(
                 beta=table.beta if penalty is not None else 0.0,
                 kl=table.kl,
                 ref_N=None if m.ref_N is None else m.ref_N[some],
-                correction_N=correction,
+                correction_N=correction(old, some),
                 rows_N=m.rows_N[some],
             )
 
@@ -140,10 +140,12 @@ def learn(
         # Means over the tokens of the step: a micro-batch weighs what it has of them.
         share = m.tokens / run_tokens
         first_N = found.logps_N if old_N is None else old_N
-        parts = {name: value.item() for name, value in shares.items()}
+        parts = {_SHORT.get(name, name): value.item() for name, value in shares.items()}
         parts["entropy"] = share * found.entropy_N.mean().item()
         # Distance between the sampler's log-probabilities and the trainer's: 0 but for rounding.
         parts["sampler_gap"] = share * (first_N - m.sampled_N).abs().mean().item()
+        weights_N = correction(first_N, slice(None))
+        parts["correction_weight"] = share * (1.0 if weights_N is None else weights_N.mean().item())
         return found.loss, (first_N, parts)
 
     metrics = {"loss": 0.0}
@@ -154,6 +156,10 @@ def learn(
         metrics = world.total({name: sum(parts[name] for _, parts in done) for name in MEASURED})
         weight = metrics.pop("weight")
         metrics |= {name: metrics[name] / weight for name in MEANS}
+        if penalty is None:
+            del metrics["kl"]  # not measured, or measured on the samples for their reward
+        if table.rollout.engine == "local":
+            del metrics["correction_weight"]
         with phase("optimizer"):
             metrics |= take_step(lm, optimizer, table, step, world)
     return metrics

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from sari_data.console import err, note
-from sari_train.checkpoint import CURVES, METRICS
+from sari_train.run_folder import CURVES, METRICS
 
 # Plain lines: at most one in this many seconds, besides the first and the last step.
 LINE_SECONDS = 10.0

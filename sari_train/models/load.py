@@ -91,6 +91,11 @@ def _locate(path_or_name: str) -> str:
     path = Path(path_or_name)
     if path.is_dir():
         if not (path / "config.json").is_file() and not (path / "adapter_config.json").is_file():
+            if (path / "checkpoints" / "run.json").is_file():  # see run_folder.py
+                raise CheckpointError(
+                    f"run folder {path} has no model at its top: its run has no checkpoint yet, or is putting one there "
+                    "now or was killed while it did: start the run again, or name one of its checkpoints/step-* folders"
+                )
             raise CheckpointError(f"model folder {path} has no config.json: give a folder in Hugging Face format")
         return str(path)
     if path.is_absolute() or path_or_name.startswith(".") or path_or_name.count("/") != 1:
@@ -153,11 +158,16 @@ def _load_weights(source: str, dtype: str) -> Any:
         with no_bars():
             # Shapes are compared below: transformers would print a table before its error.
             model, info = cls.from_pretrained(
-                source, dtype=DTYPES[dtype], output_loading_info=True, ignore_mismatched_sizes=True
+                source,
+                dtype=DTYPES[dtype],
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                use_safetensors=True,  # a pickle can run code when it is opened
             )
     except Exception as error:  # whatever a damaged file leads to
         raise CheckpointError(
-            f"the weights of model {source!r} cannot be loaded ({_first_line(error)}): give a complete folder"
+            f"the weights of model {source!r} cannot be loaded ({_first_line(error)}): give a complete folder with "
+            "weights as safetensors; pickles (.bin, .pt) are never opened"
         ) from error
     if info["mismatched_keys"]:
         name, found, expected = sorted(info["mismatched_keys"])[0]

@@ -248,8 +248,8 @@ class Health:
                 "entropy_collapse",
                 f"the entropy has been below {ENTROPY_SHARE:.0%} of its first value for {steps} steps and is "
                 f"{entropy:.2g} nats a token at step {step} (it was {first:.2g}): the samples of a group are nearly all "
-                "alike, so little is left to learn from; lower learning_rate, raise clip_epsilon_high or beta, or go back to an "
-                "earlier checkpoint",
+                "alike, so little is left to learn from; lower learning_rate, raise clip_epsilon_high or beta, or go back "
+                "to an earlier checkpoint",
             )
         ]
 

@@ -23,7 +23,8 @@ from sari_data.types import AudioQuestion
 from sari_train.batch import encode_text
 from sari_train.config import Grpo, Sft
 from sari_train.lora import add_lora
-from sari_train.models.base import AudioLM, Clip
+from sari_train.models.base import AudioLM
+from sari_train.models.clips import Clip, Span
 from sari_train.models.load import DTYPES, _adapter_for, _base_of_adapter, _load_processor, _locate, pick_device
 from sari_train.models.qwen2_audio import Qwen2Audio
 from sari_train.optim import split_weights
@@ -228,7 +229,7 @@ def _loads(
 
 def _question_length(lm: AudioLM, question: AudioQuestion, mode: str) -> tuple[int, float]:
     """Tokens of the prompt's text, and seconds of the clip."""
-    nothing = Clip("", torch.empty(0), 1, 1)
+    nothing = Clip("", (Span(torch.empty(0), 1, 1),))
     text = len(encode_text(lm, nothing, render_prompt(question, mode)).prompt) - 1
     audio = question.audio
     rest = probe(audio).seconds - audio.start

@@ -18,8 +18,8 @@ from sari_train.kernels.packing import Packing
 from sari_train.models import attention
 from sari_train.models.base import AudioLM
 from sari_train.models.cache import SharedCache
-from sari_train.models.qwen2_decode import Qwen2Decoder
-from sari_train.models.qwen2_text import packed_hidden
+from sari_train.models.text import packed_hidden
+from sari_train.models.text_decode import TextDecoder
 
 STOP_TOKENS = ("<|im_end|>", "<|endoftext|>")
 # Tokens that a response must never hold: an audio placeholder without audio breaks the next forward pass.
@@ -128,9 +128,9 @@ class Qwen2Audio(AudioLM):
         recompute = self.checkpointing and torch.is_grad_enabled()
         return packed_hidden(self.text_model, embeds_TH, packing, checkpointing=recompute, cache=cache)
 
-    def decoder(self) -> Qwen2Decoder:
+    def decoder(self) -> TextDecoder:
         """Return a decoder of the Qwen2 text model with the weights as they are now."""
-        return Qwen2Decoder(self.text_model, self.model.get_output_embeddings())
+        return TextDecoder(self.text_model, self.model.get_output_embeddings())
 
     def new_cache(self) -> SharedCache:
         """Return an empty cache with one layer for each of the text model's."""

@@ -27,8 +27,8 @@ import torch
 from sari_train.batch import Encoded
 from sari_train.config import Grpo
 from sari_train.grpo import ROLLOUT_ROWS
-from sari_train.models.clips import BoundedCache, Clip, Span
 from sari_train.models.cache import FIRST_COLUMNS
+from sari_train.models.clips import BoundedCache, Clip, Span
 from sari_train.plan_sizes import FLOAT, Sizes
 from sari_train.responder import Room, pack
 from sari_train.rollout import RolloutPrompt

@@ -219,8 +219,8 @@ class AudioLM(ABC):
         if not self.truncated:
             return None
         return (
-            f"{len(self.truncated)} clips were longer than the {self.max_seconds:g} s that the model hears and were cut: "
-            f"{sum(self.truncated.values()):.1f} s in all (long_audio = truncate)"
+            f"{len(self.truncated)} clips were longer than the {self.max_seconds:g} s that the model hears, and were "
+            f"cut: {sum(self.truncated.values()):.1f} s in all (long_audio = truncate)"
         )
 
     @property

@@ -1,9 +1,9 @@
 """What is done with audio that lasts longer than a model hears: ``error``, ``split`` or ``truncate``.
 
-A processor would cut it without a word. Here ``error`` refuses it, ``split`` takes windows of the model's length back to
-back, each a span of its own in the prompt, and ``truncate`` keeps the beginning and counts what was cut. With ``split``
-the last window may be too short for one audio token (Whisper's encoders with pooling: 20 ms or less); it is then left
-out, and nothing else is.
+A processor would cut it without a word. Here ``error`` refuses it, ``split`` takes windows of the model's length back
+to back, each a span of its own in the prompt, and ``truncate`` keeps the beginning and counts what was cut. With
+``split`` the last window may be too short for one audio token (Whisper's encoders with pooling: 20 ms or less); it is
+then left out, and nothing else is.
 """
 
 from __future__ import annotations

@@ -13,11 +13,10 @@ from torch import Tensor
 
 from sari_data.errors import CheckpointError
 from sari_train.kernels.packing import Packing
-from sari_train.models import attention
 from sari_train.models.base import AudioLM
 from sari_train.models.cache import SharedCache
-from sari_train.models.qwen2_decode import Qwen2Decoder
-from sari_train.models.qwen2_text import packed_hidden
+from sari_train.models.text import packed_hidden, prepare_text_model
+from sari_train.models.text_decode import TextDecoder
 
 
 class TextHalf(AudioLM):
@@ -37,16 +36,11 @@ class TextHalf(AudioLM):
         """Let the text model attend by ``models/attention.py``, and everything else by one fused operator.
 
         Raises:
-            CheckpointError: The text model attends within a sliding window.
+            CheckpointError: A text model of another family, or one that attends within a sliding window.
         """
         # Masks here are boolean, and None means causal: only scaled_dot_product_attention reads both so.
         self.model.set_attn_implementation("sdpa")
-        self.text_model.set_attn_implementation(attention.NAME)  # type: ignore[operator]
-        if getattr(self.text_config, "use_sliding_window", False):
-            raise CheckpointError(
-                f"model {self.name!r} uses sliding-window attention, which is not supported: set "
-                "text_config.use_sliding_window to false"
-            )
+        prepare_text_model(self.text_model, self.name)
 
     def ids_of(self, tokens: tuple[str, ...]) -> tuple[int, ...]:
         """Return the ids of tokens that the tokenizer must have.
@@ -74,9 +68,9 @@ class TextHalf(AudioLM):
         recompute = self.checkpointing and torch.is_grad_enabled()
         return packed_hidden(self.text_model, embeds_TH, packing, checkpointing=recompute, cache=cache)
 
-    def decoder(self) -> Qwen2Decoder:
+    def decoder(self) -> TextDecoder:
         """Return a decoder of the text model with the weights as they are now."""
-        return Qwen2Decoder(self.text_model, self.model.get_output_embeddings())
+        return TextDecoder(self.text_model, self.model.get_output_embeddings())
 
     def new_cache(self) -> SharedCache:
         """Return an empty cache with one layer for each of the text model's."""

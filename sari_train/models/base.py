@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -64,8 +64,12 @@ class AudioLM(ABC):
         long_audio: What is done with audio that is longer than ``max_seconds`` (``models/long_audio.py``).
         truncated: Seconds that were cut off each clip that was cut, by the clip's key.
         max_seconds: Most seconds that one span of the prompt takes without the processor cutting any.
+        model_class: The transformers class that holds what is used, where that is a part of the architecture's.
+        full_class: The class of the architecture that it is a part of.
     """
 
+    model_class: ClassVar[str | None] = None
+    full_class: ClassVar[str | None] = None
     audio_token_id: int
     stop_ids: tuple[int, ...]
     banned_ids: tuple[int, ...]
@@ -89,6 +93,13 @@ class AudioLM(ABC):
         self._clips = BoundedCache()
         self._states = BoundedCache()
         self._keys = BoundedCache(256 * 2**20)  # holds on to the encoded audio that it knows
+
+    @classmethod
+    def load_processor(cls, source: str) -> Any:
+        """Return the processor of a folder or hub id; whatever transformers raises is raised."""
+        from transformers import AutoProcessor
+
+        return AutoProcessor.from_pretrained(source)
 
     @property
     def device(self) -> torch.device:

@@ -16,7 +16,14 @@ from sari_train.models.base import AudioLM
 
 TINY = Path(__file__).resolve().parent.parent / "assets" / "tiny"
 # Architecture named in config.json -> "module:class" of its adapter. A new architecture is a new file.
-ADAPTERS = {"Qwen2AudioForConditionalGeneration": "sari_train.models.qwen2_audio:Qwen2Audio"}
+ADAPTERS = {
+    "Qwen2AudioForConditionalGeneration": "sari_train.models.qwen2_audio:Qwen2Audio",
+    "Qwen2_5OmniForConditionalGeneration": "sari_train.models.qwen2_5_omni:Qwen2_5Omni",
+    "Qwen2_5OmniModel": "sari_train.models.qwen2_5_omni:Qwen2_5Omni",  # the same, as published
+    "Qwen2_5OmniThinkerForConditionalGeneration": "sari_train.models.qwen2_5_omni:Qwen2_5Omni",
+    "Qwen3OmniMoeForConditionalGeneration": "sari_train.models.qwen3_omni:Qwen3Omni",
+    "Qwen3OmniMoeThinkerForConditionalGeneration": "sari_train.models.qwen3_omni:Qwen3Omni",
+}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -38,8 +45,8 @@ def load_model(path_or_name: str, *, dtype: str = "float32", device: str = "auto
     if (Path(source) / "adapter_config.json").is_file():
         return _load_adapter(Path(source), name, dtype=dtype, device=device)
     adapter = _adapter_for(source)
-    processor = _load_processor(source)
-    model = _load_weights(source, dtype)
+    processor = _load_processor(source, adapter)
+    model = _load_weights(source, adapter, dtype)
     return adapter(model.to(pick_device(device)), processor, name=name, path=source)
 
 
@@ -131,11 +138,9 @@ def _adapter_class(architecture: str, source: str) -> type[AudioLM]:
     return found
 
 
-def _load_processor(source: str) -> Any:
-    from transformers import AutoProcessor
-
+def _load_processor(source: str, adapter: type[AudioLM] = AudioLM) -> Any:
     try:
-        processor = AutoProcessor.from_pretrained(source)
+        processor = adapter.load_processor(source)
     except Exception as error:  # whatever a damaged file leads to
         raise CheckpointError(
             f"model {source!r} has no processor that loads ({_first_line(error)}): save the processor into the same "
@@ -149,11 +154,18 @@ def _load_processor(source: str) -> Any:
     return processor
 
 
-def _load_weights(source: str, dtype: str) -> Any:
+def class_and_config(source: str, adapter: type[AudioLM]) -> tuple[Any, Any]:
+    """Return the transformers class that is loaded from a folder or hub id, and its configuration."""
     import transformers
 
     config = transformers.AutoConfig.from_pretrained(source)
-    cls = getattr(transformers, config.architectures[0])
+    cls = getattr(transformers, adapter.model_class or config.architectures[0])
+    # A full Omni checkpoint's configuration holds the thinker's.
+    return cls, config if isinstance(config, cls.config_class) else config.thinker_config
+
+
+def _load_weights(source: str, adapter: type[AudioLM], dtype: str) -> Any:
+    cls, _ = class_and_config(source, adapter)
     try:
         with no_bars():
             # Shapes are compared below: transformers would print a table before its error.

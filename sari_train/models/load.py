@@ -16,7 +16,11 @@ from sari_train.models.base import AudioLM
 
 TINY = Path(__file__).resolve().parent.parent / "assets" / "tiny"
 # Architecture named in config.json -> "module:class" of its adapter. A new architecture is a new file.
-ADAPTERS = {"Qwen2AudioForConditionalGeneration": "sari_train.models.qwen2_audio:Qwen2Audio"}
+ADAPTERS = {
+    "AudioFlamingo3ForConditionalGeneration": "sari_train.models.audio_flamingo3:AudioFlamingo3",
+    "Qwen2AudioForConditionalGeneration": "sari_train.models.qwen2_audio:Qwen2Audio",
+    "VoxtralForConditionalGeneration": "sari_train.models.voxtral:Voxtral",
+}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 

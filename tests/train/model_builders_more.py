@@ -35,9 +35,13 @@ OWNERS = [1, 0, 1, 2]
 TEMPERATURE = 0.8
 QWEN_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<sound>"]
 # As in Voxtral's tekken.json, where a name stands at its rank.
-MISTRAL_TOKENS = {0: "<unk>", 1: "<s>", 2: "</s>", 3: "[INST]", 4: "[/INST]", 11: "<pad>", 17: "[SYSTEM_PROMPT]"}
-MISTRAL_TOKENS |= {18: "[/SYSTEM_PROMPT]", 24: "[AUDIO]", 25: "[BEGIN_AUDIO]"}
-SPECIALS = [MISTRAL_TOKENS.get(rank, f"<SPECIAL_{rank}>") for rank in range(40)]
+MISTRAL_TOKENS = """
+<unk> <s> </s> [INST] [/INST] [AVAILABLE_TOOLS] [/AVAILABLE_TOOLS] [TOOL_RESULTS] [/TOOL_RESULTS] [TOOL_CALLS] [IMG]
+<pad> [IMG_BREAK] [IMG_END] [PREFIX] [MIDDLE] [SUFFIX] [SYSTEM_PROMPT] [/SYSTEM_PROMPT] [TOOL_CONTENT] <SPECIAL_20>
+<SPECIAL_21> <SPECIAL_22> <SPECIAL_23> [AUDIO] [BEGIN_AUDIO] <SPECIAL_26> <SPECIAL_27> <SPECIAL_28> <SPECIAL_29>
+<SPECIAL_30> <SPECIAL_31> [ARGS] [CALL_ID] [TRANSCRIBE]
+"""
+SPECIALS = MISTRAL_TOKENS.split() + [f"<SPECIAL_{rank}>" for rank in range(35, 40)]
 SOUND_TEMPLATE = (
     "{% if messages[0]['role'] != 'system' %}<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n{% endif %}"
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n"

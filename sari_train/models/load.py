@@ -17,12 +17,14 @@ from sari_train.models.base import AudioLM
 TINY = Path(__file__).resolve().parent.parent / "assets" / "tiny"
 # Architecture named in config.json -> "module:class" of its adapter. A new architecture is a new file.
 ADAPTERS = {
+    "AudioFlamingo3ForConditionalGeneration": "sari_train.models.audio_flamingo3:AudioFlamingo3",
     "Qwen2AudioForConditionalGeneration": "sari_train.models.qwen2_audio:Qwen2Audio",
     "Qwen2_5OmniForConditionalGeneration": "sari_train.models.qwen2_5_omni:Qwen2_5Omni",
     "Qwen2_5OmniModel": "sari_train.models.qwen2_5_omni:Qwen2_5Omni",  # the same, as published
     "Qwen2_5OmniThinkerForConditionalGeneration": "sari_train.models.qwen2_5_omni:Qwen2_5Omni",
     "Qwen3OmniMoeForConditionalGeneration": "sari_train.models.qwen3_omni:Qwen3Omni",
     "Qwen3OmniMoeThinkerForConditionalGeneration": "sari_train.models.qwen3_omni:Qwen3Omni",
+    "VoxtralForConditionalGeneration": "sari_train.models.voxtral:Voxtral",
 }
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

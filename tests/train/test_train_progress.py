@@ -16,7 +16,6 @@ from sari_train import progress
 from sari_train.health import Trouble
 from sari_train.metric_names import PANELS, label, panels_of
 from sari_train.progress import Progress, draw_curves, read_metrics, read_timings
-from sari_train.run_files import clear_logs, cut_logs
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -135,27 +134,13 @@ def test_trouble_is_said_and_recorded(tmp_path: Path, capfd: pytest.CaptureFixtu
     assert rows == [{"step": 3, "kind": "all_truncated", "message": "every response [was] cut"}]
 
 
-def test_logs_are_cut_to_the_checkpoint(tmp_path: Path) -> None:
+def test_a_line_that_a_kill_cut_is_no_step(tmp_path: Path) -> None:
     with Progress("GRPO", tmp_path, steps=9) as live:
-        for step in range(1, 6):
-            live.update(step, {"loss": step / 10}, {"step_seconds": 1.0})
-            live.tell(step, [Trouble("k", "m")])
-    whole = (tmp_path / "metrics.jsonl").read_text()
-    (tmp_path / "completions").mkdir()
-    for step in (2, 4):
-        (tmp_path / "completions" / f"step-{step:06d}.jsonl").write_text("{}\n")
+        for step in range(1, 4):
+            live.update(step, {"loss": step / 10})
     with (tmp_path / "metrics.jsonl").open("a") as stream:
-        stream.write('{"step": 6, "lo')  # killed in the middle of a line
-    assert len(read_metrics(tmp_path)) == 5
-    cut_logs(tmp_path, 3)
-    assert (tmp_path / "metrics.jsonl").read_text() == "".join(whole.splitlines(keepends=True)[:3])
-    assert [row["step"] for row in read_timings(tmp_path)] == [1, 2, 3]
-    assert len((tmp_path / "troubles.jsonl").read_text().splitlines()) == 3
-    assert [p.name for p in (tmp_path / "completions").iterdir()] == ["step-000002.jsonl"]
-    (tmp_path / "recipe.json").write_text("{}")
-    (tmp_path / "notes.txt").write_text("mine")
-    clear_logs(tmp_path)
-    assert {p.name for p in tmp_path.iterdir()} == {"recipe.json", "notes.txt"}
+        stream.write('{"step": 4, "lo')
+    assert [row["step"] for row in read_metrics(tmp_path)] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("line", ["{broken}", "[1]"])

@@ -176,6 +176,7 @@ def _report(outcome: Outcome, as_json: bool, then: str) -> None:
         "out": str(outcome.out),
         "step": outcome.step,
         "stopped": outcome.stopped,
+        "trouble": outcome.trouble,
         "metrics": outcome.metrics,
     }
     lines = [
@@ -184,9 +185,16 @@ def _report(outcome: Outcome, as_json: bool, then: str) -> None:
     ]
     if outcome.stopped:
         lines = [f"stopped after step {outcome.step}; the same command goes on from {outcome.out}"]
+    elif outcome.trouble:
+        lines = [
+            f"stopped after step {outcome.step}, with a checkpoint in {outcome.out}: {outcome.trouble}",
+            "to go on all the same, give the same command with on_trouble = \"go_on\"",
+        ]
     else:
         lines.append(f"next: {then}")
     _emit(body, as_json, lines)
+    if outcome.trouble:
+        raise typer.Exit(1)
     if outcome.stopped:
         raise typer.Exit(130)
 

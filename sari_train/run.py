@@ -11,7 +11,8 @@ from typing import Any, Protocol
 import torch
 
 from sari_data.console import note
-from sari_data.types import AudioQuestion
+from sari_data.errors import InputError
+from sari_data.types import AudioQuestion, AudioRef
 from sari_train.checkpoint import corpus_hash, open_run, recipe_hash, save_run
 from sari_train.completions import KeptGroup, save_completions
 from sari_train.config import Grpo, Sft, Training
@@ -22,6 +23,7 @@ from sari_train.interrupt import StopRequest
 from sari_train.lora import add_lora
 from sari_train.models.base import AudioLM
 from sari_train.models.load import load_model
+from sari_train.models.long_audio import survey
 from sari_train.optim import make_optimizer
 from sari_train.phases import Phases, memory_mib
 from sari_train.progress import Progress, draw_curves
@@ -95,9 +97,11 @@ class Run:
         self.lm = load_model(table.model, dtype=table.dtype, device=table.device)
         self.fingerprint = recipe_hash(table, model=weights_hash(self.lm), corpus=corpus_hash(questions))
         prepare_model(self.lm, table)
+        check_lengths(self.lm, [q.audio for q in [*questions, *self._dev]])
         state = open_run(self.lm, table, kind, self.fingerprint, overwrite=overwrite, main=world.is_main)
         self.optimizer = make_optimizer(self.lm, table)
         self.step = state.step
+        self._best = state.best[1] if state.best is not None else -1.0
         self.metrics: dict[str, float] = {}
         self._trouble: str | None = None
         if state.optimizer is not None:
@@ -159,7 +163,8 @@ class Run:
         self._progress.tell(self.step, troubles)
         if troubles and table.on_trouble == "stop":
             self._trouble = troubles[0].message
-        if self.step % table.save_every == 0 or troubles or not self.more:
+        better = metrics.get("eval_accuracy", -1.0) > self._best
+        if better or troubles or self.step % table.save_every == 0 or not self.more:
             self.save()
 
     def save(self) -> None:
@@ -184,6 +189,7 @@ class Run:
                     optimizer_state=optimizer,
                 )
             self.world.barrier()
+        self._best = max(self._best, self.metrics.get("eval_accuracy", -1.0))
         self._progress.restart_clock()
 
     @property
@@ -196,6 +202,20 @@ class Run:
         table = self.table
         found = evaluate(self.lm, self._dev, mode=table.mode, max_new_tokens=table.max_new_tokens, world=self.world)
         return found | evaluate_loss(self.lm, self._dev_chains, table, self.world)
+
+
+def check_lengths(lm: AudioLM, audios: Sequence[AudioRef]) -> None:
+    """Say how many clips are longer than the model hears, and what is done with them.
+
+    Raises:
+        InputError: There are some, and ``long_audio`` is ``error``.
+        AudioError: One of them is not audio.
+    """
+    found = survey(lm, audios)
+    if found.long and lm.long_audio == "error":
+        raise InputError(f"{found.note}: set long_audio to split or truncate, or leave them out of the corpus")
+    if found.note:
+        note(found.note)
 
 
 def watch(table: Training) -> Health:
@@ -222,6 +242,7 @@ def prepare_model(lm: AudioLM, table: Training) -> None:
         InputError: Adapters that do not fit the model.
     """
     lm.checkpointing = table.checkpointing
+    lm.long_audio = table.long_audio
     if table.freeze_audio:
         lm.freeze_audio()
     if table.lora is not None:

@@ -10,7 +10,7 @@ run has found a problem. With several processes, call it before the model is wra
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -52,7 +52,7 @@ CHECKS: tuple[tuple[str, str, Callable[[Setting], Verdict]], ...] = (
     ("memory", "it fits in memory", check_memory),
 )
 # Those that need examples as token ids: where they cannot be made, the check of prompts says why.
-ENCODING = frozenset({"placeholders", "batch", "clips", "sampler", "gradients", "step", "memory"})
+ENCODING = frozenset({"tokens", "placeholders", "batch", "clips", "sampler", "gradients", "step", "memory"})
 MARKS: Mapping[Level, tuple[str, str]] = {
     "ok": ("✓", "green"),
     "warning": ("!", "yellow"),
@@ -133,8 +133,9 @@ def examine(
     *,
     rewards: Mapping[str, Reward] | None = None,
     quick: bool = True,
+    only: Collection[str] | None = None,
 ) -> Report:
-    """Run every check and return the report; nothing is shown or raised, and everything is left as it was.
+    """Run the checks and return the report; nothing is shown or raised, and everything is left as it was.
 
     Args:
         lm: The model as it will train: frozen and adapted.
@@ -142,6 +143,7 @@ def examine(
         questions: The training split.
         rewards: The rewards by name, default: sari's.
         quick: Read and encode fewer questions, as before a training.
+        only: Names of the checks that are wanted, default: all.
 
     Raises:
         InputError: There are no questions.
@@ -153,6 +155,8 @@ def examine(
     with untouched(lm):
         problem = _encoding_problem(setting)
         for name, title, check in CHECKS:
+            if only is not None and name not in only:
+                continue
             started = time.perf_counter()
             if problem and name in ENCODING:
                 verdict = Verdict("skipped", f"no example can be encoded ({problem})")

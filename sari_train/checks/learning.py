@@ -30,6 +30,8 @@ STEP_BYTES = 2 * 2**30
 # Shares of the loss that a step along the gradient is to take off, and how far it may miss that, in float32.
 STEPS, COARSE_STEPS = (0.02, 0.005, 0.001), (0.1, 0.03)
 FIRST_ORDER = (0.5, 1.5)
+# Share of the weights with a gradient that a first step should move: in half precision small ones are rounded away.
+FEW_MOVE = 0.05
 # A change of the loss below this share of it is rounding.
 ROUNDING = 1e-5
 
@@ -74,8 +76,8 @@ def check_step(setting: Setting) -> Verdict:
     """Find gradients that do not lower the loss, and a first step that is too large or too small.
 
     The loss is that of the right responses: for SFT their cross entropy, for GRPO the surrogate of a positive
-    advantage, which has the same gradient, at the recipe's temperature. First a step against the gradient, sized to take
-    a small share off the loss: in float32 it must take off what the gradient promises, in half precision anything.
+    advantage, which has the same gradient, at the recipe's temperature. First a step against the gradient, sized to
+    take a small share off the loss: in float32 it must take off what the gradient promises, in half precision anything.
     Then a step of the recipe's optimizer at its first rate: one that raises the loss or moves nothing is a warning.
     The weights are put back bit for bit. Of a large model at most STEP_BYTES move, the smallest tensors first.
     """
@@ -110,8 +112,8 @@ def check_step(setting: Setting) -> Verdict:
     part = "" if len(moving) == len(trained) else f" ({len(moving)} of {len(trained)} tensors)"
     rate = learning_rate(table, 0)
     measured += f"; {table.optimizer}'s first step, at {rate:.1e}{part}: {before:.6g} to {first:.6g}"
-    if not moved:
-        expected, found = "the first step to move weights", f"none of them moves in {lm.dtype}"
+    if moved < FEW_MOVE:
+        expected, found = "a first step that moves the weights", f"{moved:.1%} of them move in {lm.dtype}"
         return Verdict("warning", measured, expected, found, "raise learning_rate, use dtype float32, or add adapters")
     if first > before * (1 + ROUNDING):
         found = f"it rises by {first - before:.2g}"
@@ -226,8 +228,8 @@ def _descend(
     return share, after
 
 
-def _recipe_step(setting: Setting, weights: Sequence[Tensor], kept: Sequence[Tensor]) -> tuple[float, bool]:
-    """Take the first step of the recipe's optimizer from the weights kept: (loss after it, whether a weight moved)."""
+def _recipe_step(setting: Setting, weights: Sequence[Tensor], kept: Sequence[Tensor]) -> tuple[float, float]:
+    """Take the first step of the recipe's optimizer from the weights kept: (loss after it, share that moved)."""
     with torch.no_grad():
         for p, copy in zip(weights, kept, strict=True):
             p.copy_(copy)
@@ -236,8 +238,9 @@ def _recipe_step(setting: Setting, weights: Sequence[Tensor], kept: Sequence[Ten
         group["lr"] = learning_rate(setting.table, 0)
     torch.nn.utils.clip_grad_norm_(weights, setting.table.grad_clip)
     optimizer.step()
-    moved = any(bool((p != copy).any()) for p, copy in zip(weights, kept, strict=True))
-    return _loss_now(setting), moved
+    moved = sum(int((p != copy).sum()) for p, copy in zip(weights, kept, strict=True))
+    wanted = sum(int(p.grad.count_nonzero()) for p in weights if p.grad is not None)
+    return _loss_now(setting), moved / max(1, wanted)
 
 
 def _lengths(setting: Setting) -> tuple[list[tuple[int, float]], int]:
@@ -256,8 +259,7 @@ def _lengths(setting: Setting) -> tuple[list[tuple[int, float]], int]:
         seconds = clip_seconds(q)
         beyond = max(0.0, seconds - lm.max_seconds) if setting.table.long_audio == "split" else 0.0
         pairs.append((count + template + math.ceil(beyond * rate), min(seconds, lm.max_seconds)))
-    targets = [setting.reply(q) for q in setting.answered]
-    return pairs, max(len(i) + 1 for i in lm.tokenizer(targets, add_special_tokens=False)["input_ids"])
+    return pairs, max(len(i) + 1 for i in setting.target_ids)
 
 
 def _sft_peak(sizes: Sizes, table: Sft, settings: Grpo, load: Load, workers: int) -> int:

@@ -25,7 +25,7 @@ Level = Literal["ok", "warning", "fail", "skipped"]
 # Questions that the model itself is run on, each with a right and a wrong response.
 ASKED = 3
 # Questions whose texts are read: before a training, and by the command.
-READ_QUICK, READ = 1024, 20_000
+READ_QUICK, READ = 512, 20_000
 # What a made-up thought says, over and over, until it has the words that the length reward wants.
 _THOUGHT = "I listen to the audio and compare what I hear with each option."
 
@@ -119,7 +119,10 @@ class Setting:
 
     def prompt(self, question: AudioQuestion) -> str:
         """Return the user's text."""
-        return render_prompt(question, self.mode)
+        found = self._prompts.get(id(question))
+        if found is None:
+            found = self._prompts[id(question)] = render_prompt(question, self.mode)
+        return found
 
     def reply(self, question: AudioQuestion, answer: str | None = None, mode: str | None = None) -> str:
         """Return a response in the mode's form: from the question's chain, or made up where it has none.
@@ -129,11 +132,32 @@ class Setting:
             answer: The option that is given; default: the right one.
             mode: Default: the recipe's.
         """
-        mode = mode or self.mode
-        answered = question if answer is None else question.replace(answer=answer)
-        if has_needs(answered, mode):
-            return render_target(answered, mode)
-        return ideal_response(mode, str(answered.answer), words=self.thought_words)
+        if answer is None and (mode or self.mode) == self.mode:
+            found = self._replies.get(id(question))
+            if found is None:
+                found = self._replies[id(question)] = self._written(question, self.mode)
+            return found
+        return self._written(question if answer is None else question.replace(answer=answer), mode or self.mode)
+
+    def _written(self, question: AudioQuestion, mode: str) -> str:
+        if has_needs(question, mode):
+            return render_target(question, mode)
+        return ideal_response(mode, str(question.answer), words=self.thought_words)
+
+    @cached_property
+    def target_ids(self) -> list[list[int]]:
+        """Token ids of the right reply to each of ``answered``, without the end of turn."""
+        targets = [self.reply(q) for q in self.answered]
+        return self.lm.tokenizer(targets, add_special_tokens=False)["input_ids"] if targets else []
+
+    # Texts are rendered once; the questions outlive the setting, so their addresses are theirs alone.
+    @cached_property
+    def _prompts(self) -> dict[int, str]:
+        return {}
+
+    @cached_property
+    def _replies(self) -> dict[int, str]:
+        return {}
 
     @property
     def thought_words(self) -> int:

@@ -6,6 +6,7 @@ No model is run; of the model only its processor is used.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from sari_data.answers import follows_grammar, read_response
 from sari_data.errors import SariError
@@ -110,11 +111,11 @@ def check_lengths(setting: Setting) -> Verdict:
     SFT uses the bound only to evaluate, so there it is a warning.
     """
     limit, rows = setting.table.max_new_tokens, setting.answered
-    targets = [setting.reply(q) for q in rows]
     made_up = sum(not has_needs(q, setting.mode) for q in rows)
+    ids = list(setting.target_ids)
     if "length" in setting.weights and rows:
-        targets.append(ideal_response(setting.mode, str(rows[0].answer), words=setting.thought_words))
-    ids = setting.lm.tokenizer(targets, add_special_tokens=False)["input_ids"] if targets else []
+        ideal = ideal_response(setting.mode, str(rows[0].answer), words=setting.thought_words)
+        ids.append(setting.lm.tokenizer(ideal, add_special_tokens=False)["input_ids"])
     lengths = [len(i) + 1 for i in ids]
     if not lengths:
         return Verdict("skipped", "no question has an answer")
@@ -146,7 +147,7 @@ def check_prompts(setting: Setting) -> Verdict:
     other prompt, and behind it what the processor's own chat template puts there.
     """
     lm, rows = setting.lm, _longest(setting, ENCODED_QUICK if setting.quick else ENCODED)
-    tail, source = _template_tail(lm)
+    around, source = _template_around(lm, "user")
     frames: dict[int, tuple[str, str]] = {}
     longest, room = 0, lm.context_length
     for q in rows:
@@ -156,17 +157,17 @@ def check_prompts(setting: Setting) -> Verdict:
         except SariError as error:
             found = f"question {q.id}: {error}"
             return Verdict("fail", f"{len(rows)} prompts", "prompts that can be encoded", found, "see there")
-        problem = _cut(lm, row, setting.prompt(q), target, frames, tail)
+        problem = _cut(lm, row, setting.prompt(q), target, frames, around)
         if problem:
             return Verdict(
                 "fail",
                 f"the prompt of question {q.id}: {len(row.prompt)} tokens",
-                f"the whole chat ({source})",
+                "the whole chat",
                 problem,
                 "nothing may cut or change token ids after the chat template: shorten the text before it instead",
             )
         longest, room = max(longest, len(row)), min(room, lm.context_length - len(row.prompt))
-    measured = f"{len(rows)} of the longest are whole; at most {longest} of {lm.context_length} tokens ({source})"
+    measured = f"{len(rows)} of the longest are whole, at most {longest} of {lm.context_length} tokens; {source}"
     if room < setting.table.max_new_tokens and (setting.grpo is not None or setting.table.eval_every):
         expected = f"room for max_new_tokens, {setting.table.max_new_tokens}, behind every prompt"
         return Verdict("warning", measured, expected, f"{room} tokens", "shorten the prompts, or lower max_new_tokens")
@@ -181,9 +182,8 @@ def check_tokens(setting: Setting) -> Verdict:
     """
     lm, rows = setting.lm, setting.answered
     targets = [setting.reply(q) for q in rows]
-    ids = lm.tokenizer(targets, add_special_tokens=False)["input_ids"] if targets else []
     changed: list[tuple[AudioQuestion, str]] = []
-    for q, target, tokens in zip(rows, targets, ids, strict=True):
+    for q, target, tokens in zip(rows, targets, setting.target_ids, strict=True):
         bad = sorted(set(tokens) & {*lm.stop_ids, *lm.banned_ids})
         if bad:
             names = lm.tokenizer.convert_ids_to_tokens(bad)
@@ -206,6 +206,11 @@ def check_tokens(setting: Setting) -> Verdict:
             return Verdict("fail", "targets", "an end of turn at the end, at which sampling stops", found, remedy)
     name = lm.tokenizer.convert_ids_to_tokens(lm.stop_ids[0])
     measured = f"{len(targets) - len(changed)} of {len(targets)} targets come back as they were; all end with {name}"
+    around, _ = _template_around(lm, "assistant")
+    if around is not None and not around[1].strip().startswith(str(name)):
+        found = f"{around[1]!r}, while targets end with {name}"
+        remedy = "train on the token that the template ends a turn with, or other tools will not stop there"
+        return Verdict("warning", measured, "the chat template to end the assistant's turn alike", found, remedy)
     if changed:
         found = f"{_shown(changed[0][1])} and {len(changed) - 1} more"
         return Verdict("warning", measured, "every target as it was", found, "see what the tokenizer normalises")
@@ -274,39 +279,56 @@ def _longest(setting: Setting, most: int) -> list[AudioQuestion]:
     return list({q.id: q for q in (*setting.asked, *by_text[: most // 2], *by_clip[: most // 2])}.values())
 
 
-def _template_tail(lm: AudioLM) -> tuple[str | None, str]:
-    """What the processor's chat template puts behind the user's text, and a note on it; ``None`` where it will not."""
-    mark = "WHAT THE USER SAYS"
-    message = {"role": "user", "content": [{"type": "audio", "audio_url": ""}, {"type": "text", "text": mark}]}
+def _template_around(lm: AudioLM, role: str) -> tuple[tuple[str, str] | None, str]:
+    """What the processor's chat template puts before and behind the user's text, or the assistant's, and a note on it.
+
+    The first is ``None`` where the template cannot be asked: some processors know messages of another form only.
+    """
+    mark = "WHAT IS SAID HERE"
+    messages: list[dict[str, Any]] = [{"role": "user", "content": [{"type": "audio", "audio_url": ""}]}]
+    if role == "user":
+        messages[0]["content"].append({"type": "text", "text": mark})
+    else:
+        messages.append({"role": role, "content": mark})
     try:
-        chat = str(lm.processor.apply_chat_template([message], tokenize=False, add_generation_prompt=True))
-    except (
-        Exception
-    ) as error:  # some processors know other messages only; the prompts are then compared with each other
-        return None, f"its template was not compared: {type(error).__name__}"
-    return (chat.rpartition(mark)[2], "as its template") if mark in chat else (None, "its template was not compared")
+        chat = lm.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=role == "user")
+    except Exception as error:  # prompts are then compared with each other only
+        return None, f"the chat template was not compared: {type(error).__name__}"
+    before, found, after = str(chat).rpartition(mark)
+    if not found:
+        return None, "the chat template was not compared: it does not show the text"
+    return (before, after), "around the text stands what the chat template puts there"
 
 
 def _cut(
-    lm: AudioLM, row: Encoded, prompt: str, target: str | None, frames: dict[int, tuple[str, str]], tail: str | None
+    lm: AudioLM,
+    row: Encoded,
+    prompt: str,
+    target: str | None,
+    frames: dict[int, tuple[str, str]],
+    around: tuple[str, str] | None,
 ) -> str | None:
     """What is wrong with the ids of a prompt and its target; ``frames`` collects what stands around the user's text."""
 
+    def said(ids: Iterable[int]) -> str:
+        return str(lm.tokenizer.decode([i for i in ids if i != lm.audio_token_id], skip_special_tokens=False))
+
     def plain(text: str) -> str:
         # As the tokenizer has it, which may normalise.
-        return str(lm.tokenizer.decode(lm.tokenizer(text, add_special_tokens=False)["input_ids"])).strip()
+        return said(lm.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    text = lm.tokenizer.decode([i for i in row.prompt if i != lm.audio_token_id], skip_special_tokens=False)
-    before, found, after = text.partition(plain(prompt))
+    text = said(row.prompt)
+    before, found, after = text.partition(plain(prompt).strip())
     if not found:
         return f"the user's text is not whole: the ids read {_shown(text[-160:])}, the text is {_shown(prompt)}"
-    starts = (a == lm.audio_token_id != b for a, b in zip(row.prompt, (None, *row.prompt), strict=False))
-    first = frames.setdefault(sum(starts), (before, after))
-    if first != (before, after):
-        return f"around the user's text stand {before!r} and {after!r}, in another prompt {first[0]!r} and {first[1]!r}"
-    if tail is not None and after.strip() != plain(tail):
-        return f"behind the user's text stands {after!r}, in the processor's chat template {tail!r}"
-    answer = lm.tokenizer.decode(row.completion[:-1], skip_special_tokens=False)
-    if target is not None and answer.strip() != plain(target):
+    spans = sum(a == lm.audio_token_id != b for a, b in zip(row.prompt, (None, *row.prompt), strict=False))
+    if around is not None and spans == 1:
+        frames.setdefault(spans, (plain(around[0]), plain(around[1])))
+    first = frames.setdefault(spans, (before, after))
+    # White space next to the user's text may go with it.
+    if (first[0].rstrip(), first[1].lstrip()) != (before.rstrip(), after.lstrip()):
+        return f"around the user's text stand {before!r} and {after!r}, where {first[0]!r} and {first[1]!r} belong"
+    answer = said(row.completion[:-1])
+    if target is not None and answer.strip() != plain(target).strip():
         return f"the target is not whole: the ids read {_shown(answer[-160:])}, the text is {_shown(target)}"
     return None

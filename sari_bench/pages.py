@@ -1,12 +1,7 @@
-"""The report as one self-contained HTML page.
-
-Model output is untrusted text: templates are rendered with autoescaping, transcripts travel as JSON
-that the page's script puts in as text, and the page's content policy runs only that script.
-"""
+"""The report as one self-contained HTML page (see :mod:`sari_data.html_pages` for how model output is kept inert)."""
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +10,7 @@ from sari_bench.compare import Comparison, compare
 from sari_bench.leaderboard import Board, Entry
 from sari_bench.metrics import Tally, percent
 from sari_bench.report import cell, comparison_rows, interval_cell, score_rows
-from sari_data.resources import templates_dir
+from sari_data.html_pages import render_html
 
 QUESTIONS_SHOWN = 300  # transcripts on a page, for each board
 _LONGEST = 20_000  # characters of one response that the page holds
@@ -30,26 +25,7 @@ def render_page(boards: Sequence[Board], *, questions_shown: int = QUESTIONS_SHO
         boards: What to show.
         questions_shown: How many questions of each board have their transcripts on the page.
     """
-    from jinja2 import FileSystemLoader, StrictUndefined
-    from jinja2.sandbox import SandboxedEnvironment
-    from markupsafe import Markup
-
-    folder = templates_dir() / "pages"
-    environment = SandboxedEnvironment(
-        loader=FileSystemLoader(folder),
-        undefined=StrictUndefined,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    script = (folder / "report.js").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template("report.html.jinja").render(
-        boards=[_board(board, questions_shown) for board in boards],
-        style=Markup((folder / "report.css").read_text(encoding="utf-8")),
-        script=Markup(script),
-        script_digest=digest,
-    )
+    return render_html("report", boards=[_board(board, questions_shown) for board in boards])
 
 
 def _board(board: Board, questions_shown: int) -> dict[str, Any]:

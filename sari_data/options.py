@@ -35,6 +35,7 @@ _SET_APART = re.compile(
     r"|\$?\\(?:boxed|text) ?\{(?P<tex>[^{}]*|\\text ?\{[^{}]*\})\}\$?|<(?P<angle>[^<>/]*)>"
 )
 _LETTER = re.compile(r"[(\[]? ?([a-z]) ?[)\]]?[.:,]?")
+_IN_BRACKETS = re.compile(r"[(\[] ?([a-z]) ?[)\]]")
 _LABELLED = re.compile(r"(?:[(\[] ?([a-z]) ?[)\]][.:]?|([a-z])(?: ?[).:\]]| ?- )) ?([^ ].*)")
 
 
@@ -85,6 +86,26 @@ class Options:
         for form in forms:
             found |= self._by_text(form, 1, len(_LEVELS)) | self._by_letter(form)
         return self._verdict(found)
+
+    def named(self, text: str) -> frozenset[int]:
+        """Return the indices of all options that a sentence names: by their text as whole words, or as ``(B)``.
+
+        Where texts lie within each other the longest counts: "hot dog" does not name "dog". Two options with
+        one loose form ("dog" and "the dog") are both named by it.
+        """
+        cleaned = _clean(text)
+        forms = {tuple(form.split()): found for form, found in self._levels[-1].items()}
+        lengths = sorted({len(form) for form in forms}, reverse=True)
+        words, at = _loose(cleaned).split(), 0
+        result: set[int] = set()
+        while at < len(words):
+            size = next((n for n in lengths if tuple(words[at : at + n]) in forms), 0)
+            if size:
+                result |= forms[tuple(words[at : at + size])]
+            at += max(size, 1)
+        for letter in _IN_BRACKETS.findall(_fold(cleaned)):
+            result |= self._letters.get(letter, set())
+        return frozenset(result)
 
     def _verdict(self, found: set[int]) -> tuple[int | None, str | None]:
         if len(found) == 1:

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field, field_validator
 
 from sari_data.config import Table
+from sari_data.errors import SariError
 
 
 class Lora(Table):
@@ -142,8 +143,8 @@ class RolloutEngine(Table):
 
     engine: Literal["local", "vllm"] = "local"
     url: str = "http://127.0.0.1:8000"
-    timeout: float = Field(600.0, gt=0)
-    correction_cap: float = Field(2.0, gt=0)
+    timeout: float = Field(default=600.0, gt=0)
+    correction_cap: float = Field(default=2.0, gt=0)
 
 
 class Grpo(Training):
@@ -163,8 +164,8 @@ class Grpo(Training):
         kl_in: Whether the divergence is part of the ``loss`` or of the ``reward``.
         reference_offload: Keep the reference in the CPU's memory, but for the moments when it runs.
         baseline: What is taken off a reward: the group's ``mean``, or that of the others (``leave_one_out``).
-        scale: What the rest is divided by: the standard deviation of the ``group``, of the ``batch``, or ``none``;
-            absent: what the loss's paper uses.
+        scale: What the rest is divided by: the standard deviation of the ``group`` or of the ``batch``, BNPO's
+            ``beta`` density (rewards in [0, 1]), or ``none``; absent: what the loss's paper uses.
         mask_truncated: Learn nothing from completions that the length bound cut.
         dynamic_sampling: Rounds of fresh prompts, at most, that take the place of groups without a lesson; 0: none.
         curriculum: ``easy_to_hard`` by pass rate (SARI), ``hard_to_easy``, ``random``, ``staged`` (easy to hard in
@@ -193,7 +194,7 @@ class Grpo(Training):
     kl_in: Literal["loss", "reward"] = "loss"
     reference_offload: bool = False
     baseline: Literal["mean", "leave_one_out"] = "mean"
-    scale: Literal["group", "batch", "none"] | None = None
+    scale: Literal["group", "batch", "beta", "none"] | None = None
     mask_truncated: bool = False
     dynamic_sampling: int = Field(0, ge=0)
     curriculum: Literal["easy_to_hard", "hard_to_easy", "random", "staged", "adaptive"] = "easy_to_hard"
@@ -206,9 +207,12 @@ class Grpo(Training):
     @field_validator("rewards")
     @classmethod
     def _known_rewards(cls, weights: dict[str, float]) -> dict[str, float]:
-        from sari_train.rewards import REWARDS
+        from sari_train.rewards import check_rewards, list_rewards
 
-        unknown = sorted(set(weights) - set(REWARDS))
-        if unknown or not weights or any(w < 0 for w in weights.values()) or not any(weights.values()):
-            raise ValueError(f"expected weights of 0 or more for some of {sorted(REWARDS)}, one of them above 0")
+        if not weights or any(w < 0 for w in weights.values()) or not any(weights.values()):
+            raise ValueError(f"expected weights of 0 or more for some of {list_rewards()}, one of them above 0")
+        try:
+            check_rewards(weights)
+        except SariError as error:
+            raise ValueError(str(error)) from error
         return weights

@@ -1,16 +1,22 @@
-"""Greedy accuracy on questions, through the same rollout, reader and grader as everything else."""
+"""Greedy accuracy on dev questions, by the rollout, reader and grader of everything else; the loss of their chains."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
+
 from sari_data.answers import grade
+from sari_data.console import note
 from sari_data.errors import InputError
-from sari_data.prompting import render_prompt
+from sari_data.prompting import load_mode, render_prompt, render_target
 from sari_data.responder import Request, Sampling
 from sari_data.store import read_split
 from sari_data.types import AudioQuestion
+from sari_train.batch import Example, collate, encode_example
 from sari_train.config import Training
+from sari_train.distributed import ALONE, World
+from sari_train.logprobs import autocast, completion_loss
 from sari_train.models.base import AudioLM
 from sari_train.responder import LocalResponder
 
@@ -32,14 +38,63 @@ def read_dev(table: Training) -> list[AudioQuestion]:
     return questions
 
 
+def with_chains(questions: Sequence[AudioQuestion], mode: str) -> list[AudioQuestion]:
+    """Return the questions that have what the mode's target needs; where some lack it, say how many."""
+    needs = [path.split(".") for path in load_mode(mode).needs]
+
+    def complete(question: AudioQuestion) -> bool:
+        for path in needs:
+            value: object = question
+            for part in path:
+                value = getattr(value, part, None)
+            if value is None or value == "":
+                return False
+        return True
+
+    found = [q for q in questions if complete(q)]
+    if len(found) < len(questions):
+        note(f"evaluation loss on {len(found)} of {len(questions)} dev questions: the others have no chain for {mode}")
+    return found
+
+
 def evaluate(
-    lm: AudioLM, questions: Sequence[AudioQuestion], *, mode: str, max_new_tokens: int, batch_size: int = 128
+    lm: AudioLM,
+    questions: Sequence[AudioQuestion],
+    *,
+    mode: str,
+    max_new_tokens: int,
+    batch_size: int = 128,
+    world: World = ALONE,
 ) -> dict[str, float]:
     """Return ``eval_accuracy``: the share answered right, out of all (a response that cannot be read is not right)."""
-    by_id = {question.id: question for question in questions}
+    by_id = {question.id: question for question in world.share(list({q.id: q for q in questions}.values()))}
     requests = [Request(q.id, q.audio, render_prompt(q, mode)) for q in by_id.values()]
     right = 0
-    for response in LocalResponder(lm, batch_size).respond(requests, Sampling(max_new_tokens=max_new_tokens)):
-        question = by_id[response.request_id]
-        right += grade(response.text, question, finish_reason=response.finish_reason).correct
-    return {"eval_accuracy": right / len(by_id)}
+    with world.whole_weights(lm):
+        for response in LocalResponder(lm, batch_size).respond(requests, Sampling(max_new_tokens=max_new_tokens)):
+            question = by_id[response.request_id]
+            right += grade(response.text, question, finish_reason=response.finish_reason).correct
+    found = world.total({"right": right, "asked": len(by_id)})
+    return {"eval_accuracy": found["right"] / found["asked"]}
+
+
+@torch.no_grad()
+def evaluate_loss(
+    lm: AudioLM, questions: Sequence[AudioQuestion], table: Training, world: World = ALONE
+) -> dict[str, float]:
+    """Return ``eval_loss``: the mean cross entropy of the chains' tokens in nats; nothing without chains."""
+    if not questions:
+        return {}
+    loss, tokens = 0.0, 0
+    mine = world.share(questions)
+    with world.whole_weights(lm):
+        for at in range(0, len(mine), table.micro_batch):
+            rows = [
+                encode_example(lm, Example(q.audio, render_prompt(q, table.mode), render_target(q, table.mode)))
+                for q in mine[at : at + table.micro_batch]
+            ]
+            with autocast(lm, table):
+                loss += completion_loss(lm, collate(lm, rows)).item()
+            tokens += sum(len(row.completion) for row in rows)
+    found = world.total({"loss": loss, "tokens": tokens})
+    return {"eval_loss": found["loss"] / found["tokens"]}

@@ -5,67 +5,47 @@ What is left out, and why:
 - A value network: the group's mean is the baseline (Shao et al. 2024, arXiv 2402.03300).
 - The reference model where ``beta`` is 0 (the default): nothing would read it.
 - A separate pass for the old log-probabilities: on the first update they are the current ones,
-  detached, and with ``updates_per_rollout = 1`` there is no second.
+  detached, and later updates are given those of the first (``policy.py``).
 - Groups whose samples all earned the same: their advantage, and without a KL penalty their gradient,
-  is 0, so they are not run; the loss's denominator still counts them.
-- A rollout server: the weights that learn are the weights that sample, in one process.
+  is 0, so they are not run; the loss's denominator still counts them. With ``dynamic_sampling`` fresh
+  prompts take their place.
 
-Shapes: P prompts, G samples of each, B = rows, C completion tokens.
+Shapes: P prompts, G samples of each.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from statistics import fmean, pstdev
 
-import numpy as np
 import torch
-from torch import Tensor
 
+from sari_data.answers import grade
 from sari_data.console import note
 from sari_data.prompting import load_mode, render_prompt
-from sari_data.responder import Sampling
 from sari_data.store import read_split
 from sari_data.types import AudioQuestion
 from sari_train.advantages import group_advantages
 from sari_train.batch import Encoded, Example, collate, encode_example
-from sari_train.checkpoint import corpus_hash, open_run, recipe_hash, save_run
+from sari_train.completions import KeptGroup, KeptSample
 from sari_train.config import Grpo
-from sari_train.curriculum import pass_rate, schedule
-from sari_train.evaluate import evaluate, read_dev
-from sari_train.interrupt import StopRequest
-from sari_train.kernels.linear_loss import linear_loss
-from sari_train.logprobs import completion_hidden
-from sari_train.lora import add_lora
-from sari_train.losses.grpo import grpo_terms, token_weights
+from sari_train.curriculum import PromptStream, breakdown, pass_rate
+from sari_train.distributed import ALONE, World
+from sari_train.losses import LOSSES
+from sari_train.losses.kl import sequence_kl
 from sari_train.models.base import AudioLM
-from sari_train.models.load import load_model
-from sari_train.optim import make_optimizer, take_step
-from sari_train.parallel import backward_all, run_all, workers
-from sari_train.progress import Progress, draw_curves
+from sari_train.policy import Experience, learn
 from sari_train.reference import Reference
-from sari_train.responder import Room, pack, weights_hash
-from sari_train.rewards import Sample, score
-from sari_train.rollout import Completion, Rollout, RolloutPrompt
-from sari_train.sft import Outcome
-
-# Rows that are decoded together; results do not depend on it.
-ROLLOUT_ROWS = 192
+from sari_train.rewards import Reward, Sample, Settings, load_rewards, score
+from sari_train.rollout import Completion, RolloutPrompt
+from sari_train.rollouts.engine import RolloutEngine, make_engine
+from sari_train.run import Outcome, Run
 
 
-@dataclass(frozen=True, slots=True)
-class Experience:
-    """One sampled completion with what it earned beyond its group."""
-
-    row: Encoded
-    advantage: float
-    completion: Completion
-
-
-def train_grpo(table: Grpo, *, overwrite: bool = False) -> Outcome:
+def train_grpo(table: Grpo, *, overwrite: bool = False, world: World = ALONE) -> Outcome:
     """Run (or go on with) GRPO as ``[grpo]`` describes it.
 
     Raises:
@@ -73,168 +53,252 @@ def train_grpo(table: Grpo, *, overwrite: bool = False) -> Outcome:
     """
     load_mode(table.mode)  # a misspelt mode is told before anything is loaded or written
     questions = read_split(table.corpus, table.split)
-    dev = read_dev(table)
-    draws = table.steps * table.prompts_per_step
-    order = schedule(questions, draws, curriculum=table.curriculum, mode=table.mode, seed=table.seed)
-    lm = load_model(table.model, dtype=table.dtype, device=table.device)
-    fingerprint = recipe_hash(table, model=weights_hash(lm), corpus=corpus_hash(questions))
-    lm.checkpointing = table.checkpointing
-    if table.freeze_audio:
-        lm.freeze_audio()
-    if table.lora is not None:
-        add_lora(lm, table.lora, seed=table.seed)
+    rewards = load_rewards(table.rewards, Settings(table.mode, table.thought_words))
+    stream = PromptStream(
+        questions,
+        table.steps * table.prompts_per_step,
+        curriculum=table.curriculum,
+        mode=table.mode,
+        seed=table.seed,
+        stages=table.stages,
+        group_size=table.group_size,
+    )
+    run = Run(table, "grpo", questions, {"curriculum": stream}, overwrite=overwrite, world=world)
+    lm = run.lm
     reference = Reference(lm, table) if table.beta > 0 else None
-    run = open_run(lm, table, "grpo", fingerprint, overwrite=overwrite)
-    optimizer = make_optimizer(lm, table)
-    if run.optimizer is not None:
-        optimizer.load_state_dict(run.optimizer)
-        note(f"going on from step {run.step} of {table.steps} in {table.out}")
-
+    engine = make_engine(lm, table)
     note(
         f"GRPO: {lm.name}, {len(questions)} prompts in mode {table.mode}, {table.curriculum}, {table.steps} steps of "
-        f"{table.prompts_per_step} x {table.group_size}"
+        f"{table.prompts_per_step} x {table.group_size}, loss {table.loss}"
     )
-    engine = Rollout(lm, Sampling(temperature=table.temperature, max_new_tokens=table.max_new_tokens, seed=table.seed))
-    step = run.step
-    metrics: dict[str, float] = {}
-    with StopRequest() as stop, Progress("GRPO", table.out, steps=table.steps, done=step) as progress:
-        while step < table.steps and not stop:
-            started = time.perf_counter()
-            drawn = order[step * table.prompts_per_step : (step + 1) * table.prompts_per_step]
-            experience, metrics = roll_out(lm, engine, [questions[i] for i in drawn], step, table)
-            metrics |= learn(lm, optimizer, experience, reference, step, table)
-            step += 1
-            tokens = sum(len(e.completion.ids) for e in experience)
-            metrics["tokens_per_second"] = tokens / (time.perf_counter() - started)
-            if dev and step % table.eval_every == 0:
-                metrics |= evaluate(lm, dev, mode=table.mode, max_new_tokens=table.max_new_tokens)
-            progress.update(step, metrics)
-            if step % table.save_every == 0 or step == table.steps or stop:
-                if step == table.steps:
-                    draw_curves(table.out, f"GRPO of {lm.name}, mode {table.mode}, {table.curriculum}")
-                save_run(lm, optimizer, table.out, step=step, fingerprint=fingerprint)
-                progress.restart_clock()
-    return Outcome(Path(table.out), step, metrics, stopped=step < table.steps)
+    with closing(engine), run.going():
+        while run.more:
+            with run.phase("rollout"):
+                engine.update_weights(lm, run.step)
+                rollout = collect(lm, engine, questions, stream, run.step, table, rewards, world)
+            experience, metrics = compare(lm, rollout, reference, table, world)
+            metrics |= learn(lm, run.optimizer, experience, reference, run.step, table, world, run.phase)
+            kept = partial(kept_groups, rollout, experience, table, world)
+            run.finish_step(metrics, tokens=rollout.tokens, kept=kept)
+    return run.outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What the samples of one prompt earned; small, so that every process can know of every prompt.
+
+    Args:
+        place: In the order in which the step's prompts were drawn.
+        index: The question's place in the corpus.
+        rewards: The weighted sum of each sample.
+        parts: Each sample's rewards before weighting.
+        right: Whether each sample gave the right option.
+        lengths: Tokens of each sample.
+        cut: Samples that the length bound cut.
+    """
+
+    place: int
+    index: int
+    rewards: tuple[float, ...]
+    parts: tuple[Mapping[str, float], ...]
+    right: tuple[bool, ...]
+    lengths: tuple[int, ...]
+    cut: int
+
+    @property
+    def flat(self) -> bool:
+        """Whether all samples earned the same: the group teaches nothing."""
+        return len(set(self.rewards)) == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One prompt with its samples, in the process that drew them."""
+
+    result: Result
+    question: AudioQuestion
+    prompt: Encoded
+    completions: tuple[Completion, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StepSamples:
+    """A step's samples: this process's groups that are learned from, and of every process all that was drawn."""
+
+    groups: tuple[Group, ...]
+    chosen: tuple[Result, ...]
+    drawn: tuple[Result, ...]
+    questions: Sequence[AudioQuestion]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens sampled by all processes."""
+        return sum(sum(r.lengths) for r in self.drawn)
+
+
+def collect(
+    lm: AudioLM,
+    engine: RolloutEngine,
+    questions: Sequence[AudioQuestion],
+    stream: PromptStream,
+    step: int,
+    table: Grpo,
+    rewards: Mapping[str, Reward],
+    world: World = ALONE,
+) -> StepSamples:
+    """Sample the step's prompts; with dynamic sampling, draw fresh ones for groups without a lesson.
+
+    Where the rounds run out before the batch is full, flat groups fill it (DAPO, arXiv 2503.14476, section 3.2).
+    """
+    wanted = table.prompts_per_step
+    groups: list[Group] = []
+    drawn: list[Result] = []
+    for _ in range(1 + table.dynamic_sampling):
+        missing = wanted - sum(not r.flat for r in drawn)
+        if missing == 0:
+            break
+        places = list(enumerate(stream.take(missing), start=len(drawn)))
+        with world.whole_weights(lm):
+            mine = roll_out(lm, engine, questions, world.share(places), step, table, rewards)
+        groups += mine
+        fresh = sorted(world.gather(group.result for group in mine), key=lambda r: r.place)
+        for result in fresh:
+            stream.record(result.index, sum(result.right), len(result.right))
+        drawn += fresh
+    chosen = sorted(sorted(drawn, key=lambda r: r.flat)[:wanted], key=lambda r: r.place)
+    kept = {r.place for r in chosen}
+    return StepSamples(tuple(g for g in groups if g.result.place in kept), tuple(chosen), tuple(drawn), questions)
 
 
 def roll_out(
-    lm: AudioLM, engine: Rollout, questions: Sequence[AudioQuestion], step: int, table: Grpo
-) -> tuple[list[Experience], dict[str, float]]:
-    """Sample a group for each question, reward every sample, and compare it with its group.
-
-    Returns:
-        P * G experiences, group after group, and the metrics of the rollout.
-    """
+    lm: AudioLM,
+    engine: RolloutEngine,
+    questions: Sequence[AudioQuestion],
+    places: Iterable[tuple[int, int]],
+    step: int,
+    table: Grpo,
+    rewards: Mapping[str, Reward],
+) -> list[Group]:
+    """Sample a group for each (place in the step, index into ``questions``), and reward every sample."""
     g = table.group_size
+    asked = [(place, index, questions[index]) for place, index in places]
     prompts = [
         # The place in the step is part of the id: a question that is drawn twice gets two groups.
         RolloutPrompt(f"{at}:{q.id}", encode_example(lm, Example(q.audio, render_prompt(q, table.mode))), range(g))
-        for at, q in enumerate(questions)
+        for at, _, q in asked
     ]
-    found: dict[tuple[str, int], Completion] = {}
-    rows = min(ROLLOUT_ROWS, -(-len(prompts) // workers(lm)) * g)
-    draw = partial(engine.generate, seed=table.seed * 1_000_003 + step, decoder=lm.decoder())
-    room = Room.of(lm, table.cache_mib // workers(lm), table.max_new_tokens)
-    for completions in run_all(lm, [partial(draw, batch) for batch in pack(prompts, rows, room)]):
-        found |= {(done.prompt_id, done.sample): done for done in completions}
-    completions = [found[p.id, s] for p in prompts for s in range(g)]
+    completions = engine.sample(prompts, [q for _, _, q in asked], seed=table.seed * 1_000_003 + step)
+    groups = []
+    for number, ((place, index, question), prompt) in enumerate(zip(asked, prompts, strict=True)):
+        done = tuple(completions[number * g : (number + 1) * g])
+        samples = [Sample(question, table.mode, d.text, d.finish_reason) for d in done]
+        scored = [score(sample, table.rewards, rewards) for sample in samples]
+        parts = tuple(each for _, each in scored)
+        result = Result(
+            place,
+            index,
+            tuple(total for total, _ in scored),
+            parts,
+            right=tuple(grade(d.text, question, finish_reason=d.finish_reason).correct for d in done),
+            lengths=tuple(len(d.ids) for d in done),
+            cut=sum(d.finish_reason == "length" for d in done),
+        )
+        groups.append(Group(result, question, prompt.encoded, done))
+    return groups
 
-    rewards, parts = [], []
-    for i, done in enumerate(completions):
-        sample = Sample(questions[i // g], table.mode, done.text, done.finish_reason)
-        total, each = score(sample, table.rewards)
-        rewards.append(total)
-        parts.append(each)
-    advantages_PG, metrics = group_advantages(torch.tensor(rewards).view(-1, g), scale_std=table.scale_std)
 
-    count = len(completions)
-    metrics |= {f"reward_{name}": sum(p[name] for p in parts) / count for name in table.rewards}
-    metrics["reward"] = sum(rewards) / count
-    metrics["length"] = sum(len(c.ids) for c in completions) / count
-    metrics["truncated"] = sum(c.finish_reason == "length" for c in completions) / count
-    rates = [rate for q in questions if (rate := pass_rate(q, table.mode)) is not None]
+def compare(
+    lm: AudioLM, rollout: StepSamples, reference: Reference | None, table: Grpo, world: World = ALONE
+) -> tuple[list[Experience], dict[str, float]]:
+    """Compare every sample with its group; with ``kl_in = "reward"`` its distance to the reference is taken off first.
+
+    Returns:
+        This process's experience, group after group, and the metrics of the step's rollout.
+    """
+    rewards = {r.place: r.rewards for r in rollout.chosen}
+    metrics: dict[str, float] = {}
+    if reference is not None and table.kl_in == "reward":
+        penalised = [(g.result.place, penalise(lm, g, reference, table)) for g in rollout.groups]
+        told = dict(world.gather(penalised))
+        rewards = {place: found[0] for place, found in told.items()}
+        metrics["kl"] = sum(found[1] for found in told.values()) / sum(sum(r.lengths) for r in rollout.chosen)
+    order = sorted(rewards)
+    scale = table.scale or LOSSES[table.loss].scale
+    advantages_PG, _ = group_advantages(
+        torch.tensor([rewards[place] for place in order], dtype=torch.float64), baseline=table.baseline, scale=scale
+    )
+    advantages = dict(zip(order, advantages_PG.tolist(), strict=True))
+    experience = [
+        Experience(
+            Encoded(group.prompt.clip, group.prompt.prompt, done.ids),
+            advantage,
+            done,
+            counted=not (table.mask_truncated and done.finish_reason == "length"),
+        )
+        for group in rollout.groups
+        for done, advantage in zip(group.completions, advantages[group.result.place], strict=True)
+    ]
+    return experience, metrics | summarise(rollout, table)
+
+
+def penalise(lm: AudioLM, group: Group, reference: Reference, table: Grpo) -> tuple[tuple[float, ...], float]:
+    """Return a group's rewards less ``beta`` times each sample's divergence, and the divergence of the whole group.
+
+    The divergence is measured on the sampled tokens, from the log-probabilities that the sampler gave them.
+    """
+    rows = [Encoded(group.prompt.clip, group.prompt.prompt, done.ids) for done in group.completions]
+    batch = collate(lm, rows)
+    mask_BC = batch.completion_mask_BC
+    with reference.ready():
+        ref_BC = reference.logprobs(batch)
+    logps_BC = torch.zeros_like(ref_BC)
+    logps_BC[mask_BC] = torch.cat([torch.from_numpy(done.logps) for done in group.completions]).to(ref_BC)
+    found = sequence_kl(logps_BC.double(), ref_BC.double(), mask_BC, table.kl).tolist()
+    rewards = tuple(r - table.beta * d for r, d in zip(group.result.rewards, found, strict=True))
+    return rewards, sum(found)
+
+
+def summarise(rollout: StepSamples, table: Grpo) -> dict[str, float]:
+    """Return the metrics of all that a step drew, the same in every process."""
+    drawn, questions = rollout.drawn, rollout.questions
+    rewards = [value for r in drawn for value in r.rewards]
+    count = len(rewards)
+    metrics = {f"reward_{name}": fmean(p[name] for r in drawn for p in r.parts) for name in table.rewards}
+    metrics |= {f"reward_std/{name}": pstdev(p[name] for r in drawn for p in r.parts) for name in table.rewards}
+    metrics["reward"], metrics["reward_std"] = sum(rewards) / count, pstdev(rewards)
+    metrics["length"] = sum(sum(r.lengths) for r in drawn) / count
+    metrics["truncated"] = sum(r.cut for r in drawn) / count
+    metrics["flat_groups"] = sum(r.flat for r in drawn) / len(drawn)
+    if table.dynamic_sampling:
+        metrics["resampled"] = float(len(drawn) - len(rollout.chosen))
+    rates = [rate for r in drawn if (rate := pass_rate(questions[r.index], table.mode)) is not None]
     if rates:
         metrics["pass_rate"] = sum(rates) / len(rates)
-    experience = [
-        Experience(Encoded(prompts[i // g].encoded.clip, prompts[i // g].encoded.prompt, done.ids), advantage, done)
-        for i, (done, advantage) in enumerate(zip(completions, advantages_PG.flatten().tolist(), strict=True))
-    ]
-    return experience, metrics
+    passed = [fmean(r.right) for r in drawn]
+    return metrics | breakdown([questions[r.index] for r in drawn], passed)
 
 
-def learn(
-    lm: AudioLM,
-    optimizer: torch.optim.Optimizer,
-    experience: Sequence[Experience],
-    reference: Reference | None,
-    step: int,
-    table: Grpo,
-) -> dict[str, float]:
-    """Take ``updates_per_rollout`` optimizer steps on one rollout; return the metrics of the last.
-
-    Where every group is flat and there is no KL penalty, there is nothing to learn and nothing to measure.
-    """
-    total = len(experience) if table.normalise == "sequence" else sum(len(e.row.completion) for e in experience)
-    # Without a KL penalty a row without advantage has no gradient. A group stays together, so that its prompt
-    # runs once; groups of similar length are batched together, the longest first.
-    g = table.group_size
-    by_prompt = [experience[i : i + g] for i in range(0, len(experience), g)]
-    by_prompt.sort(key=lambda group: -max(len(e.row) for e in group))
-    useful = [e for group in by_prompt for e in group if e.advantage != 0 or reference is not None]
-    size = max(1, min(table.micro_batch, -(-len(useful) // workers(lm))))
-    groups = [useful[i : i + size] for i in range(0, len(useful), size)]
-    batches = [collate(lm, [e.row for e in group]) for group in groups]
-    places = [batch.completion_mask_BC.nonzero(as_tuple=True) for batch in batches]
-    ref_logps = [
-        reference.logprobs(batch)[place] if reference is not None else None
-        for batch, place in zip(batches, places, strict=True)
-    ]
-    old_logps: list[Tensor | None] = [None] * len(batches)
-    weight, bias = lm.head_weights
-
-    def forward(at: int) -> tuple[Tensor, tuple[Tensor, dict[str, float]]]:
-        batch, (rows_N, columns_N) = batches[at], places[at]
-        advantages_N = torch.tensor([e.advantage for e in groups[at]], device=lm.device)[rows_N]
-        weights_BC = token_weights(batch.completion_mask_BC, normalise=table.normalise, total=total)
-        weights_N = weights_BC[rows_N, columns_N]
-        old_N, ref_N = old_logps[at], ref_logps[at]
-
-        def objective(logps: Tensor, some: slice) -> tuple[Tensor, dict[str, Tensor]]:
-            return grpo_terms(
-                logps,
-                logps.detach() if old_N is None else old_N[some],
-                advantages_N[some],
-                weights_N[some],
-                clip_epsilon=table.clip_epsilon,
-                beta=table.beta,
-                ref_logps=None if ref_N is None else ref_N[some],
+def kept_groups(
+    rollout: StepSamples, experience: Sequence[Experience], table: Grpo, world: World = ALONE
+) -> list[KeptGroup]:
+    """Return what is kept of a step's completions for people to read, from all processes, in the order of drawing."""
+    rows = iter(experience)
+    mine = []
+    for group in rollout.groups:
+        result = group.result
+        samples = [
+            KeptSample(
+                done.text,
+                done.finish_reason,
+                rewards=parts,
+                reward=reward,
+                advantage=next(rows).advantage,
+                correct=right,
+                tokens=len(done.ids),
             )
-
-        found = linear_loss(
-            completion_hidden(lm, batch),
-            weight,
-            batch.ids_BT[rows_N, batch.prompt_lengths_B[rows_N] + columns_N],
-            lambda logps, some: objective(logps, some)[0],
-            bias_V=bias,
-            temperature=table.temperature,
-            banned=lm.banned_ids,
-        )
-        shares = objective(found.logps_N, slice(None))[1]
-        # Means over the tokens of the step: a micro-batch weighs what it has of them.
-        share = batch.tokens / sum(b.tokens for b in batches)
-        sampled_N = torch.from_numpy(np.concatenate([e.completion.logps for e in groups[at]])).to(lm.device)
-        first_N = found.logps_N if old_N is None else old_N
-        parts = {name: value.item() for name, value in shares.items()}
-        parts["entropy"] = share * found.entropy_N.mean().item()
-        # Distance between the sampler's log-probabilities and the trainer's: 0 but for rounding.
-        parts["sampler_gap"] = share * (first_N - sampled_N).abs().mean().item()
-        return found.loss, (first_N, parts)
-
-    names = ("loss", "kl", "clip_fraction", "entropy", "sampler_gap")
-    metrics = {"loss": 0.0}
-    for _ in range(table.updates_per_rollout if batches else 0):
-        done = backward_all(lm, [partial(forward, at) for at in range(len(batches))])
-        old_logps = [first_N for first_N, _ in done]
-        metrics = {name: sum(parts[name] for _, parts in done) for name in names}
-        metrics |= take_step(lm, optimizer, table, step)
-    return metrics
+            for done, parts, reward, right in zip(
+                group.completions, result.parts, result.rewards, result.right, strict=True
+            )
+        ]
+        mine.append((result.place, KeptGroup(group.question, render_prompt(group.question, table.mode), samples)))
+    return [kept for _, kept in sorted(world.gather(mine), key=lambda item: item[0])]

@@ -11,15 +11,22 @@ tokens of all rows, H hidden size, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
 
 from sari_train.batch import Batch, audio_vectors, place_audio
+from sari_train.config import Training
 from sari_train.kernels.linear_logprob import linear_logprob
 from sari_train.kernels.linear_loss import linear_cross_entropy
 from sari_train.kernels.packing import Packing, pack
 from sari_train.models.base import AudioLM
+
+
+def autocast(lm: AudioLM, table: Training) -> AbstractContextManager[object]:
+    """Compute in the type that ``mixed_precision`` names; to be entered in the thread that computes."""
+    return torch.autocast(lm.device.type, torch.bfloat16, enabled=table.mixed_precision == "bf16")
 
 
 def completion_logprobs(

@@ -10,7 +10,10 @@ from torch import Tensor
 
 from sari_data.errors import InputError
 from sari_train.config import Training
+from sari_train.distributed import ALONE, World
 from sari_train.models.base import AudioLM
+
+BETAS = (0.9, 0.98)
 
 
 class MuonAdamW(torch.optim.Optimizer):
@@ -61,12 +64,12 @@ def make_optimizer(lm: AudioLM, table: Training) -> torch.optim.Optimizer:
     """Return the optimizer over the weights that train; norms and biases do not decay.
 
     Raises:
-        InputError: Nothing is left to train.
+        InputError: Nothing is left to train, or the optimizer's package is not installed.
     """
     inside, other = split_weights(lm)
     if not inside and not other:
         raise InputError("no weight of the model is left to train: set freeze_audio to false or add adapters")
-    if table.optimizer == "adamw":
+    if table.optimizer != "muon":
         inside, other = [], inside + other
     groups = [
         {"params": [p for p in other if p.dim() >= 2], "weight_decay": table.weight_decay},
@@ -79,9 +82,23 @@ def make_optimizer(lm: AudioLM, table: Training) -> torch.optim.Optimizer:
         parts.append(
             torch.optim.Muon(inside, lr=table.learning_rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
         )
-    if groups:
-        parts.append(torch.optim.AdamW(groups, lr=table.learning_rate, betas=(0.9, 0.98), fused=True))
+    if groups and table.optimizer == "adamw_8bit":
+        parts.append(_adamw_8bit()(groups, lr=table.learning_rate, betas=BETAS))
+    elif groups:
+        parts.append(torch.optim.AdamW(groups, lr=table.learning_rate, betas=BETAS, fused=True))
     return parts[0] if len(parts) == 1 else MuonAdamW(*parts)
+
+
+def _adamw_8bit() -> Any:
+    """AdamW with states in 8 bits (Dettmers et al. 2021, arXiv 2110.02861)."""
+    try:
+        from bitsandbytes.optim import AdamW8bit
+    except ImportError as error:
+        raise InputError(
+            "optimizer adamw_8bit needs bitsandbytes, which is not installed: `pip install 'sari-audio[quantize]'`, or "
+            "set optimizer to adamw"
+        ) from error
+    return AdamW8bit
 
 
 def learning_rate(table: Training, step: int) -> float:
@@ -94,19 +111,23 @@ def learning_rate(table: Training, step: int) -> float:
     return table.learning_rate * (0.1 + 0.45 * (1 + math.cos(math.pi * progress)))
 
 
-def take_step(lm: AudioLM, optimizer: torch.optim.Optimizer, table: Training, step: int) -> dict[str, float]:
-    """Clip the gradients, step, clear them; return ``grad_norm`` (before clipping) and ``learning_rate``.
+def take_step(
+    lm: AudioLM, optimizer: torch.optim.Optimizer, table: Training, step: int, world: World = ALONE
+) -> dict[str, float]:
+    """Add up the processes' gradients, clip them, step, clear them.
 
-    Raises:
-        InputError: The gradients are not finite; the weights are left as they were.
+    Where the gradient is not finite no step is taken, and the weights stay as they are.
+
+    Returns:
+        ``grad_norm`` (before clipping), ``learning_rate`` and ``skipped_update`` (1 where no step was taken).
     """
     rate = learning_rate(table, step)
     for group in optimizer.param_groups:
         group["lr"] = rate
-    weights = [p for p in lm.model.parameters() if p.grad is not None]
-    norm = torch.nn.utils.clip_grad_norm_(weights, table.grad_clip).item()
-    if not math.isfinite(norm):
-        raise InputError(f"the gradient of step {step + 1} has norm {norm}: lower learning_rate or use dtype float32")
-    optimizer.step()
+    world.sum_gradients(lm)
+    norm = world.clip_gradients([p for p in lm.model.parameters() if p.grad is not None], table.grad_clip)
+    finite = math.isfinite(norm)
+    if finite:
+        optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return {"grad_norm": norm, "learning_rate": rate}
+    return {"grad_norm": norm, "learning_rate": rate, "skipped_update": float(not finite)}

@@ -2,23 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 
 from sari_train.batch import Batch
 from sari_train.config import Grpo
-from sari_train.logprobs import completion_logprobs
+from sari_train.logprobs import autocast, completion_logprobs
 from sari_train.models.base import AudioLM
 from sari_train.models.load import load_model
 
 
 class Reference:
-    """Log-probabilities of the starting point: the bare model under adapters, else a second copy of it."""
+    """Log-probabilities of the starting point: the bare model under adapters, else a second copy of it.
+
+    With ``reference_offload`` the copy lies in the CPU's memory and is on the device only while it runs.
+    """
 
     def __init__(self, lm: AudioLM, table: Grpo) -> None:
-        self._temperature = table.temperature
+        self._table = table
+        self._device = lm.device
         self._shared = lm if lm.adapter is not None else None
-        self._copy = None if self._shared else load_model(table.model, dtype=table.dtype, device=str(lm.device))
+        self._copy: AudioLM | None = None
+        if self._shared is None:
+            place = "cpu" if table.reference_offload else str(lm.device)
+            self._copy = load_model(table.model, dtype=table.dtype, device=place)
+
+    @contextmanager
+    def ready(self) -> Iterator[None]:
+        """Have the copy on the device for as long as it runs."""
+        moved = self._copy is not None and self._copy.device != self._device
+        if moved:
+            assert self._copy is not None
+            self._copy.model.to(self._device)
+        try:
+            yield
+        finally:
+            if moved:
+                assert self._copy is not None
+                self._copy.forget_states()
+                self._copy.model.to("cpu")
 
     @torch.no_grad()
     def logprobs(self, batch: Batch) -> Tensor:
@@ -30,4 +55,5 @@ class Reference:
         return self._score(self._copy, batch)
 
     def _score(self, lm: AudioLM, batch: Batch) -> Tensor:
-        return completion_logprobs(lm, batch, self._temperature, banned=lm.banned_ids, with_entropy=False)[0]
+        with autocast(lm, self._table):
+            return completion_logprobs(lm, batch, self._table.temperature, banned=lm.banned_ids, with_entropy=False)[0]

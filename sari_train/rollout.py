@@ -107,7 +107,7 @@ class Rollout:
         uniforms = _uniforms([(seed, p.id, s) for p, s in owners], self.sampling.temperature, max(budgets))
         state.run(torch.from_numpy(uniforms).to(self.lm.device), decoder or self.lm.decoder())
         return [
-            self._completion(prompt.id, sample, state.ids[row], state.logps[row], state.stopped[row])
+            self.completion(prompt.id, sample, state.ids[row], state.logps[row], state.stopped[row])
             for row, (prompt, sample) in enumerate(owners)
         ]
 
@@ -131,7 +131,8 @@ class Rollout:
         tail = self.lm.tokenizer.decode(ids[-self._tail :], skip_special_tokens=False)
         return any(stop in tail for stop in self.sampling.stop)
 
-    def _completion(self, prompt_id: str, sample: int, ids: list[int], logps: list[float], stopped: bool) -> Completion:
+    def completion(self, prompt_id: str, sample: int, ids: list[int], logps: list[float], stopped: bool) -> Completion:
+        """Return sampled tokens as a completion with its text; ``stopped``: a stop token or string ended it."""
         spoken = ids[:-1] if ids and ids[-1] in self.lm.stop_ids else ids
         text = self.lm.tokenizer.decode(spoken, skip_special_tokens=False)
         ends = [text.find(stop) + len(stop) for stop in self.sampling.stop if stop in text]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -69,3 +71,23 @@ def run_command(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, s
         return code if isinstance(code, int) else int(code is not None), captured.out, captured.err
 
     return run
+
+
+@pytest.fixture(scope="session")
+def plugin_site(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
+    """A folder into which pip has installed the example plugin."""
+    target = tmp_path_factory.mktemp("site")
+    options = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--disable-pip-version-check"]
+    command = [sys.executable, "-m", "pip", "install", *options, "--target", str(target)]
+    done = subprocess.run([*command, str(repository / "tests" / "plugin_package")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return target
+
+
+@pytest.fixture
+def plugin(plugin_site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The example plugin, installed for one test and imported by nobody yet."""
+    monkeypatch.syspath_prepend(str(plugin_site))
+    yield
+    for name in [name for name in sys.modules if name.startswith("sari_example_plugin")]:
+        del sys.modules[name]

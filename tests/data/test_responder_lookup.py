@@ -1,6 +1,5 @@
 """Responders are found through entry points of packages that pip has really installed."""
 
-import subprocess
 import sys
 
 import pytest
@@ -8,25 +7,6 @@ import pytest
 from sari_data.errors import PluginError, SariError
 from sari_data.responder import Request, Responder, Sampling, list_responders, load_responder
 from sari_data.types import AudioRef
-
-
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory, repository):
-    """A folder into which pip has installed the example plugin."""
-    target = tmp_path_factory.mktemp("site")
-    options = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--disable-pip-version-check"]
-    command = [sys.executable, "-m", "pip", "install", *options, "--target", str(target)]
-    done = subprocess.run([*command, str(repository / "tests" / "plugin_package")], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return target
-
-
-@pytest.fixture
-def plugin(installed, monkeypatch):
-    monkeypatch.syspath_prepend(str(installed))
-    yield
-    for name in [name for name in sys.modules if name.startswith("sari_example_plugin")]:
-        del sys.modules[name]
 
 
 def test_without_the_package_its_responder_is_unknown():

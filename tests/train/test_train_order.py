@@ -1,14 +1,12 @@
-"""The order of prompts and chains, and the rewards."""
+"""The order of prompts and chains."""
 
 from __future__ import annotations
 
 import pytest
 
 from sari_data.errors import InputError
-from sari_data.prompting import render_target
 from sari_data.types import AudioQuestion, PassRate
 from sari_train.curriculum import pass_rate, schedule
-from sari_train.rewards import Sample, score
 from sari_train.sft import batch_indices
 
 
@@ -67,28 +65,3 @@ def test_chains_come_pass_after_pass_whatever_the_batch_size() -> None:
     assert by_five == by_twenty
     assert sorted(by_five[:12]) == sorted(by_five[12:24]) == list(range(12))
     assert by_five[:12] != by_five[12:24]
-
-
-def test_rewards_are_the_grader_and_the_grammar(scene_questions: list[AudioQuestion]) -> None:
-    question = scene_questions[0]
-    weights = {"accuracy": 2.0, "format": 1.0}
-    good = render_target(question, "structured")
-    wrong = next(c for c in question.choices if c != question.answer)
-    cases = [
-        (good, "stop", 3.0),
-        (f"<answer>{question.answer}</answer>", "stop", 2.0),
-        (good.replace(f"<answer>{question.answer}</answer>", f"<answer>{wrong}</answer>"), "stop", 1.0),
-        ("no idea", "stop", 0.0),
-        (good[: good.index("<answer>")], "length", 0.0),
-    ]
-    for text, reason, expected in cases:
-        assert score(Sample(question, "structured", text, reason), weights)[0] == expected
-
-
-def test_a_reward_that_fails_stops_with_the_sample(scene_questions: list[AudioQuestion]) -> None:
-    def broken(sample: Sample) -> float:
-        raise ZeroDivisionError("division by zero")
-
-    sample = Sample(scene_questions[0], "structured", "the very text", "stop")
-    with pytest.raises(InputError, match=r"reward 'broken' failed.*ZeroDivisionError.*the very text"):
-        score(sample, {"broken": 1.0}, {"broken": broken})

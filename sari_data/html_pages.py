@@ -1,0 +1,44 @@
+"""Self-contained HTML pages from ``templates/pages``.
+
+What a model or a user wrote is untrusted text: templates are rendered with autoescaping, data travels
+as JSON that the page's script puts in as text, and the page's content policy runs only that script.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+
+from sari_data.resources import templates_dir
+
+
+def render_html(name: str, *, styles: Sequence[str] = (), **values: object) -> str:
+    """Render ``templates/pages/<name>.html.jinja`` with its style sheets and ``<name>.js`` inside.
+
+    Args:
+        name: The page's name.
+        styles: Further style sheets of that folder, by name, before the page's own.
+        values: What the template shows. It also gets ``style``, ``script`` and ``script_digest`` (SHA-256, base64, as
+            a content policy names it).
+    """
+    from jinja2 import FileSystemLoader, StrictUndefined
+    from jinja2.sandbox import SandboxedEnvironment
+    from markupsafe import Markup
+
+    folder = templates_dir() / "pages"
+    environment = SandboxedEnvironment(
+        loader=FileSystemLoader(folder),
+        undefined=StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    script = (folder / f"{name}.js").read_text(encoding="utf-8")
+    sheets = [(folder / f"{sheet}.css").read_text(encoding="utf-8") for sheet in (*styles, name)]
+    return environment.get_template(f"{name}.html.jinja").render(
+        **values,
+        style=Markup("\n".join(sheets)),
+        script=Markup(script),
+        script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )

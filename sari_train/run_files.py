@@ -1,0 +1,92 @@
+"""What a run writes into its folder besides the checkpoint: names, and how they are cleared and cut.
+
+``metrics.jsonl`` holds only numbers that follow from recipe, data and weights, so that a run that was
+killed and went on ends with the same bytes. Whatever a clock or the machine says is in
+``timings.jsonl``. This module imports no torch: the report reads runs where none is installed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sari_data.errors import InputError
+
+RECIPE = "recipe.json"
+METRICS = "metrics.jsonl"
+TIMINGS = "timings.jsonl"
+TROUBLES = "troubles.jsonl"
+COMPLETIONS = "completions"
+CURVES = "curves.png"
+REPORT = "report.html"
+TRACKERS = "trackers.json"
+TENSORBOARD = "tensorboard"
+# One JSON object a line, each with its step: what lies beyond a checkpoint is cut when the run goes on from it.
+LOGS = (METRICS, TIMINGS, TROUBLES)
+# All that may lie in a run's folder before its first checkpoint.
+RUN_FILES = frozenset({RECIPE, *LOGS, COMPLETIONS, CURVES, REPORT, TRACKERS, TENSORBOARD})
+
+_STEP_FILE = re.compile(r"step-(\d+)\.jsonl")
+
+
+def clear_logs(folder: str | Path) -> None:
+    """Delete what an earlier run recorded in ``folder``: logs, completions, picture, page, trackers' files."""
+    folder = Path(folder)
+    for name in RUN_FILES - {RECIPE}:
+        path = folder / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def cut_logs(folder: str | Path, step: int) -> None:
+    """Drop what was recorded after ``step``: those steps are taken again.
+
+    A run that was killed may have left half a line; it lies beyond the checkpoint, so it goes too.
+    """
+    folder = Path(folder)
+    for name in LOGS:
+        path = folder / name
+        if path.is_file():
+            whole = [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+            path.write_bytes(b"".join(line for line in whole if json.loads(line)["step"] <= step))
+    for kept, path in completion_files(folder):
+        if kept > step:
+            path.unlink()
+
+
+def completion_files(folder: str | Path) -> list[tuple[int, Path]]:
+    """Return the steps whose completions were kept, each with its file, in order."""
+    found = (Path(folder) / COMPLETIONS).glob("step-*.jsonl")
+    return sorted((int(match[1]), path) for path in found if (match := _STEP_FILE.fullmatch(path.name)))
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the JSON objects of a log; a last line that was cut in the middle of writing is left out.
+
+    Raises:
+        InputError: Another line is not a JSON object.
+    """
+    if not path.is_file():
+        return
+    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
+        if not line.endswith(b"\n"):
+            return
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise InputError(f"{path}, line {number}: expected a JSON object, found something else: {error}") from error
+        if not isinstance(row, dict):
+            raise InputError(f"{path}, line {number}: expected a JSON object, found {type(row).__name__}")
+        yield row
+
+
+def append_line(path: Path, row: dict[str, Any]) -> None:
+    """Append one JSON object as a line."""
+    with path.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")

@@ -289,17 +289,14 @@ def _read(table: Training) -> list[AudioQuestion]:
 
 def _load(table: Training, sft: Sft) -> AudioLM:
     """The model as the training loop would have it before its first step."""
-    from sari_train.lora import add_lora
     from sari_train.models.load import load_model
     from sari_train.plan_inputs import starting_model
+    from sari_train.run import prepare_model
 
     name = starting_model(table, sft) if isinstance(table, Grpo) else table.model
     if name != table.model:
         note(f"there is no model in {table.model} yet: checking with {name}, which its warm-up starts from")
     lm = load_model(name, dtype=table.dtype, device=table.device)
-    lm.checkpointing = table.checkpointing
-    if table.freeze_audio:
-        lm.freeze_audio()
-    if table.lora is not None:
-        add_lora(lm, table.lora, seed=table.seed)
+    lm.long_audio = table.long_audio
+    prepare_model(lm, table)
     return lm

@@ -18,7 +18,7 @@ from sari_train.checks.corpus import clip_seconds
 from sari_train.checks.model import score_batch
 from sari_train.checks.setting import Setting, Verdict, untouched
 from sari_train.config import Grpo, Sft, Training
-from sari_train.logprobs import completion_loss
+from sari_train.logprobs import autocast, completion_loss
 from sari_train.optim import learning_rate, make_optimizer
 
 if TYPE_CHECKING:
@@ -99,12 +99,12 @@ def check_step(setting: Setting) -> Verdict:
         share, after = _descend(setting, moving, kept, before, squared)
         promised, taken = share * before, before - after
         measured = f"loss {before:.4g}; a step along the gradient takes off {taken / promised:.0%} of what it promises"
-        fine = FIRST_ORDER[0] <= taken / promised <= FIRST_ORDER[1] if _exact(moving) else taken > 0
+        fine = FIRST_ORDER[0] <= taken / promised <= FIRST_ORDER[1] if _exact(setting, moving) else taken > 0
         if not fine:
             return Verdict(
                 "fail",
                 measured,
-                f"about {promised:.2g} off the loss" if _exact(moving) else "a lower loss",
+                f"about {promised:.2g} off the loss" if _exact(setting, moving) else "a lower loss",
                 f"{before:.6g} before, {after:.6g} after",
                 "the gradient is not the loss's: a pass is detached, or has a wrong sign or scale",
             )
@@ -174,7 +174,8 @@ def _chunks(setting: Setting) -> tuple[list[list[Encoded]], int]:
 
 def _loss(setting: Setting, batch: Batch) -> Tensor:
     """The loss of right responses, summed over tokens."""
-    return completion_loss(setting.lm, batch) if setting.grpo is None else -score_batch(setting, batch).sum()
+    with autocast(setting.lm, setting.table):
+        return completion_loss(setting.lm, batch) if setting.grpo is None else -score_batch(setting, batch).sum()
 
 
 def _backward(setting: Setting) -> float:
@@ -207,8 +208,9 @@ def _put_back(weights: Sequence[Tensor]) -> Iterator[list[Tensor]]:
                 p.copy_(copy)
 
 
-def _exact(weights: Sequence[Tensor]) -> bool:
-    return all(p.dtype in (torch.float32, torch.float64) for p in weights)
+def _exact(setting: Setting, weights: Sequence[Tensor]) -> bool:
+    single = all(p.dtype in (torch.float32, torch.float64) for p in (*weights, setting.lm.head_weights[0]))
+    return single and setting.table.mixed_precision == "no"
 
 
 @torch.no_grad()
@@ -217,7 +219,7 @@ def _descend(
 ) -> tuple[float, float]:
     """Step along the gradient, in smaller and smaller steps until one keeps its promise: (share, loss after it)."""
     share = after = math.nan
-    for share in STEPS if _exact(weights) else COARSE_STEPS:
+    for share in STEPS if _exact(setting, weights) else COARSE_STEPS:
         for p, copy in zip(weights, kept, strict=True):
             p.copy_(copy)
             if p.grad is not None:

@@ -45,7 +45,7 @@ def check_placeholders(setting: Setting) -> Verdict:
     for question, row in zip(setting.asked, _rows(setting, setting.examples[::2]), strict=True):
         batch = collate(lm, [row])
         placed = int((batch.ids_BT == lm.audio_token_id).sum())
-        spans = [span for clip in batch.clips for span in getattr(clip, "spans", (clip,))]
+        spans = [span for clip in batch.clips for span in clip.spans]
         announced = sum(span.tokens for span in spans)
         with torch.no_grad():
             made = sum(_tower_tokens(lm, span.mel_MF, span.frames) for span in spans)

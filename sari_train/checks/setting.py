@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -13,12 +13,13 @@ import numpy as np
 import torch
 
 from sari_data.errors import InputError
-from sari_data.prompting import ANSWER, load_mode, render_prompt, render_target
+from sari_data.prompting import load_mode, render_prompt, render_target
 from sari_data.types import AudioQuestion, AudioRef
 from sari_train.batch import Example
 from sari_train.config import Grpo, Training
-from sari_train.models.base import AudioLM, BoundedCache
-from sari_train.rewards import REWARDS, Reward, Sample, score
+from sari_train.models.base import AudioLM
+from sari_train.models.clips import BoundedCache
+from sari_train.rewards import Reward, Sample, Settings, load_rewards, score
 
 Level = Literal["ok", "warning", "fail", "skipped"]
 
@@ -26,8 +27,8 @@ Level = Literal["ok", "warning", "fail", "skipped"]
 ASKED = 3
 # Questions whose texts are read: before a training, and by the command.
 READ_QUICK, READ = 512, 20_000
-# What a made-up thought says, over and over, until it has the words that the length reward wants.
-_THOUGHT = "I listen to the audio and compare what I hear with each option."
+# What a made-up thought says in each section but the last.
+_THOUGHT = "Listening."
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +162,7 @@ class Setting:
 
     @property
     def thought_words(self) -> int:
-        """Words from which the ``length`` reward is full."""
+        """Words that a thought may have for the ``length`` reward."""
         return (self.grpo or Grpo.model_validate({})).thought_words
 
     def score(self, question: AudioQuestion, text: str, *, mode: str | None = None) -> tuple[float, dict[str, float]]:
@@ -188,7 +189,10 @@ def make_setting(
         by_length = sorted(range(len(read)), key=lambda i: -_characters(read[i]))[: most // 8]
         spread = range(0, len(read), -(-len(read) // (most - len(by_length))))
         read = [read[i] for i in sorted({*by_length, *spread})]
-    return Setting(lm, table, questions, read, REWARDS if rewards is None else rewards, quick)
+    setting = Setting(lm, table, questions, read, rewards or {}, quick)
+    if rewards is not None:
+        return setting
+    return replace(setting, rewards=load_rewards(setting.weights, Settings(table.mode, setting.thought_words)))
 
 
 def has_needs(question: AudioQuestion, mode: str) -> bool:
@@ -205,18 +209,19 @@ def has_needs(question: AudioQuestion, mode: str) -> bool:
 def ideal_response(mode: str, answer: str, *, words: int) -> str:
     """Return a response that follows a mode's grammar and that every reward of sari should reward in full.
 
-    Each section before the answer holds a plain thought, at least ``words`` words of it in all, and names the answer
-    at its end.
+    The last section before the answer names it; the others hold one word. Where that is more than ``words`` words, the
+    last section is the answer alone.
     """
     spec = load_mode(mode)
-    sections = max(1, len(spec.sections) - 1)
-    repeats = max(1, -(-words // (sections * len(_THOUGHT.split()))))
-    thought = " ".join([_THOUGHT] * repeats + [f"So the answer is {answer}."])
+    thoughts = [_THOUGHT] * (len(spec.sections) - 2) + [f"The answer is {answer}."]
+    if sum(len(thought.split()) for thought in thoughts) > words:
+        thoughts[-1] = answer
+    texts = iter([*thoughts, answer] if len(spec.sections) > 1 else [answer])
     parts: list[str] = []
     opened = ""
     for opens, name in spec.marks:
         if not opens and name == opened:
-            parts.append(answer if name == ANSWER else thought)
+            parts.append(next(texts))
         opened = name if opens else ""
         parts.append(f"<{'' if opens else '/'}{name}>")
     return "".join(parts)

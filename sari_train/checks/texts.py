@@ -14,7 +14,7 @@ from sari_data.prompting import list_modes, load_mode
 from sari_data.types import AudioQuestion
 from sari_train.batch import Encoded, Example, encode_example
 from sari_train.checks.corpus import clip_seconds
-from sari_train.checks.setting import Setting, Verdict, has_needs, ideal_response
+from sari_train.checks.setting import Setting, Verdict, has_needs, ideal_response, named
 from sari_train.models.base import AudioLM
 
 # Questions that take part where a check is slow: all modes but the recipe's, and rewards that a user wrote.
@@ -78,10 +78,11 @@ def check_templates(setting: Setting) -> Verdict:
 def check_rewards(setting: Setting) -> Verdict:
     """Find rewards that do not pay for the right answer, or pay for a wrong one.
 
-    In every mode, a response in the mode's form with the right answer must earn accuracy and format in full, and an
-    ideal one (sections with enough words that name the answer at their end) the full sum of sari's own rewards; with
-    any wrong option it must earn less. Rewards of the user's own need only pay more for right than for wrong. Faults in
-    a mode that the recipe does not use are warnings.
+    In every mode, the target and a made-up response in the mode's form must earn accuracy and format in full where
+    they give the right answer, the made-up one (a short thought that ends with the answer) also sari's other rewards
+    in the recipe's mode; with any wrong option it must earn less. Rewards of the user's own need only pay more for
+    right than for wrong. Faults in a mode that the recipe does not use are warnings, and so are chains of the corpus
+    that the length or consistency reward does not pay in full: SFT would teach what GRPO then takes back.
     """
     worst = Verdict("ok", "")
     for mode in (setting.mode, *(m for m in list_modes() if m != setting.mode)):
@@ -100,6 +101,14 @@ def check_rewards(setting: Setting) -> Verdict:
             f"{_weights(setting)}: only your own rewards know right from wrong",
             "add accuracy to grpo.rewards, unless that is meant",
         )
+    others = [name for name in setting.weights if name in ("length", "consistency")]
+    chains = [q for q in setting.answered if has_needs(q, setting.mode)] if others else []
+    for name in others:
+        poor = [q for q in chains if setting.score(q, setting.reply(q))[1][name] < 1]
+        if poor:
+            found = f"less for {len(poor)} of {len(chains)}: {named(poor)}"
+            remedy = f"raise grpo.thought_words or shorten the chains, or take {name} out of grpo.rewards"
+            return Verdict("warning", measured, f"full reward {name} for the corpus's own chains", found, remedy)
     return Verdict("ok", measured)
 
 
@@ -112,11 +121,7 @@ def check_lengths(setting: Setting) -> Verdict:
     """
     limit, rows = setting.table.max_new_tokens, setting.answered
     made_up = sum(not has_needs(q, setting.mode) for q in rows)
-    ids = list(setting.target_ids)
-    if "length" in setting.weights and rows:
-        ideal = ideal_response(setting.mode, str(rows[0].answer), words=setting.thought_words)
-        ids.append(setting.lm.tokenizer(ideal, add_special_tokens=False)["input_ids"])
-    lengths = [len(i) + 1 for i in ids]
+    lengths = [len(ids) + 1 for ids in setting.target_ids]
     if not lengths:
         return Verdict("skipped", "no question has an answer")
     cut = sum(length > limit for length in lengths)
@@ -247,7 +252,8 @@ def _reward_problem(setting: Setting, mode: str, rows: Iterable[AudioQuestion]) 
         earned = 0.0
         for text in responses:
             earned, parts = setting.score(q, text, mode=mode)
-            wanted = OWN_REWARDS if text is ideal else {"accuracy", "format"}
+            # The other rewards are made for the recipe's mode.
+            wanted = OWN_REWARDS if text is ideal and mode == setting.mode else {"accuracy", "format"}
             poor = [f"{name} {parts[name]:g}" for name in parts if name in wanted and parts[name] < 1]
             if poor:
                 found = f"{', '.join(poor)} for {_shown(text)}"

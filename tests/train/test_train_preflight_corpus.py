@@ -20,11 +20,15 @@ from sari_train.checks.setting import READ_QUICK, ClipKey, Verdict, ideal_respon
 from sari_train.config import Grpo, Sft, Training
 from sari_train.models.base import AudioLM
 from sari_train.preflight import examine
-from sari_train.rewards import REWARDS, Sample
+from sari_train.rewards import Reward, Sample, Settings, load_rewards
 
 
 def grpo(**changes: Any) -> Grpo:
     return Grpo(**({"corpus": "none", "mode": "structured"} | changes))
+
+
+def own_rewards() -> dict[str, Reward]:
+    return load_rewards(["accuracy", "format"], Settings("structured"))
 
 
 def verdict(lm: AudioLM, table: Training, questions: list[AudioQuestion], name: str, **given: Any) -> Verdict:
@@ -146,10 +150,13 @@ def test_an_option_inside_another_is_still_missed(
 @pytest.mark.parametrize("mode", list_modes())
 def test_an_ideal_response_is_one(scene_questions: list[AudioQuestion], mode: str) -> None:
     for question in scene_questions:
-        text = ideal_response(mode, str(question.answer), words=50)
-        assert follows_grammar(text, mode)
-        assert grade(text, question).correct
-        assert mode == "direct" or len(text.split()) >= 50
+        for words in (5, 50):
+            text = ideal_response(mode, str(question.answer), words=words)
+            assert follows_grammar(text, mode)
+            assert grade(text, question).correct
+            wanted = {"structured": ["length", "consistency"], "unstructured": ["length"], "direct": []}[mode]
+            rewards = load_rewards(wanted, Settings(mode, words))
+            assert [rewards[name](Sample(question, mode, text, "stop")) for name in wanted] == [1.0] * len(wanted)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +172,7 @@ def test_a_broken_reward(
     small_lm: AudioLM, scene_questions: list[AudioQuestion], name: str, reward: Any, expected: str, table: Training
 ) -> None:
     assert verdict(small_lm, table, scene_questions, "rewards").level == "ok"
-    found = verdict(small_lm, table, scene_questions, "rewards", rewards={**REWARDS, name: reward})
+    found = verdict(small_lm, table, scene_questions, "rewards", rewards={**own_rewards(), name: reward})
     # The last fault is in other modes than the recipe's: a warning.
     assert found.level == ("warning" if name == "format" else "fail")
     assert expected in found.expected
@@ -175,8 +182,17 @@ def test_a_reward_that_raises_is_shown(small_lm: AudioLM, scene_questions: list[
     def broken(sample: Sample) -> float:
         raise KeyError("judge")
 
-    found = verdict(small_lm, grpo(), scene_questions, "rewards", rewards={**REWARDS, "accuracy": broken})
+    found = verdict(small_lm, grpo(), scene_questions, "rewards", rewards={**own_rewards(), "accuracy": broken})
     assert (found.level, "KeyError: 'judge'" in found.found) == ("fail", True)
+
+
+def test_chains_that_the_length_reward_does_not_pay(small_lm: AudioLM, scene_questions: list[AudioQuestion]) -> None:
+    weights = {"accuracy": 2.0, "format": 1.0, "length": 1.0, "consistency": 1.0}
+    roomy = verdict(small_lm, grpo(rewards=weights), scene_questions, "rewards")
+    assert "length" not in roomy.expected
+    tight = verdict(small_lm, grpo(rewards=weights, thought_words=8), scene_questions, "rewards")
+    assert (tight.level, tight.expected) == ("warning", "full reward length for the corpus's own chains")
+    assert "raise grpo.thought_words" in tight.remedy
 
 
 def test_rewards_that_cannot_tell_right_from_wrong(small_lm: AudioLM, scene_questions: list[AudioQuestion]) -> None:

@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from model_builders import OMNI, omni_lm, omni_processor
+from model_builders_more import flamingo_model, flamingo_processor, voxtral_model, voxtral_processor
 from train_helpers import make_clip, make_lm
 
+from sari_data.prompting import render_prompt, render_target
 from sari_data.types import AudioQuestion
 from sari_train import batch as batching
 from sari_train.checks import learning, model, texts
@@ -18,6 +21,7 @@ from sari_train.checks.setting import Verdict
 from sari_train.config import Grpo, Lora, Sft, Training
 from sari_train.lora import add_lora
 from sari_train.models.base import AudioLM
+from sari_train.models.load import wrap_model
 from sari_train.preflight import CHECKS, Report, examine
 from sari_train.rollout import Rollout
 
@@ -87,6 +91,30 @@ def test_adapters_checkpointing_and_muon_pass(lm: AudioLM, scene_questions: list
     add_lora(lm, Lora(rank=2), seed=0)
     report = examine(lm, table, scene_questions, only=MODEL_CHECKS)
     assert [line.verdict.level for line in report.lines] == ["ok"] * len(MODEL_CHECKS), report.to_json()
+
+
+@pytest.mark.parametrize("kind", [*OMNI, "flamingo", "voxtral"])
+def test_other_architectures_pass(scene_questions: list[AudioQuestion], kind: str) -> None:
+    if kind in OMNI:
+        render = (render_prompt, render_target)
+        lm = omni_lm(kind, omni_processor(kind, [r(q, "direct") for q in scene_questions for r in render]))
+    else:
+        make, model = {"flamingo": (flamingo_processor, flamingo_model), "voxtral": (voxtral_processor, voxtral_model)}[
+            kind
+        ]
+        processor = make()
+        lm = wrap_model(model(processor), processor, name=kind)
+    report = examine(lm, grpo(), scene_questions[:4], only=["prompts", "tokens", "memory", *MODEL_CHECKS])
+    levels = {line.name: line.verdict.level for line in report.lines}
+    assert levels == dict.fromkeys(levels, "ok") | {"memory": "skipped"}, report.to_json()
+
+
+def test_audio_in_several_spans_passes(lm: AudioLM, scene_questions: list[AudioQuestion]) -> None:
+    lm.long_audio = "split"
+    long = [q.replace(audio=make_clip(i, 3.5 + i)) for i, q in enumerate(scene_questions[:2])]
+    report = examine(lm, grpo(long_audio="split"), [*scene_questions[2:4], *long])
+    assert failing(report) == [], report.to_json()
+    assert "2 of 4 clips are longer and are split" in report["audio"].measured
 
 
 # -- audio ----------------------------------------------------------------------------------------------------------

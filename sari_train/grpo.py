@@ -275,7 +275,7 @@ def summarise(rollout: StepSamples, table: Grpo) -> dict[str, float]:
     if rates:
         metrics["pass_rate"] = sum(rates) / len(rates)
     passed = [fmean(r.right) for r in drawn]
-    return metrics | breakdown([questions[r.index] for r in drawn], passed)
+    return metrics | breakdown([questions[r.index] for r in drawn], passed, table.mode)
 
 
 def kept_groups(

@@ -1,10 +1,10 @@
-"""``sari-train``: supervised fine-tuning, GRPO, its memory, merging adapters, and the embedded base model."""
+"""``sari-train``: supervised fine-tuning, GRPO, what to check before, merging adapters, the embedded base model."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
@@ -115,6 +115,39 @@ def plan(
     else:
         show(found)
     if not found.fits:
+        raise typer.Exit(1)
+
+
+@app.command()
+def preflight(
+    recipe: RecipeArgument = None,
+    set_: SetOption = None,
+    for_: Annotated[
+        Literal["sft", "grpo"] | None, typer.Option("--for", help="Check one training only; default: both.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check model, corpus and rewards before a training: batches, audio, truncation, answers, one step, memory.
+
+    Exit code 1 where a check found a problem.
+    """
+    from sari_train.config import Grpo, Sft
+
+    tables = load_tables(_or_default(recipe), {"sft": Sft, "grpo": Grpo}, set_ or ())
+    from sari_train.preflight import preflight_recipe, show
+    from sari_train.prepare import ensure_corpus
+
+    kinds = (for_,) if for_ else ("sft", "grpo")
+    for kind in kinds:
+        ensure_corpus(tables[kind].corpus, recipe, set_ or ())
+    reports = preflight_recipe(tables, kinds)
+    passed = all(report.passed for report in reports)
+    if as_json:
+        print(json.dumps({"passed": passed, "reports": [report.to_json() for report in reports]}))
+    else:
+        for report in reports:
+            show(report)
+    if not passed:
         raise typer.Exit(1)
 
 

@@ -58,8 +58,8 @@ _OLD_FILES = re.compile(
 def publish(out: Path, checkpoint: Checkpoint) -> None:
     """Put a checkpoint's model at the top of the run's folder, in place of the one before.
 
-    The files are laid ready aside first (large ones as hard links where the file system has them, so that they take
-    no room). Then ``manifest.json`` and the model's config go, the files take their places, the config comes back,
+    The files are laid ready aside first, weights as hard links where the file system has them, so that they take no
+    room. Then ``manifest.json`` and the model's config go, the files take their places, the config comes back,
     and last the manifest: a loader in between finds no model, never a mixture of two.
     """
     stage = out / _STAGE
@@ -107,8 +107,8 @@ def _lay_ready(stage: Path, out: Path, checkpoint: Checkpoint) -> None:
             continue
         source, target = checkpoint.path / name, stage / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        # Small files are copied: somebody who edits one at the top must not change the checkpoint with it.
-        if "sha256" in entry or not _link(source, target):
+        # Texts are copied: somebody who edits one at the top must not change the checkpoint with it.
+        if source.suffix != ".safetensors" or not _link(source, target):
             shutil.copyfile(source, target)
         entries[name] = entry
     write_json(stage / MANIFEST, {**checkpoint.manifest, "files": entries})
@@ -122,7 +122,8 @@ def _take_places(out: Path, stage: Path, previous: Mapping[str, Any] | None, che
         (out / name).unlink(missing_ok=True)
     for name in (*names, *ENTRIES, MANIFEST):
         if (stage / name).is_file():
-            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            if "/" in name:
+                (out / name).parent.mkdir(parents=True, exist_ok=True)
             os.replace(stage / name, out / name)
     shutil.rmtree(stage, ignore_errors=True)
 

@@ -103,7 +103,7 @@ def _lay_ready(stage: Path, out: Path, checkpoint: Checkpoint) -> None:
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
     entries = {}
     for name, entry in checkpoint.manifest["files"].items():
-        if PurePosixPath(name).parts[0] == TRAINING or name == RECIPE or (name == CARD and not _card_is_ours(out)):
+        if PurePosixPath(name).parts[0] == TRAINING or name == RECIPE or (name == CARD and has_own_card(out)):
             continue
         source, target = checkpoint.path / name, stage / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -128,9 +128,10 @@ def _take_places(out: Path, stage: Path, previous: Mapping[str, Any] | None, che
     shutil.rmtree(stage, ignore_errors=True)
 
 
-def _card_is_ours(out: Path) -> bool:
+def has_own_card(out: Path) -> bool:
+    """Whether the card at the top of a run's folder is somebody's own, which the run leaves alone."""
     card = out / CARD
-    return not card.is_file() or CARD_MARK.encode() in card.read_bytes()
+    return card.is_file() and CARD_MARK.encode() not in card.read_bytes()
 
 
 def _link(source: Path, target: Path) -> bool:
@@ -179,7 +180,7 @@ def clear(out: Path) -> None:
         names.update(p.name for p in out.iterdir() if p.is_file() and _OLD_FILES.fullmatch(p.name))
     for name in {*names, *LOGS, MANIFEST, BEST, RECIPE, CURVES, REPORT, TRACKERS} - {CARD}:
         (out / name).unlink(missing_ok=True)
-    if _card_is_ours(out):
+    if not has_own_card(out):
         (out / CARD).unlink(missing_ok=True)
     for name in (_STAGE, COMPLETIONS, TENSORBOARD):
         shutil.rmtree(out / name, ignore_errors=True)

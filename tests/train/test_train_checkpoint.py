@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import resource
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -423,6 +424,23 @@ def test_a_save_that_fails_leaves_a_whole_run(
     again.take()
     assert steps(table.out) == [again.step]
     assert not [p.name for p in Path(table.out).rglob(".*")]
+
+
+@pytest.mark.parametrize("limit", [0, 10_000, 100_000, 300_000])
+def test_a_disk_that_fills_leaves_the_checkpoint_before(table: Sft, limit: int) -> None:
+    """Writes past the limit fail in Python's own code and in that of the libraries that are written in Rust."""
+    loop = Loop(table)
+    first = loop.take()
+    before = files(Path(table.out))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        with pytest.raises(StorageError, match=r"free some space .*the checkpoint before it is unchanged"):
+            save_run(loop.lm, loop.optimizer, table.out, step=2, fingerprint="f")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert files(Path(table.out)) == before
+    assert list_checkpoints(Path(table.out))[0].path == first
 
 
 LINES = [b'{"step": %d, "loss": 0.5}\n' % n for n in range(1, 5)]

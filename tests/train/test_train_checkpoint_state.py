@@ -31,6 +31,7 @@ from sari_train.state_io import (
     pack_state,
     read_state,
     restore_rng,
+    seed_rng,
     unpack_state,
     write_state,
 )
@@ -164,6 +165,12 @@ def test_random_generators_go_on_where_they_were() -> None:
         assert restore_rng(restored, 0)
         assert [(random.random(), np.random.normal(), torch.rand(3).tolist()) for _ in range(2)] == draws
         assert not restore_rng(restored, 2)
+        found = []
+        for seed, process in ((1, 0), (1, 0), (1, 1), (2, 0)):
+            seed_rng(seed, process)
+            found.append((random.random(), np.random.rand(), torch.rand(1).item()))
+        assert found[0] == found[1]
+        assert all(len({draws[i] for draws in found}) == 3 for i in range(3))
     finally:
         random.setstate(saved[0])
         np.random.set_state(saved[1])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
+from sari_data.cli import PUSH, optional_repo
 from sari_data.config import DEFAULT_RECIPE, load_tables
 from sari_data.console import note, out, run_app
 
@@ -27,6 +29,11 @@ SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. sft.steps=100.")
 ]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Start anew where the output folder is in use.")]
+PushOption = Annotated[
+    bool, typer.Option(PUSH, help="Upload the finished model: --push-to-hub [REPO]; default USER/NAME of the folder.")
+]
+RepoOption = Annotated[str | None, typer.Option("--repo", metavar="REPO", help="Where to upload it to.")]
+PrivateOption = Annotated[bool, typer.Option("--private", help="Make a new repository private.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
 
@@ -43,17 +50,22 @@ def sft(
     recipe: RecipeArgument = None,
     set_: SetOption = None,
     overwrite: OverwriteOption = False,
+    push: PushOption = False,
+    repo: RepoOption = None,
+    private: PrivateOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Fine-tune on chains of thought (recipe table sft); the same command goes on after Ctrl-C."""
     from sari_train.config import Sft
 
     table: Sft = load_tables(_or_default(recipe), {"sft": Sft}, set_ or ())["sft"]
+    target = _target(table.out, push, repo)
     from sari_train.prepare import ensure_corpus
     from sari_train.sft import train_sft
 
     ensure_corpus(table.corpus, recipe, set_ or ())
-    _report(train_sft(table, overwrite=overwrite), as_json, "sari-train grpo")
+    outcome = train_sft(table, overwrite=overwrite)
+    _report(outcome, as_json, "sari-train grpo", _pushed(outcome, target, private))
 
 
 @app.command()
@@ -61,20 +73,25 @@ def grpo(
     recipe: RecipeArgument = None,
     set_: SetOption = None,
     overwrite: OverwriteOption = False,
+    push: PushOption = False,
+    repo: RepoOption = None,
+    private: PrivateOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Reinforce with group relative policy optimisation (table grpo); makes what it lacks, and says so."""
     from sari_train.config import Grpo, Sft
 
     tables = load_tables(_or_default(recipe), {"sft": Sft, "grpo": Grpo}, set_ or ())
+    table: Grpo = tables["grpo"]
+    target = _target(table.out, push, repo)
     from sari_train.grpo import train_grpo
     from sari_train.prepare import ensure_corpus, ensure_warm_up
 
-    table: Grpo = tables["grpo"]
     ensure_corpus(table.corpus, recipe, set_ or ())
     if not ensure_warm_up(table, tables["sft"]):
         raise typer.Exit(130)
-    _report(train_grpo(table, overwrite=overwrite), as_json, "sari-bench report --leaderboard")
+    outcome = train_grpo(table, overwrite=overwrite)
+    _report(outcome, as_json, "sari-bench report --leaderboard", _pushed(outcome, target, private))
 
 
 @app.command()
@@ -192,6 +209,30 @@ def report_run(
 
 
 @app.command()
+def push(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or one of its checkpoints/step-*.")],
+    repo: Annotated[
+        str | None, typer.Argument(metavar="[REPO]", help="Where to: owner/name; default USER/NAME of the folder.")
+    ] = None,
+    best: Annotated[bool, typer.Option("--best", help="The best checkpoint by dev accuracy, not the newest.")] = False,
+    dataset: Annotated[
+        str | None, typer.Option(metavar="REPO", help="The corpus's repository, for the card to link to.")
+    ] = None,
+    private: PrivateOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Upload a run's model to the Hugging Face Hub, with its card, recipe, metrics, curves and benchmark results."""
+    from sari_data.hub import find_repo
+    from sari_train.hub import find_model, push_run
+
+    folder, checkpoint = find_model(run, best=best)
+    target = find_repo(repo, folder.name)
+    note(f"pushing {run} after {checkpoint.step} steps to {target}")
+    url = push_run(run, target, best=best, private=private, dataset=dataset)
+    _emit({"run": str(folder), "step": checkpoint.step, "url": url}, as_json, [f"model: {url}"])
+
+
+@app.command()
 def tiny(
     recipe: RecipeArgument = None,
     set_: SetOption = None,
@@ -204,13 +245,31 @@ def tiny(
     _emit(make_tiny(table), as_json, [f"base model in {table.out}"])
 
 
-def _report(outcome: Outcome, as_json: bool, then: str) -> None:
+def _target(out_: str, push: bool, repo: str | None) -> str | None:
+    """The repository to push to, asked for before the work, so that a missing token costs no time."""
+    from sari_data.hub import find_repo
+
+    return find_repo(repo, Path(out_).name) if push or repo else None
+
+
+def _pushed(outcome: Outcome, target: str | None, private: bool) -> str | None:
+    """Push a finished run; returns the model's address."""
+    if target is None or outcome.stopped:
+        return None
+    from sari_train.hub import push_run
+
+    note(f"pushing {outcome.out} to {target}")
+    return push_run(outcome.out, target, private=private)
+
+
+def _report(outcome: Outcome, as_json: bool, then: str, url: str | None) -> None:
     body: dict[str, Any] = {
         "out": str(outcome.out),
         "step": outcome.step,
         "stopped": outcome.stopped,
         "trouble": outcome.trouble,
         "metrics": outcome.metrics,
+        "url": url,
     }
     lines = [
         f"model after {outcome.step} steps: {outcome.out}",
@@ -224,7 +283,7 @@ def _report(outcome: Outcome, as_json: bool, then: str) -> None:
             "to go on all the same, give the same command with on_trouble = \"go_on\"",
         ]
     else:
-        lines.append(f"next: {then}")
+        lines += [*([f"model: {url}"] if url is not None else []), f"next: {then}"]
     _emit(body, as_json, lines)
     if outcome.trouble:
         raise typer.Exit(1)
@@ -242,4 +301,4 @@ def _emit(body: dict[str, Any], as_json: bool, lines: list[str]) -> None:
 
 def main() -> NoReturn:
     """Entry point of the ``sari-train`` command."""
-    run_app(app)
+    run_app(app, optional_repo(sys.argv[1:]))

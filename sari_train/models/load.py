@@ -102,8 +102,9 @@ def _locate(path_or_name: str) -> str:
         if not (path / "config.json").is_file() and not (path / "adapter_config.json").is_file():
             if (path / "checkpoints" / "run.json").is_file():  # see run_folder.py
                 raise CheckpointError(
-                    f"run folder {path} has no model at its top: its run has no checkpoint yet, or is putting one there "
-                    "now or was killed while it did: start the run again, or name one of its checkpoints/step-* folders"
+                    f"run folder {path} has no model at its top: its run has no checkpoint yet, or is putting one "
+                    "there now or was killed while it did: start the run again, or name one of its "
+                    "checkpoints/step-* folders"
                 )
             raise CheckpointError(f"model folder {path} has no config.json: give a folder in Hugging Face format")
         return str(path)

@@ -97,7 +97,7 @@ def encode_text(lm: AudioLM, clip: Clip, prompt: str, target: str | None = None)
     Raises:
         InputError: Text with control tokens, or a sequence longer than the model's context.
     """
-    prompt_ids = _expand(lm, _prompt_ids(lm, prompt), clip)
+    prompt_ids = _expand(lm, _prompt_ids(lm, prompt, len(clip.spans)), clip)
     completion: tuple[int, ...] = ()
     if target is not None:
         _check_text(lm, target, "target")
@@ -164,8 +164,11 @@ def audio_vectors(lm: AudioLM, batch: Batch, rows: Tensor) -> Tensor:
 
 def place_audio(lm: AudioLM, ids: Tensor, audio_SH: Tensor) -> Tensor:
     """Return the embeddings [..., H] of token ids, the k-th placeholder in reading order with the k-th audio vector."""
-    embeds = lm.embed_tokens(ids)
-    return embeds.masked_scatter((ids == lm.audio_token_id)[..., None], audio_SH.to(embeds.dtype))
+    embeds, places = lm.embed_tokens(ids), ids == lm.audio_token_id
+    count = int(places.sum())
+    # masked_scatter passes over vectors that are left, and so would put the next clips' in the wrong places.
+    assert count == len(audio_SH), f"{count} audio placeholders in the token ids, but {len(audio_SH)} audio vectors"
+    return embeds.masked_scatter(places[..., None], audio_SH.to(embeds.dtype))
 
 
 def positions(batch: Batch) -> Tensor:
@@ -173,30 +176,29 @@ def positions(batch: Batch) -> Tensor:
     return torch.arange(batch.ids_BT.shape[1], device=batch.ids_BT.device)[None, :]
 
 
-def _prompt_ids(lm: AudioLM, text: str) -> tuple[int, ...]:
-    """Token ids of the chat up to the assistant's turn, with one placeholder for the audio."""
-    found = lm.prompt_ids.get(text)
+def _prompt_ids(lm: AudioLM, text: str, spans: int) -> tuple[int, ...]:
+    """Token ids of the chat up to the assistant's turn, with one placeholder for each span of audio."""
+    found = lm.prompt_ids.get((text, spans))
     if found is not None:
         return found
     _check_text(lm, text, "prompt")
-    message = {"role": "user", "content": [{"type": "audio", "audio_url": ""}, {"type": "text", "text": text}]}
     try:
-        chat = lm.processor.apply_chat_template([message], tokenize=False, add_generation_prompt=True)
+        ids = lm.chat_ids(text, spans)
     except Exception as error:  # whatever the template's Jinja leads to
         raise InputError(
             f"the chat template of model {lm.name!r} cannot be rendered ({type(error).__name__}: {error}): use the "
             "processor the model was trained with"
         ) from error
-    ids = tuple(lm.tokenizer(chat, add_special_tokens=False)["input_ids"])
     count = ids.count(lm.audio_token_id)
-    if count != 1:
+    if count != spans:
+        several = "set long_audio to error or truncate, or " if spans > 1 else ""
         raise InputError(
-            f"the chat template of model {lm.name!r} must place one audio token for one clip; found {count}: "
-            "use the processor the model was trained with"
+            f"the chat template of model {lm.name!r} must place one audio token for each span of audio; expected "
+            f"{spans}, found {count}: {several}use the processor the model was trained with"
         )
     if len(lm.prompt_ids) >= _MAX_PROMPTS:
         lm.prompt_ids.clear()
-    lm.prompt_ids[text] = ids
+    lm.prompt_ids[text, spans] = ids
     return ids
 
 
@@ -210,5 +212,6 @@ def _check_text(lm: AudioLM, text: str, what: str) -> None:
 
 
 def _expand(lm: AudioLM, ids: tuple[int, ...], clip: Clip) -> tuple[int, ...]:
-    at = ids.index(lm.audio_token_id)
-    return (*ids[:at], *(lm.audio_token_id,) * clip.tokens, *ids[at + 1 :])
+    """Give each span's placeholder as many places as the span has audio tokens."""
+    spans = iter(clip.spans)
+    return tuple(i for token in ids for i in (token,) * (next(spans).tokens if token == lm.audio_token_id else 1))

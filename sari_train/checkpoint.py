@@ -1,7 +1,12 @@
-"""Checkpoints: a folder that plain transformers opens, with the training state beside the weights.
+"""Checkpoints of a run: writing them, going on from them, and which run a folder belongs to.
 
-A checkpoint is written into a fresh folder and then swapped in by renaming, so weights and training
-state always belong together, and a crash leaves the old one or the new one.
+A checkpoint holds the model (or adapter) with its processor, which plain transformers opens, and beside it all that
+the run needs to go on as if it had never stopped. What lies where is in ``run_folder.py``; how the newest model comes
+to the top of the folder in ``publication.py``; how the training state is stored without pickle in ``state_io.py``.
+
+Several processes can share a run. Each opens it before its model is wrapped or sharded, the main one first
+(``main=False`` in the others changes nothing on disk); the main one alone saves, with weights and optimizer state that
+it has gathered and the random generators' states of all.
 """
 
 from __future__ import annotations
@@ -10,42 +15,91 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from torch import Tensor
 
 from sari_data.config import write_effective
-from sari_data.errors import CheckpointError, StorageError
+from sari_data.errors import CheckpointError
 from sari_data.types import AudioQuestion
 from sari_train.config import Training
+from sari_train.model_card import render_card
 from sari_train.models.base import AudioLM
 from sari_train.models.load import load_model, no_bars
+from sari_train.publication import clear, cut_lines, publish, settle
+from sari_train.run_folder import (
+    CARD,
+    RECIPE,
+    TRAINING,
+    Checkpoint,
+    best_of,
+    check_out,
+    claim,
+    is_run,
+    list_checkpoints,
+    prune,
+    storing,
+    verify,
+    write_checkpoint,
+)
+from sari_train.state_io import capture_rng, named_optimizer_state, read_state, write_state
 
-STATE = "training_state.pt"
-RECIPE = "recipe.json"
-METRICS = "metrics.jsonl"
-CURVES = "curves.png"
-# What a run writes before its first checkpoint; a folder that holds anything else is somebody's.
-BEFORE_CHECKPOINT = {RECIPE, METRICS, CURVES}
 # Changing these does not change what a run computes.
-FREE_KEYS = ("out", "device", "save_every", "eval_every", "eval_questions", "cache_mib", "checkpointing")
+FREE_KEYS = (
+    "out",
+    "device",
+    "save_every",
+    "keep",
+    "eval_every",
+    "eval_questions",
+    "cache_mib",
+    "checkpointing",
+    "preflight",
+    "on_trouble",
+    "report_to",
+    "log_completions",
+    "reference_offload",
+)
+# The same inside a table of a table.
+FREE_SUBKEYS = {"rollout": ("url", "timeout")}
 
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """Where a run stands: steps done, and the optimizer's state where it goes on from a checkpoint."""
+    """Where a run stands.
+
+    Attributes:
+        step: Optimizer steps done; 0 where the run begins.
+        optimizer: The optimizer's state by the weights' names, for ``state_io.load_optimizer_state``; ``None`` where
+            the run begins.
+        extra: What the loop gave to :func:`save_run`.
+        rng: States of the random generators, one a process, for ``state_io.restore_rng``.
+        best: Step and dev accuracy of the best checkpoint so far; ``None`` where none was measured.
+    """
 
     step: int = 0
     optimizer: dict[str, Any] | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+    rng: list[dict[str, Any]] = field(default_factory=list)
+    best: tuple[int, float] | None = None
 
 
 def recipe_hash(table: Training, **inputs: str) -> str:
-    """Return a hash of what decides a run's result: its table, and the hashes of its model and corpus."""
-    body = {k: v for k, v in table.model_dump(mode="json").items() if k not in FREE_KEYS}
+    """Return a hash of what decides a run's result.
+
+    Args:
+        table: The run's table; keys that change no result are left out.
+        **inputs: Hashes of contents by the key that names where they lie (``model``, ``corpus``): the content counts
+            and not its place, so both may be moved.
+    """
+    body = {k: v for k, v in table.model_dump(mode="json").items() if k not in FREE_KEYS and k not in inputs}
+    for name, free in FREE_SUBKEYS.items():
+        if isinstance(body.get(name), dict):
+            body[name] = {k: v for k, v in body[name].items() if k not in free}
     return hashlib.sha256(json.dumps([body, inputs], sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -57,187 +111,197 @@ def corpus_hash(questions: Sequence[AudioQuestion]) -> str:
     return digest.hexdigest()[:16]
 
 
-def open_run(lm: AudioLM, table: Training, name: str, fingerprint: str, *, overwrite: bool) -> RunState:
+def open_run(
+    lm: AudioLM, table: Training, name: str, fingerprint: str, *, overwrite: bool = False, main: bool = True
+) -> RunState:
     """Prepare the output folder; where it holds a checkpoint of this same run, load it into ``lm``.
 
     Args:
-        lm: The model as the run starts; it takes the checkpoint's weights.
+        lm: The model as the run starts, not wrapped and not sharded; it takes the checkpoint's weights.
         table: The run's recipe table.
         name: The table's name, for the recipe that is written beside the output.
         fingerprint: See :func:`recipe_hash`.
         overwrite: Delete what an earlier run left in the folder.
+        main: Whether this process writes. Another one only reads, and must come after the main one.
 
     Raises:
-        CheckpointError: The folder holds another run, or something that is not a run.
+        CheckpointError: The folder holds another run, or something that is not a run, or a damaged checkpoint.
+        StorageError: The folder cannot be written.
     """
-    check_out(table)
+    check_out(table, overwrite=overwrite)
     out = Path(os.path.realpath(table.out))
-    _recover(out)
-    if (out / STATE).is_file():
-        if not overwrite:
-            return _resume(lm, out, fingerprint)
-        shutil.rmtree(out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / METRICS).unlink(missing_ok=True)
-        write_effective(out / RECIPE, {name: table})
-    except OSError as error:
-        raise StorageError(f"the output folder {out} cannot be written ({error}): choose another out") from error
+    if main:
+        with storing(f"the output folder {out}"):
+            if overwrite:
+                clear(out)
+            settle(out)
+    checkpoints = list_checkpoints(out)
+    if checkpoints:
+        state = _resume(lm, out, checkpoints, fingerprint)
+        if main:
+            with storing(f"the output folder {out}"):
+                prune(out, table.keep)
+                cut_lines(out, state.step)
+        return state
+    if main:
+        with storing(f"the output folder {out}"):
+            claim(out, name, fingerprint)
+            cut_lines(out, 0)
+            write_effective(out / RECIPE, {name: table})
     return RunState()
 
 
-def check_out(table: Training) -> None:
-    """Refuse an output folder that a checkpoint must not replace.
-
-    Every checkpoint takes the folder's place as a whole, so it must be a run's own.
-
-    Raises:
-        CheckpointError: It holds the model, the corpus or the working folder, or files that no run wrote.
-    """
-    out = Path(os.path.realpath(table.out))
-    for what, path in (("the working folder", "."), ("the model", table.model), ("the corpus", table.corpus)):
-        if os.path.exists(path) and Path(os.path.realpath(path)).is_relative_to(out):
-            raise CheckpointError(
-                f"out {table.out!r} is or holds {what}, which checkpoints would replace: choose another out"
-            )
-    if out.is_file():
-        raise CheckpointError(f"out {table.out!r} is a file, but checkpoints need a folder: choose another out")
-    if not out.is_dir() or (out / STATE).is_file() or {p.name for p in out.iterdir()} <= BEFORE_CHECKPOINT:
-        return
-    if (out / "config.json").is_file() or (out / "adapter_config.json").is_file():
-        raise CheckpointError(f"{table.out} holds a model without training state: choose another out")
-    raise CheckpointError(f"{table.out} was not written by a training run, so it is left alone: choose another out")
-
-
 def finished(table: Training) -> bool:
-    """Whether the output folder holds a checkpoint that has all the steps of ``table``."""
-    out = Path(table.out)
-    return (out / STATE).is_file() and _read_state(out)["step"] >= table.steps
-
-
-def save_run(lm: AudioLM, optimizer: torch.optim.Optimizer, out: str | Path, *, step: int, fingerprint: str) -> None:
-    """Write weights, processor and training state after ``step`` steps, and swap them in.
+    """Whether the output folder holds a checkpoint that has all the steps of ``table``.
 
     Raises:
-        StorageError: The disk is full or not writable; the last checkpoint is left as it was.
+        CheckpointError: A checkpoint that is damaged.
     """
-    out = Path(out)
+    checkpoints = list_checkpoints(Path(os.path.realpath(table.out)))
+    return bool(checkpoints) and checkpoints[-1].step >= table.steps
+
+
+def save_run(
+    lm: AudioLM,
+    optimizer: torch.optim.Optimizer | None,
+    out: str | Path,
+    *,
+    step: int,
+    fingerprint: str,
+    extra: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, float] | None = None,
+    keep: int = 1,
+    rng: Sequence[Mapping[str, Any]] | None = None,
+    model_state: Mapping[str, Tensor] | None = None,
+    optimizer_state: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write a checkpoint after ``step`` steps, publish its model at the top of ``out``, and prune older ones.
+
+    Args:
+        lm: The model.
+        optimizer: The optimizer; may be ``None`` where ``optimizer_state`` is given.
+        out: The run's folder.
+        step: Optimizer steps done.
+        fingerprint: See :func:`recipe_hash`.
+        extra: State of the loop's parts (curriculum, guards): plain values, lists, dicts and tensors.
+        metrics: The step's metrics; ``eval_accuracy`` among them makes the checkpoint a candidate for the best.
+        keep: Newest checkpoints that are kept; the best is kept besides.
+        rng: What ``state_io.capture_rng`` returned in every process; default: this process's.
+        model_state: The whole model's (or adapter's) weights, gathered from several processes; default: ``lm``'s.
+        optimizer_state: The optimizer's state by the weights' names, gathered; default: ``optimizer``'s.
+
+    Returns:
+        The checkpoint's folder.
+
+    Raises:
+        StorageError: The disk is full or not writable; the checkpoints before are left as they were.
+    """
+    out = Path(os.path.realpath(out))
+    if optimizer_state is None:
+        assert optimizer is not None, "save_run needs the optimizer or its state"
+        optimizer_state = named_optimizer_state(optimizer, lm.model)
+    training = {
+        "step": step,
+        "fingerprint": fingerprint,
+        "optimizer": dict(optimizer_state),
+        "rng": [dict(state) for state in (rng if rng is not None else [capture_rng()])],
+        "extra": dict(extra or {}),
+    }
+    numbers = {name: float(value) for name, value in (metrics or {}).items()}
 
     def fill(fresh: Path) -> None:
-        save_model(lm, fresh)
-        for kept in (RECIPE, METRICS, CURVES):
-            if (out / kept).is_file():
-                shutil.copy2(out / kept, fresh / kept)
-        state = {"step": step, "fingerprint": fingerprint, "optimizer": optimizer.state_dict()}
-        torch.save(state, fresh / STATE)
+        save_model(lm, fresh, model_state)
+        if (out / RECIPE).is_file():
+            shutil.copyfile(out / RECIPE, fresh / RECIPE)
+        (fresh / CARD).write_text(render_card(out, fresh, step=step), encoding="utf-8")
+        write_state(fresh / TRAINING, training)
 
-    replace_folder(out, fill, keep=True)
+    with storing(f"checkpoint {out}", "; the checkpoint before it is unchanged"):
+        if not is_run(out):
+            claim(out, "", fingerprint)
+        written = write_checkpoint(out, step, {"fingerprint": fingerprint, "metrics": numbers}, fill)
+    with storing(f"the model of {written.path} at the top of {out}", "; the checkpoint itself is complete"):
+        publish(out, written)
+        prune(out, keep)
+    return written.path
 
 
-def save_model(lm: AudioLM, folder: Path) -> None:
-    """Write model (or adapter) and processor in Hugging Face format."""
+def save_model(lm: AudioLM, folder: Path, state: Mapping[str, Tensor] | None = None) -> None:
+    """Write model (or adapter) and processor in Hugging Face format, the weights as safetensors.
+
+    Args:
+        lm: The model.
+        folder: Where to.
+        state: The weights, where ``lm`` does not hold them all; default: its own.
+    """
+    given = {} if state is None else {"state_dict": dict(state)}
     with no_bars():
         if lm.adapter is None:
-            lm.model.save_pretrained(str(folder))
+            lm.model.save_pretrained(str(folder), **given)
         else:
             # The vocabulary never changes, so peft need not ask a hub what the base's was.
-            lm.adapter.save_pretrained(str(folder), save_embedding_layers=False)
+            lm.adapter.save_pretrained(str(folder), save_embedding_layers=False, **given)
     lm.processor.save_pretrained(str(folder))
 
 
-def replace_folder(out: Path, fill: Callable[[Path], None], *, keep: bool = False) -> None:
+def replace_folder(out: Path, fill: Callable[[Path], None]) -> None:
     """Let ``fill`` write a fresh folder beside ``out``, then put it in its place.
 
     Args:
         out: The folder to replace; of a link, the folder that it names.
         fill: Writes the new contents into the folder that it is given.
-        keep: Take over the files of ``out`` that ``fill`` did not write (somebody's notes).
 
     Raises:
         StorageError: Writing failed; ``out`` is as it was.
     """
     out = Path(os.path.realpath(out))
-    fresh, old = _beside(out, "new"), _beside(out, "old")
-    try:
-        for leftover in (fresh, old):
-            shutil.rmtree(leftover, ignore_errors=True)
-        fresh.mkdir(parents=True)
-        fill(fresh)
-        if out.exists():
-            os.replace(out, old)
-        os.replace(fresh, out)
-        if keep and old.is_dir():
-            _take_over(old, out)
-        shutil.rmtree(old, ignore_errors=True)
-    except BaseException as error:  # Ctrl-C too: nothing half written stays behind
-        if old.is_dir() and not out.exists():
-            os.replace(old, out)
-        shutil.rmtree(fresh, ignore_errors=True)
-        # torch.save reports a full disk as a RuntimeError, safetensors as an error of its own.
-        if not isinstance(error, (OSError, RuntimeError, SafetensorError)):
+    fresh, old = out.parent / f".{out.name}.new", out.parent / f".{out.name}.old"
+    with storing(f"checkpoint {out}", "; what was there before is unchanged"):
+        try:
+            for leftover in (fresh, old):
+                shutil.rmtree(leftover, ignore_errors=True)
+            fresh.mkdir(parents=True)
+            fill(fresh)
+            if out.exists():
+                os.replace(out, old)
+            os.replace(fresh, out)
+            shutil.rmtree(old, ignore_errors=True)
+        except BaseException:  # Ctrl-C too: nothing half written stays behind
+            if old.is_dir() and not out.exists():
+                os.replace(old, out)
+            shutil.rmtree(fresh, ignore_errors=True)
             raise
-        raise StorageError(
-            f"checkpoint {out} cannot be written ({error}): free some space or choose another out; what was there "
-            "before is unchanged"
-        ) from error
 
 
-def _resume(lm: AudioLM, out: Path, fingerprint: str) -> RunState:
-    state = _read_state(out)
-    if state["fingerprint"] != fingerprint:
+def _resume(lm: AudioLM, out: Path, checkpoints: list[Checkpoint], fingerprint: str) -> RunState:
+    newest, best = checkpoints[-1], best_of(checkpoints)
+    if newest.manifest["fingerprint"] != fingerprint:
         raise CheckpointError(
             f"{out} holds a run with another recipe, model or corpus (see {out / RECIPE}): give --overwrite to start "
             "anew, or choose another out"
         )
+    verify(newest)
+    state = read_state(newest.path / TRAINING)
+    try:
+        found = RunState(
+            state["step"],
+            state["optimizer"],
+            state["extra"],
+            state["rng"],
+            None if best is None or best.accuracy is None else (best.step, best.accuracy),
+        )
+    except KeyError as error:
+        raise CheckpointError(
+            f"the training state {newest.path / TRAINING} lacks {error}, so the run cannot go on: give --overwrite to "
+            "start anew, or choose another out"
+        ) from error
     if lm.adapter is None:
-        fresh = load_model(str(out), dtype=str(lm.dtype).removeprefix("torch."), device=str(lm.device))
+        # On the CPU: a second model beside the first would double the accelerator's memory.
+        fresh = load_model(str(newest.path), dtype=str(lm.dtype).removeprefix("torch."), device="cpu")
         lm.model.load_state_dict(fresh.model.state_dict())
     else:
         from peft import set_peft_model_state_dict
         from safetensors.torch import load_file
 
-        set_peft_model_state_dict(lm.adapter, load_file(out / "adapter_model.safetensors"))
-    _cut_metrics(out / METRICS, state["step"])
-    return RunState(state["step"], state["optimizer"])
-
-
-def _read_state(out: Path) -> dict[str, Any]:
-    try:
-        state = torch.load(out / STATE, weights_only=True, map_location="cpu")
-        return {key: state[key] for key in ("step", "fingerprint", "optimizer")}
-    except Exception as error:
-        raise CheckpointError(
-            f"the training state {out / STATE} cannot be read ({type(error).__name__}), so the run cannot go on: give "
-            "--overwrite to start anew, or choose another out"
-        ) from error
-
-
-def _cut_metrics(path: Path, step: int) -> None:
-    """Drop what was logged after the checkpoint: those steps are taken again."""
-    if path.is_file():
-        # A run that was killed may have left half a line; it is beyond the checkpoint, which copies whole lines.
-        whole = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
-        lines = [line for line in whole if json.loads(line)["step"] <= step]
-        path.write_text("".join(lines), encoding="utf-8")
-
-
-def _recover(out: Path) -> None:
-    """Undo a swap that was cut between its two renames, or finish one that was cut after them."""
-    old = _beside(out, "old")
-    if not old.is_dir():
-        return
-    if out.exists():
-        _take_over(old, out)
-    else:
-        os.replace(old, out)
-
-
-def _take_over(old: Path, out: Path) -> None:
-    """Move what ``out`` lacks from ``old`` to it."""
-    for item in old.iterdir():
-        if not (out / item.name).exists():
-            os.replace(item, out / item.name)
-
-
-def _beside(out: Path, suffix: str) -> Path:
-    return out.parent / f".{out.name}.{suffix}"
+        set_peft_model_state_dict(lm.adapter, load_file(newest.path / "adapter_model.safetensors"))
+    return found

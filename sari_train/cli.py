@@ -132,6 +132,32 @@ def merge(
     _emit({"out": str(output)}, as_json, [f"merged model in {output}"])
 
 
+@app.command("report")
+def report_run(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run: the recipe's out.")],
+    html: Annotated[Path | None, typer.Option(help="Where the page goes; default: RUN/report.html.")] = None,
+    audio_mib: Annotated[
+        float, typer.Option(min=0, metavar="MIB", help="Clips inside the page at most; the others are linked.")
+    ] = 16.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a run as one HTML page: curves, troubles, completions to read and hear; with --json its figures.
+
+    With --json a page is written only where --html names one.
+    """
+    from sari_train.report import read_run, summary
+    from sari_train.report_page import write_page
+    from sari_train.run_files import REPORT
+
+    found = read_run(run)
+    body = summary(found)
+    if html is not None or not as_json:
+        body["page"] = str(write_page(found, html or run / REPORT, audio_mib=audio_mib))
+    lines = [f"{found.kind} run {run}: {body['status']}, step {found.step} of {found.steps}"]
+    lines += [f"trouble at step {row.get('step')}: {row.get('message')}" for row in found.troubles]
+    _emit(body, as_json, [*lines, f"page: {body.get('page')}"])
+
+
 @app.command()
 def tiny(
     recipe: RecipeArgument = None,

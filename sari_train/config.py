@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field, field_validator
 
 from sari_data.config import Table
+from sari_data.errors import SariError
 
 
 class Lora(Table):
@@ -206,9 +207,12 @@ class Grpo(Training):
     @field_validator("rewards")
     @classmethod
     def _known_rewards(cls, weights: dict[str, float]) -> dict[str, float]:
-        from sari_train.rewards import REWARDS
+        from sari_train.rewards import check_rewards, list_rewards
 
-        unknown = sorted(set(weights) - set(REWARDS))
-        if unknown or not weights or any(w < 0 for w in weights.values()) or not any(weights.values()):
-            raise ValueError(f"expected weights of 0 or more for some of {sorted(REWARDS)}, one of them above 0")
+        if not weights or any(w < 0 for w in weights.values()) or not any(weights.values()):
+            raise ValueError(f"expected weights of 0 or more for some of {list_rewards()}, one of them above 0")
+        try:
+            check_rewards(weights)
+        except SariError as error:
+            raise ValueError(str(error)) from error
         return weights

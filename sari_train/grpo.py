@@ -23,6 +23,7 @@ from statistics import fmean, pstdev
 
 import torch
 
+from sari_data.answers import grade
 from sari_data.console import note
 from sari_data.prompting import load_mode, render_prompt
 from sari_data.store import read_split
@@ -38,7 +39,7 @@ from sari_train.losses.kl import sequence_kl
 from sari_train.models.base import AudioLM
 from sari_train.policy import Experience, learn
 from sari_train.reference import Reference
-from sari_train.rewards import REWARDS, Reward, Sample, load_rewards, score
+from sari_train.rewards import Reward, Sample, Settings, load_rewards, score
 from sari_train.rollout import Completion, RolloutPrompt
 from sari_train.rollouts.engine import RolloutEngine, make_engine
 from sari_train.run import Outcome, Run
@@ -52,7 +53,7 @@ def train_grpo(table: Grpo, *, overwrite: bool = False, world: World = ALONE) ->
     """
     load_mode(table.mode)  # a misspelt mode is told before anything is loaded or written
     questions = read_split(table.corpus, table.split)
-    rewards = load_rewards(table)
+    rewards = load_rewards(table.rewards, Settings(table.mode, table.thought_words))
     stream = PromptStream(
         questions,
         table.steps * table.prompts_per_step,
@@ -197,7 +198,7 @@ def roll_out(
             index,
             tuple(total for total, _ in scored),
             parts,
-            right=tuple(REWARDS["accuracy"](sample) >= 1 for sample in samples),
+            right=tuple(grade(d.text, question, finish_reason=d.finish_reason).correct for d in done),
             lengths=tuple(len(d.ids) for d in done),
             cut=sum(d.finish_reason == "length" for d in done),
         )

@@ -23,10 +23,15 @@ def add_lora(lm: AudioLM, table: Lora, *, seed: int) -> None:
     if not table.target_modules:
         raise InputError("lora.target_modules is empty: name the text model's linear layers that get an adapter")
     names = {name.rsplit(".", 1)[-1] for name, m in lm.text_model.named_modules() if isinstance(m, torch.nn.Linear)}
+    experts = any(".experts." in name for name, _ in lm.text_model.named_parameters())
+    if experts:
+        # Fused tensors. Under these names peft would adapt them all, at the price of a copy of each in every pass.
+        names -= {"gate_proj", "up_proj", "down_proj"}
     unknown = [t for t in table.target_modules if t not in names]
     if unknown:
+        note = "; its experts, which are fused tensors, take no adapter: leave these names out" if experts else ""
         raise InputError(
-            f"lora.target_modules: {unknown} are not linear layers of the text model; it has {sorted(names)}"
+            f"lora.target_modules: {unknown} are not linear layers of the text model; it has {sorted(names)}{note}"
         )
     prefix = next(name for name, module in lm.model.named_modules() if module is lm.text_model)
     config = LoraConfig(
@@ -34,6 +39,8 @@ def add_lora(lm: AudioLM, table: Lora, *, seed: int) -> None:
         lora_alpha=table.alpha,
         lora_dropout=0.0,
         target_modules=rf"{prefix}\..*\.({'|'.join(table.target_modules)})",
+        # Of a mixture of experts peft keeps the last names only, which the audio tower has too.
+        exclude_modules=rf"(?!{prefix}\.).*" if experts else None,
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)

@@ -27,8 +27,8 @@ import torch
 from sari_train.batch import Encoded
 from sari_train.config import Grpo
 from sari_train.grpo import ROLLOUT_ROWS
-from sari_train.models.base import BoundedCache, Clip
 from sari_train.models.cache import FIRST_COLUMNS
+from sari_train.models.clips import BoundedCache, Clip, Span
 from sari_train.plan_sizes import FLOAT, Sizes
 from sari_train.responder import Room, pack
 from sari_train.rollout import RolloutPrompt
@@ -158,7 +158,7 @@ def _room(sizes: Sizes, mib: int, new_tokens: int) -> Room:
 
 def _packed(samples: Sequence[int], rows: int, room: Room, load: Load) -> list[Share]:
     """Distribute prompts with so many samples each over batches, as the rollout does."""
-    encoded = Encoded(Clip("", torch.empty(0), load.frames, load.audio), (0,) * load.prompt)
+    encoded = Encoded(Clip("", (Span(torch.empty(0), load.frames, load.audio),)), (0,) * load.prompt)
     prompts = [RolloutPrompt(str(at), encoded, range(count)) for at, count in enumerate(samples)]
     return [Share(sum(len(p.samples) for p in batch), len(batch)) for batch in pack(prompts, rows, room)]
 

@@ -23,8 +23,17 @@ from sari_data.types import AudioQuestion
 from sari_train.batch import encode_text
 from sari_train.config import Grpo, Sft
 from sari_train.lora import add_lora
-from sari_train.models.base import AudioLM, Clip
-from sari_train.models.load import DTYPES, _adapter_for, _base_of_adapter, _load_processor, _locate, pick_device
+from sari_train.models.base import AudioLM
+from sari_train.models.clips import Clip, Span
+from sari_train.models.load import (
+    DTYPES,
+    _adapter_for,
+    _base_of_adapter,
+    _load_processor,
+    _locate,
+    class_and_config,
+    pick_device,
+)
 from sari_train.models.qwen2_audio import Qwen2Audio
 from sari_train.optim import split_weights
 from sari_train.plan import Load
@@ -54,16 +63,15 @@ def meta_model(name: str, table: Grpo) -> AudioLM:
     Raises:
         CheckpointError: No such model, no processor, or an unknown architecture.
     """
-    import transformers
-
     source = _locate(name)
     if (Path(source) / "adapter_config.json").is_file():
         return meta_model(_base_of_adapter(Path(source)), table)
-    adapter, processor = _adapter_for(source), _load_processor(source)
-    config = transformers.AutoConfig.from_pretrained(source)
+    adapter = _adapter_for(source)
+    processor = _load_processor(source, adapter)
+    cls, config = class_and_config(source, adapter)
     try:
         with torch.device("meta"):
-            model = getattr(transformers, config.architectures[0])(config)
+            model = cls(config)
     except (ValueError, TypeError, ArithmeticError, RuntimeError) as error:
         raise CheckpointError(f"model {name!r} cannot be built from its config.json ({error}): correct it") from error
     lm = adapter(model.to(DTYPES[table.dtype]), processor, name=Path(name).name, path=name)
@@ -228,7 +236,7 @@ def _loads(
 
 def _question_length(lm: AudioLM, question: AudioQuestion, mode: str) -> tuple[int, float]:
     """Tokens of the prompt's text, and seconds of the clip."""
-    nothing = Clip("", torch.empty(0), 1, 1)
+    nothing = Clip("", (Span(torch.empty(0), 1, 1),))
     text = len(encode_text(lm, nothing, render_prompt(question, mode)).prompt) - 1
     audio = question.audio
     rest = probe(audio).seconds - audio.start

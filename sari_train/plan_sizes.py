@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from sari_train.kernels import _rows, packing, prepacked, stock
 from sari_train.models.base import ENCODED_FRAMES
-from sari_train.models.qwen2_audio import MARGIN
+from sari_train.models.whisper import MARGIN
 
 FLOAT = 4  # bytes of float32
 # Blocks of scores that are alive at once in the attention that runs off the CPU (kernels/stock.py).

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from sari_data.console import note
 from sari_data.errors import CheckpointError
 from sari_data.store import read_split
-from sari_train.checkpoint import FREE_KEYS, RECIPE, check_out, finished
+from sari_train.checkpoint import FREE_KEYS, finished
 from sari_train.config import Grpo, Sft
 from sari_train.curriculum import schedule
+from sari_train.publication import settle
+from sari_train.run_folder import OLD_STATE, RECIPE, check_out, is_model, is_run, storing
 from sari_train.sft import train_sft
 
 
@@ -41,11 +44,15 @@ def ensure_warm_up(table: Grpo, sft: Sft) -> bool:
     """
     if Path(table.model) != Path(sft.out):
         return True
+    out = Path(os.path.realpath(sft.out))
+    with storing(f"the output folder {out}"):
+        settle(out)  # a warm-up that was killed at its end may have left its model half published
     if finished(sft):
         _tell_other_recipe(sft)
         return True
-    if (Path(sft.out) / "config.json").is_file() and not (Path(sft.out) / "training_state.pt").is_file():
+    if is_model(out) and not is_run(out) and not (out / OLD_STATE).is_file():
         return True  # a model that somebody put there
+    check_out(sft)
     # What GRPO itself would refuse is refused before the warm-up has taken its minutes.
     check_out(table)
     questions = read_split(table.corpus, table.split)

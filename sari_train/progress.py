@@ -128,10 +128,10 @@ class Progress:
         return (self.steps - self.done) * sum(self._recent) / len(self._recent)
 
     def _line(self, numbers: Mapping[str, float]) -> str:
-        parts = [f"{label(name)} {_number(numbers[name])}" for name in _IN_A_LINE if name in numbers]
+        parts = [f"{label(name)} {short_number(numbers[name])}" for name in _IN_A_LINE if name in numbers]
         if "tokens_per_second" in numbers:
-            parts.append(f"{_number(numbers['tokens_per_second'])} tokens/s")
-        return f"{self.title} {self.done}/{self.steps}  " + "  ".join([*parts, f"{_clock(self.time_left())} left"])
+            parts.append(f"{short_number(numbers['tokens_per_second'])} tokens/s")
+        return f"{self.title} {self.done}/{self.steps}  " + "  ".join([*parts, f"{clock(self.time_left())} left"])
 
     def _panel(self) -> Any:
         from rich.markup import escape
@@ -140,14 +140,14 @@ class Progress:
         from rich.table import Table
 
         grid = Table.grid(padding=(0, 3))
-        cells = [(label(name), _number(self._latest[name])) for name in ordered(self._latest)]
+        cells = [(label(name), short_number(self._latest[name])) for name in ordered(self._latest)]
         for _ in range(4):
             grid.add_column(no_wrap=True)
         for i in range(0, len(cells), 2):
             pair = cells[i : i + 2]
             grid.add_row(*[text for name, value in pair for text in (f"[dim]{escape(name)}[/]", f"[bold]{value}[/]")])
         bar = ProgressBar(total=self.steps, completed=self.done, width=72)
-        caption = f"step {self.done}/{self.steps}, {_clock(self.time_left())} left; Ctrl-C saves and stops"
+        caption = f"step {self.done}/{self.steps}, {clock(self.time_left())} left; Ctrl-C saves and stops"
         rows = Table.grid()  # a bar alone ends no line
         rows.add_row(bar)
         rows.add_row(grid)
@@ -208,13 +208,15 @@ def _running_mean(values: Sequence[float], window: int = 10) -> list[float]:
     return means
 
 
-def _number(value: float) -> str:
+def short_number(value: float) -> str:
+    """Return a number in three significant digits, thousands in full."""
     if value == 0 or 0.01 <= abs(value) < 1000:
         return f"{value:.3g}"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.1e}"
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Return a time as minutes:seconds, or hours:minutes:seconds."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

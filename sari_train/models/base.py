@@ -13,11 +13,8 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from threading import Lock
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -27,54 +24,11 @@ from sari_data.errors import InputError
 from sari_data.types import AudioRef
 from sari_train.kernels.packing import Packing
 from sari_train.models.cache import SharedCache
+from sari_train.models.clips import BoundedCache, Clip, Span
+from sari_train.models.long_audio import Mode, load_pieces
 
 # Frames that the tower runs over at once (with clips of 30 s: ten of them); results do not depend on it.
 ENCODED_FRAMES = 32_768
-
-
-@dataclass(frozen=True, slots=True)
-class Clip:
-    """One clip's features: ``mel_MF`` (its true frames and a margin of silence), true frames and audio tokens."""
-
-    key: str
-    mel_MF: Tensor
-    frames: int
-    tokens: int
-
-
-class BoundedCache:
-    """Least-recently-used cache of tensors, bounded in bytes."""
-
-    def __init__(self, max_bytes: int = 512 * 2**20) -> None:
-        self.max_bytes = max_bytes
-        self._items: OrderedDict[Any, tuple[Any, int]] = OrderedDict()
-        self._bytes = 0
-        self._lock = Lock()  # micro-batches may run side by side
-
-    def get(self, key: Any) -> Any:
-        """Return the value and mark it as used, or ``None``."""
-        with self._lock:
-            item = self._items.get(key)
-            if item is None:
-                return None
-            self._items.move_to_end(key)
-            return item[0]
-
-    def put(self, key: Any, value: Any, size: int) -> None:
-        """Keep ``value`` (``size`` bytes) and drop the least recently used beyond the bound."""
-        with self._lock:
-            if key in self._items:
-                self._bytes -= self._items.pop(key)[1]
-            self._items[key] = (value, size)
-            self._bytes += size
-            while self._bytes > self.max_bytes and len(self._items) > 1:
-                self._bytes -= self._items.popitem(last=False)[1][1]
-
-    def clear(self) -> None:
-        """Forget everything."""
-        with self._lock:
-            self._items.clear()
-            self._bytes = 0
 
 
 class Decoder(Protocol):
@@ -107,8 +61,15 @@ class AudioLM(ABC):
         adapter: The peft wrapper where LoRA is on, else ``None``.
         audio_frozen: The audio tower does not train; its states are then computed once for a clip.
         checkpointing: Keep only each text layer's input for the backward pass, and run the layer again there.
+        long_audio: What is done with audio that is longer than ``max_seconds`` (``models/long_audio.py``).
+        truncated: Seconds that were cut off each clip that was cut, by the clip's key.
+        max_seconds: Most seconds that one span of the prompt takes without the processor cutting any.
+        model_class: The transformers class that holds what is used, where that is a part of the architecture's.
+        full_class: The class of the architecture that it is a part of.
     """
 
+    model_class: ClassVar[str | None] = None
+    full_class: ClassVar[str | None] = None
     audio_token_id: int
     stop_ids: tuple[int, ...]
     banned_ids: tuple[int, ...]
@@ -126,10 +87,19 @@ class AudioLM(ABC):
         self.adapter: Any = None
         self.audio_frozen = False
         self.checkpointing = False
-        self.prompt_ids: dict[str, tuple[int, ...]] = {}
+        self.long_audio: Mode = "error"
+        self.truncated: dict[str, float] = {}
+        self.prompt_ids: dict[tuple[str, int], tuple[int, ...]] = {}
         self._clips = BoundedCache()
         self._states = BoundedCache()
         self._keys = BoundedCache(256 * 2**20)  # holds on to the encoded audio that it knows
+
+    @classmethod
+    def load_processor(cls, source: str) -> Any:
+        """Return the processor of a folder or hub id; whatever transformers raises is raised."""
+        from transformers import AutoProcessor
+
+        return AutoProcessor.from_pretrained(source)
 
     @property
     def device(self) -> torch.device:
@@ -234,28 +204,35 @@ class AudioLM(ABC):
 
         Raises:
             AudioError: It cannot be decoded.
-            InputError: It is longer than the model's window, or too short to give one audio token.
+            InputError: It is longer than the model hears and ``long_audio`` is ``error``, or too short to give one
+                audio token.
         """
         key = self._key(audio)
-        found = self._clips.get(key)
+        found = self._clips.get((key, self.long_audio))
         if found is not None:
             return found
-        from sari_data.audio import load_audio
-
-        samples = load_audio(audio, self.sampling_rate)
         where = f"audio {audio.path or key[:12]!r}"
-        seconds = len(samples) / self.sampling_rate
-        if len(samples) > self.max_samples:
-            raise InputError(
-                f"{where} lasts {seconds:.2f} s, but model {self.name!r} hears at most {self.max_seconds:g} s: "
-                "cut it (start and duration of the audio reference) or take another model"
-            )
-        mel_MF, frames, tokens = self.extract(samples)
-        if tokens < 1:
+        pieces, cut = load_pieces(audio, self, where)
+        spans = tuple(Span(*self.extract(samples)) for samples in pieces)
+        if spans[0].tokens < 1:
+            seconds = len(pieces[0]) / self.sampling_rate
             raise InputError(f"{where} lasts {seconds:.4f} s, too short for one audio token: leave it out")
-        clip = Clip(key, mel_MF, frames, tokens)
-        self._clips.put(key, clip, mel_MF.numel() * mel_MF.element_size())
+        if cut:
+            self.truncated[key] = cut
+        # What another mode makes of the same audio is another clip.
+        clip = Clip(key if cut == 0 and len(pieces) == 1 else f"{key}|{self.long_audio}", _heard(spans))
+        self._clips.put((key, self.long_audio), clip, clip.bytes)
         return clip
+
+    @property
+    def truncation_note(self) -> str | None:
+        """One line about the clips that were cut since the model was loaded; ``None`` where none was."""
+        if not self.truncated:
+            return None
+        return (
+            f"{len(self.truncated)} clips were longer than the {self.max_seconds:g} s that the model hears, and were "
+            f"cut: {sum(self.truncated.values()):.1f} s in all (long_audio = truncate)"
+        )
 
     @property
     def max_samples(self) -> int:
@@ -264,8 +241,9 @@ class AudioLM(ABC):
 
     def audio_embeddings(self, clips: Sequence[Clip]) -> list[Tensor]:
         """Encode distinct clips: [S, H] for each; a frozen tower's states come from the cache where they can."""
-        states = self._frozen_states(clips) if self.audio_frozen else self._encode(clips)
-        return list(self.project(torch.cat(states)).split([len(state) for state in states]))
+        spans = [span for clip in clips for span in clip.spans]
+        states = self._frozen_states(clips) if self.audio_frozen else self._encode(spans)
+        return list(self.project(torch.cat(states)).split([clip.tokens for clip in clips]))
 
     @torch.no_grad()
     def _frozen_states(self, clips: Sequence[Clip]) -> list[Tensor]:
@@ -273,24 +251,34 @@ class AudioLM(ABC):
         missing = [clip for clip in clips if states[clip.key] is None]
         for clip in missing:
             # Each by itself: what is kept must not depend, in its last digit, on what else was in the batch.
-            kept = states[clip.key] = self._encode([clip])[0].clone()
+            kept = states[clip.key] = torch.cat([self._encode([span])[0] for span in clip.spans])
             self._states.put(clip.key, kept, kept.numel() * kept.element_size())
         return [states[clip.key] for clip in clips]
 
-    def _encode(self, clips: Sequence[Clip]) -> list[Tensor]:
-        """The tower's states [S, D] of each clip; clips of like length run together, the longest first."""
-        found: list[Tensor] = [torch.empty(0)] * len(clips)
-        order = sorted(range(len(clips)), key=lambda i: -clips[i].frames)
+    def _encode(self, spans: Sequence[Span]) -> list[Tensor]:
+        """The tower's states [S, D] of each span; spans of like length run together, the longest first."""
+        found: list[Tensor] = [torch.empty(0)] * len(spans)
+        order = sorted(range(len(spans)), key=lambda i: -spans[i].frames)
         while order:
-            count = max(1, ENCODED_FRAMES // clips[order[0]].frames)
+            count = max(1, ENCODED_FRAMES // spans[order[0]].frames)
             group, order = order[:count], order[count:]
-            width = max(clips[i].mel_MF.shape[1] for i in group)
-            padded = [torch.nn.functional.pad(clips[i].mel_MF, (0, width - clips[i].mel_MF.shape[1])) for i in group]
+            width = max(spans[i].mel_MF.shape[1] for i in group)
+            padded = [torch.nn.functional.pad(spans[i].mel_MF, (0, width - spans[i].mel_MF.shape[1])) for i in group]
             mel_AMF = torch.stack(padded).to(self.device, self.dtype)
-            frames_A = torch.tensor([clips[i].frames for i in group], device=self.device)
+            frames_A = torch.tensor([spans[i].frames for i in group], device=self.device)
             for i, state_SD in zip(group, self.audio_states(mel_AMF, frames_A), strict=True):
-                found[i] = state_SD[: clips[i].tokens]
+                found[i] = state_SD[: spans[i].tokens]
         return found
+
+    def chat_ids(self, text: str, spans: int) -> tuple[int, ...]:
+        """Token ids of a user's turn with ``spans`` spans of audio before ``text``, up to the assistant's turn.
+
+        Each span is one placeholder. Whatever the chat template raises is raised.
+        """
+        content = [{"type": "audio", "audio_url": ""}] * spans + [{"type": "text", "text": text}]
+        message = {"role": "user", "content": content}
+        chat = self.processor.apply_chat_template([message], tokenize=False, add_generation_prompt=True)
+        return tuple(self.tokenizer(chat, add_special_tokens=False)["input_ids"])
 
     def _key(self, audio: AudioRef) -> str:
         if audio.data is None:
@@ -306,3 +294,8 @@ class AudioLM(ABC):
             key = audio.key
             self._keys.put(audio, key, len(audio.data))
         return str(key)
+
+
+def _heard(spans: tuple[Span, ...]) -> tuple[Span, ...]:
+    """Leave out a last span that is too short for one audio token."""
+    return spans if spans[-1].tokens else spans[:-1]

@@ -16,7 +16,16 @@ from sari_train.models.base import AudioLM
 
 TINY = Path(__file__).resolve().parent.parent / "assets" / "tiny"
 # Architecture named in config.json -> "module:class" of its adapter. A new architecture is a new file.
-ADAPTERS = {"Qwen2AudioForConditionalGeneration": "sari_train.models.qwen2_audio:Qwen2Audio"}
+ADAPTERS = {
+    "AudioFlamingo3ForConditionalGeneration": "sari_train.models.audio_flamingo3:AudioFlamingo3",
+    "Qwen2AudioForConditionalGeneration": "sari_train.models.qwen2_audio:Qwen2Audio",
+    "Qwen2_5OmniForConditionalGeneration": "sari_train.models.qwen2_5_omni:Qwen2_5Omni",
+    "Qwen2_5OmniModel": "sari_train.models.qwen2_5_omni:Qwen2_5Omni",  # the same, as published
+    "Qwen2_5OmniThinkerForConditionalGeneration": "sari_train.models.qwen2_5_omni:Qwen2_5Omni",
+    "Qwen3OmniMoeForConditionalGeneration": "sari_train.models.qwen3_omni:Qwen3Omni",
+    "Qwen3OmniMoeThinkerForConditionalGeneration": "sari_train.models.qwen3_omni:Qwen3Omni",
+    "VoxtralForConditionalGeneration": "sari_train.models.voxtral:Voxtral",
+}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -38,8 +47,8 @@ def load_model(path_or_name: str, *, dtype: str = "float32", device: str = "auto
     if (Path(source) / "adapter_config.json").is_file():
         return _load_adapter(Path(source), name, dtype=dtype, device=device)
     adapter = _adapter_for(source)
-    processor = _load_processor(source)
-    model = _load_weights(source, dtype)
+    processor = _load_processor(source, adapter)
+    model = _load_weights(source, adapter, dtype)
     return adapter(model.to(pick_device(device)), processor, name=name, path=source)
 
 
@@ -91,6 +100,11 @@ def _locate(path_or_name: str) -> str:
     path = Path(path_or_name)
     if path.is_dir():
         if not (path / "config.json").is_file() and not (path / "adapter_config.json").is_file():
+            if (path / "checkpoints" / "run.json").is_file():  # see run_folder.py
+                raise CheckpointError(
+                    f"run folder {path} has no model at its top: its run has no checkpoint yet, or is putting one there "
+                    "now or was killed while it did: start the run again, or name one of its checkpoints/step-* folders"
+                )
             raise CheckpointError(f"model folder {path} has no config.json: give a folder in Hugging Face format")
         return str(path)
     if path.is_absolute() or path_or_name.startswith(".") or path_or_name.count("/") != 1:
@@ -126,11 +140,9 @@ def _adapter_class(architecture: str, source: str) -> type[AudioLM]:
     return found
 
 
-def _load_processor(source: str) -> Any:
-    from transformers import AutoProcessor
-
+def _load_processor(source: str, adapter: type[AudioLM] = AudioLM) -> Any:
     try:
-        processor = AutoProcessor.from_pretrained(source)
+        processor = adapter.load_processor(source)
     except Exception as error:  # whatever a damaged file leads to
         raise CheckpointError(
             f"model {source!r} has no processor that loads ({_first_line(error)}): save the processor into the same "
@@ -144,20 +156,32 @@ def _load_processor(source: str) -> Any:
     return processor
 
 
-def _load_weights(source: str, dtype: str) -> Any:
+def class_and_config(source: str, adapter: type[AudioLM]) -> tuple[Any, Any]:
+    """Return the transformers class that is loaded from a folder or hub id, and its configuration."""
     import transformers
 
     config = transformers.AutoConfig.from_pretrained(source)
-    cls = getattr(transformers, config.architectures[0])
+    cls = getattr(transformers, adapter.model_class or config.architectures[0])
+    # A full Omni checkpoint's configuration holds the thinker's.
+    return cls, config if isinstance(config, cls.config_class) else config.thinker_config
+
+
+def _load_weights(source: str, adapter: type[AudioLM], dtype: str) -> Any:
+    cls, _ = class_and_config(source, adapter)
     try:
         with no_bars():
             # Shapes are compared below: transformers would print a table before its error.
             model, info = cls.from_pretrained(
-                source, dtype=DTYPES[dtype], output_loading_info=True, ignore_mismatched_sizes=True
+                source,
+                dtype=DTYPES[dtype],
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                use_safetensors=True,  # a pickle can run code when it is opened
             )
     except Exception as error:  # whatever a damaged file leads to
         raise CheckpointError(
-            f"the weights of model {source!r} cannot be loaded ({_first_line(error)}): give a complete folder"
+            f"the weights of model {source!r} cannot be loaded ({_first_line(error)}): give a complete folder with "
+            "weights as safetensors; pickles (.bin, .pt) are never opened"
         ) from error
     if info["mismatched_keys"]:
         name, found, expected = sorted(info["mismatched_keys"])[0]

@@ -43,7 +43,7 @@ def test_sft_then_grpo(empty_folder: Path, run_command: Run, settings: list[str]
     assert code == 0, err
     assert "running `sari-train sft`" not in err
     assert "next: sari-bench report --leaderboard" in out
-    assert {"model.safetensors", "metrics.jsonl", "curves.png", "recipe.json", "training_state.pt"} <= {
+    assert {"model.safetensors", "metrics.jsonl", "curves.png", "recipe.json", "checkpoints", "README.md"} <= {
         p.name for p in Path("checkpoints/grpo").iterdir()
     }
     assert json.loads(Path("checkpoints/grpo/recipe.json").read_text())["grpo"]["group_size"] == 2

@@ -313,7 +313,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(sft_table: Sft, monkeypatch: pyt
     def full(*args: Any, **kwargs: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(torch, "save", full)
+    monkeypatch.setattr("sari_train.state_io.save_file", full)
     from sari_train.checkpoint import save_run
 
     lm = load_model(table.out)

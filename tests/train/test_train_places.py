@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from sari_data.errors import CheckpointError, InputError, SariError, StorageError
 from sari_data.types import AudioQuestion, Reasoning
@@ -110,19 +109,6 @@ def test_a_swap_that_fails_leaves_the_old_folder(
             replace_folder(out, fill)
     assert (out / "weights").read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
-
-
-@pytest.mark.parametrize("content", [b"", b"junk", b"PK\x03\x04 and nothing more"])
-def test_training_state_that_cannot_be_read(table: Sft, content: bytes) -> None:
-    train_sft(table)
-    Path(table.out, "training_state.pt").write_bytes(content)
-    for use in (finished, train_sft):
-        with pytest.raises(CheckpointError, match=r"training state .* cannot be read.*--overwrite"):
-            use(table)
-    torch.save({"step": 4}, Path(table.out, "training_state.pt"))
-    with pytest.raises(CheckpointError, match="cannot be read"):
-        train_sft(table)
-    assert train_sft(table, overwrite=True).step == 4
 
 
 def test_half_a_line_of_metrics_is_dropped(table: Sft) -> None:

@@ -46,9 +46,9 @@ def test_time_left_follows_the_latest_steps(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_numbers_are_short() -> None:
-    shown = [progress._number(v) for v in (0, 0.5, 12.345, 4200.4, 0.0003)]
+    shown = [progress.short_number(v) for v in (0, 0.5, 12.345, 4200.4, 0.0003)]
     assert shown == ["0", "0.5", "12.3", "4,200", "3.0e-04"]
-    assert [progress._clock(s) for s in (5, 65, 3725)] == ["0:05", "1:05", "1:02:05"]
+    assert [progress.clock(s) for s in (5, 65, 3725)] == ["0:05", "1:05", "1:02:05"]
 
 
 def test_no_metrics_no_picture(tmp_path: Path) -> None:

@@ -1,8 +1,11 @@
-"""The Qwen2 text model and its head for decoding: one new token a row, the rows' prompts shared (``models/cache.py``).
+"""A text model of the Llama family and its head for decoding: one new token a row, the rows' prompts shared.
+
+The family is that of ``models/text.py``, the prompts' keys and values are in a ``models/cache.py``.
 
 On a CPU, projections that read the same input run as one, from weights laid out for few rows
 (``kernels/prepacked.py``).
-Modules with adapters, those of a large model and those on another device are called as they are.
+Modules with adapters, quantised ones, mixtures of experts, those of a large model and those on another device are
+called as they are.
 
 Shapes: B rows, H hidden size, h query heads, k key heads, d head size, V vocabulary.
 """
@@ -10,26 +13,26 @@ Shapes: B rows, H hidden size, h query heads, k key heads, d head size, V vocabu
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.models.qwen2.modeling_qwen2 import Qwen2MLP
 
 from sari_train.kernels import prepacked
 from sari_train.kernels.decode import decode_attention
-from sari_train.kernels.prepacked import Prepacked, has_hooks, is_plain
+from sari_train.kernels.prepacked import Prepacked, is_plain
 from sari_train.models.cache import SharedCache, SharedLayer
-from sari_train.models.qwen2_text import normed, rotated
+from sari_train.models.text import head_norms, is_gated, normed, rotated, whole
 
 Product = Callable[[Tensor], Tensor]
 
 
-class Qwen2Decoder:
+class TextDecoder:
     """Decodes tokens while the weights stay as they are; batches that run side by side may share one.
 
     Args:
-        model: A ``Qwen2Model``.
+        model: A text model without its head, after ``models.text.prepare_text_model``.
         head: Its head.
     """
 
@@ -59,15 +62,20 @@ class _Layer:
         self.key_heads = attention.k_proj.out_features // attention.head_dim
         self.qkv = _side_by_side([attention.q_proj, attention.k_proj, attention.v_proj], joined)
         self.o = _side_by_side([attention.o_proj], joined)
-        self.mlp: Product = mlp
-        if type(mlp) is Qwen2MLP and not has_hooks(mlp):
+        self.q_norm, self.k_norm = head_norms(attention)
+        self.mlp: Product = partial(whole, mlp)
+        if is_gated(mlp):
             gate_up, down = _side_by_side([mlp.gate_proj, mlp.up_proj], joined), _side_by_side([mlp.down_proj], joined)
             self.mlp = lambda x: down(_gated(gate_up(x), mlp.act_fn))
 
     def __call__(self, hidden_BH: Tensor, cos: Tensor, sin: Tensor, cached: SharedLayer, cache: SharedCache) -> Tensor:
         qkv = self.qkv(normed(self.module.input_layernorm, hidden_BH)).unflatten(-1, (-1, self.head_size))
+        qk = qkv[:, : -self.key_heads]
+        if self.q_norm is not None:
+            q, k = qk.split([qk.shape[1] - self.key_heads, self.key_heads], 1)
+            qk = torch.cat([normed(self.q_norm, q), normed(self.k_norm, k)], 1)
         # Queries and keys are rotated alike, so together.
-        qk = rotated(qkv[:, : -self.key_heads], cos, sin)
+        qk = rotated(qk, cos, sin)
         q_Bhd, k_Bkd = qk[:, : -self.key_heads], qk[:, -self.key_heads :]
         keys, values = cached.update(k_Bkd[:, :, None], qkv[:, -self.key_heads :, None])
         out = decode_attention(q_Bhd, cached.prompt_keys, cached.prompt_values, keys, values, cache.sharing, self.scale)

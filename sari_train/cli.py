@@ -12,6 +12,7 @@ from sari_data.config import DEFAULT_RECIPE, load_tables
 from sari_data.console import note, out, run_app
 
 if TYPE_CHECKING:
+    from sari_train.distributed import World
     from sari_train.sft import Outcome
 
 app = typer.Typer(
@@ -49,11 +50,13 @@ def sft(
     from sari_train.config import Sft
 
     table: Sft = load_tables(_or_default(recipe), {"sft": Sft}, set_ or ())["sft"]
+    from sari_train.distributed import join
     from sari_train.prepare import ensure_corpus
     from sari_train.sft import train_sft
 
-    ensure_corpus(table.corpus, recipe, set_ or ())
-    _report(train_sft(table, overwrite=overwrite), as_json, "sari-train grpo")
+    world = join(table.device)
+    ensure_corpus(table.corpus, recipe, set_ or (), world)
+    _report(train_sft(table, overwrite=overwrite, world=world), world, as_json, "sari-train grpo")
 
 
 @app.command()
@@ -67,14 +70,16 @@ def grpo(
     from sari_train.config import Grpo, Sft
 
     tables = load_tables(_or_default(recipe), {"sft": Sft, "grpo": Grpo}, set_ or ())
+    from sari_train.distributed import join
     from sari_train.grpo import train_grpo
     from sari_train.prepare import ensure_corpus, ensure_warm_up
 
     table: Grpo = tables["grpo"]
-    ensure_corpus(table.corpus, recipe, set_ or ())
-    if not ensure_warm_up(table, tables["sft"]):
+    world = join(table.device)
+    ensure_corpus(table.corpus, recipe, set_ or (), world)
+    if not ensure_warm_up(table, tables["sft"], world):
         raise typer.Exit(130)
-    _report(train_grpo(table, overwrite=overwrite), as_json, "sari-bench report --leaderboard")
+    _report(train_grpo(table, overwrite=overwrite, world=world), world, as_json, "sari-bench report --leaderboard")
 
 
 @app.command()
@@ -171,7 +176,10 @@ def tiny(
     _emit(make_tiny(table), as_json, [f"base model in {table.out}"])
 
 
-def _report(outcome: Outcome, as_json: bool, then: str) -> None:
+def _report(outcome: Outcome, world: World, as_json: bool, then: str) -> None:
+    world.leave()
+    if not world.is_main:
+        raise typer.Exit(130 if outcome.stopped else 0)
     body: dict[str, Any] = {
         "out": str(outcome.out),
         "step": outcome.step,

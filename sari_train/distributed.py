@@ -57,12 +57,8 @@ class World:
         """Return the device of this process, for the recipe's ``device``."""
         return wanted
 
-    def check(self, table: Training, group: int) -> None:
-        """Refuse what these processes cannot run.
-
-        Args:
-            table: The recipe table.
-            group: Rows or prompts of a step.
+    def check(self, table: Training) -> None:
+        """Refuse a recipe that these processes cannot run.
 
         Raises:
             InputError: One sentence.
@@ -104,6 +100,16 @@ class World:
         return float(norm if gather is None else gather())
 
     @contextmanager
+    def main_first(self) -> Iterator[None]:
+        """Run the block in the main process, then in all others; every process goes on once all have done so."""
+        if not self.is_main:
+            self.barrier()
+        yield
+        if self.is_main:
+            self.barrier()
+        self.barrier()
+
+    @contextmanager
     def whole_weights(self, lm: AudioLM) -> Iterator[None]:
         """Have every weight whole in this process, for passes without gradients."""
         yield
@@ -120,6 +126,9 @@ class World:
 
     def barrier(self) -> None:
         """Wait for all processes."""
+
+    def leave(self) -> None:
+        """Part with the other processes, at the end of a command that went well."""
 
 
 ALONE = World()
@@ -145,13 +154,14 @@ class Processes(World):
             )
         return str(self.place)
 
-    def check(self, table: Training, group: int) -> None:
+    def check(self, table: Training) -> None:
         """A step must have something for every process."""
-        if group < self.size:
-            raise InputError(
-                f"a step has {group} rows or prompts (batch_size, prompts_per_step), which do not suffice for "
-                f"{self.size} processes: raise it, or start fewer"
-            )
+        for key in ("batch_size", "prompts_per_step"):
+            found = getattr(table, key, self.size)
+            if found < self.size:
+                raise InputError(
+                    f"{key} is {found}, which does not suffice for {self.size} processes: raise it, or start fewer"
+                )
 
     def agree(self, what: str, value: str) -> None:
         """Compare by gathering."""
@@ -203,6 +213,12 @@ class Processes(World):
         """By gathering nothing, which works on every backend."""
         self.gather([None])
 
+    def leave(self) -> None:
+        """Let go of the connections."""
+        from torch import distributed
+
+        distributed.destroy_process_group()
+
 
 def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
     """Tensors of one type together, in their order, up to a size."""
@@ -232,12 +248,11 @@ def join(device: str = "auto") -> World:
     _check_launcher(os.environ)
     from accelerate import PartialState
 
-    # With one process a GPU, torch's threads are the process's own affair.
     state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available())
     if state.process_index > 0:
-        from sari_data.console import err
+        from sari_data.console import mute
 
-        err.quiet = True  # what the run tells, the main process tells
+        mute()  # what the run tells, the main process tells
     place = (state.process_index, state.num_processes, state.device)
     if _said(os.environ, "ACCELERATE_USE_FSDP"):
         from sari_train.sharding import Sharded

@@ -43,9 +43,9 @@ class Sharded(Processes):
         super().__init__(rank, size, place)
         self.reshard = reshard
 
-    def check(self, table: Training, group: int) -> None:
+    def check(self, table: Training) -> None:
         """Optimizers that want a whole matrix, and weights that cannot be cut, are refused."""
-        super().check(table, group)
+        super().check(table)
         if table.optimizer != "adamw":
             raise InputError(
                 f"optimizer {table.optimizer} needs every weight whole, but FSDP2 cuts them: set optimizer to adamw, or "
@@ -72,10 +72,10 @@ class Sharded(Processes):
         for layer in layers:
             fully_shard(layer, mesh=mesh, reshard_after_forward=self.reshard)
         fully_shard(lm.model, mesh=mesh, reshard_after_forward=False)
-        # Gradients are summed: the losses are normalised by totals of the whole step.
-        lm.model.set_gradient_divide_factor(1.0)
         for module in _groups(lm):
+            # Gradients are summed: the losses are normalised by totals of the whole step.
             module.set_gradient_divide_factor(1.0)
+            module.set_force_sum_reduction_for_comms(True)
         # A micro-batch that holds a process's place has no gradient for most weights.
         lm.model.set_reduce_scatter_unused_params(True)
 

@@ -120,7 +120,7 @@ def grpo_run(
     prepare_model(lm, table)
     world.prepare(lm)
     optimizer = make_optimizer(lm, table)
-    reference = Reference(lm, table) if table.beta else None
+    reference = Reference(lm, table, world) if table.beta else None
     metrics = []
     for step in range(table.steps):
         experience = sampled(lm, table, questions[step:], world)

@@ -143,8 +143,8 @@ class RolloutEngine(Table):
 
     engine: Literal["local", "vllm"] = "local"
     url: str = "http://127.0.0.1:8000"
-    timeout: float = Field(600.0, gt=0)
-    correction_cap: float = Field(2.0, gt=0)
+    timeout: float = Field(default=600.0, gt=0)
+    correction_cap: float = Field(default=2.0, gt=0)
 
 
 class Grpo(Training):

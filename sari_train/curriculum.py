@@ -1,55 +1,255 @@
-"""The order of prompts: from easy to hard by pass rate, or at random.
+"""Which prompts come next: by difficulty, at random, or where the policy's samples are expected to disagree.
 
-A schedule is a pure function of the questions, the seed and the number of draws. A run that goes on
-from a checkpoint therefore needs nothing but its position in it.
+All but ``adaptive`` follow an order that depends on questions, seed and number of draws alone: passes over the
+questions, each shuffled on its own, sorted by the curriculum's key. ``adaptive`` depends on what was recorded, too.
+Either way a stream's state is a little JSON, and one that was saved and restored goes on as if nothing had happened.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 
-from sari_data.errors import InputError
+from sari_data.errors import CheckpointError, InputError
 from sari_data.types import AudioQuestion
+from sari_train.disagreement import Beliefs
 
-Curriculum = Literal["easy_to_hard", "random"]
+Curriculum = Literal["easy_to_hard", "hard_to_easy", "random", "staged", "adaptive"]
+
+# Those that sort by pass rate, and so need one for every question.
+RATED = ("easy_to_hard", "hard_to_easy", "staged")
+# Pass rates from which a question is of medium difficulty, and from which it is easy.
+MEDIUM, EASY = 1 / 3, 2 / 3
+
+
+class PromptStream:
+    """Hands out indices into ``questions``, ``take`` after ``take``.
+
+    The first ``draws`` indices of a curriculum other than ``adaptive`` are those of :func:`schedule`. Draws beyond
+    them (dynamic sampling takes more prompts than planned) come from the same passes: first the rest of a pass that
+    was begun, then pass after pass, each in the curriculum's order from its beginning. However many are taken in the
+    end, once the ``draws`` are through every question has been drawn equally often, give or take once.
+
+    Args:
+        questions: What there is to draw from.
+        draws: Draws expected in the whole run; the curriculum is spread over them.
+        curriculum: Which one.
+        mode: Response mode whose pass rates count.
+        seed: Of the run.
+        stages: Parts of ``staged``.
+        group_size: Samples that each draw will get; ``adaptive`` asks how likely so many are to disagree.
+
+    Raises:
+        InputError: No questions, or a curriculum by pass rate with questions that have none.
+    """
+
+    def __init__(
+        self,
+        questions: Sequence[AudioQuestion],
+        draws: int,
+        *,
+        curriculum: Curriculum,
+        mode: str,
+        seed: int,
+        stages: int = 3,
+        group_size: int = 8,
+    ) -> None:
+        check_curriculum(questions, curriculum=curriculum, mode=mode)
+        self.curriculum: Curriculum = curriculum
+        self._count = len(questions)
+        self._position = 0
+        self._beliefs: Beliefs | None = None
+        if curriculum == "adaptive":
+            self._beliefs = Beliefs([_calibration(q, mode) for q in questions], group_size=group_size, seed=seed)
+        else:
+            self._order = _Order(questions, draws, curriculum=curriculum, mode=mode, seed=seed, stages=stages)
+
+    def take(self, n: int) -> list[int]:
+        """Return the next ``n`` indices.
+
+        ``adaptive`` repeats none of them within one take unless there are fewer questions than that; the others
+        repeat one only where one pass ends and the next begins, or among the easiest (or hardest) of several passes.
+        """
+        assert n >= 0, f"expected 0 draws or more, got {n}"
+        taken = self._beliefs.take(n) if self._beliefs else self._order.slice(self._position, self._position + n)
+        self._position += n
+        return taken
+
+    def record(self, index: int, passes: int, samples: int) -> None:
+        """Tell how many of a question's samples passed; only ``adaptive`` learns from it.
+
+        The results of one step must be recorded in an order that does not depend on who sampled them.
+        """
+        assert 0 <= index < self._count, f"expected an index below {self._count}, got {index}"
+        assert 0 <= passes <= samples, f"expected 0 to {samples} passes, got {passes}"
+        if self._beliefs:
+            self._beliefs.record(index, passes, samples)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a stream that was made with the same arguments needs to go on from here, as JSON."""
+        state: dict[str, Any] = {
+            "curriculum": self.curriculum,
+            "questions": self._count,
+            "position": self._position,
+        }
+        if self._beliefs:
+            state["beliefs"] = self._beliefs.state_dict()
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where the stream that returned ``state`` was.
+
+        Raises:
+            CheckpointError: It was a stream of another curriculum or over another number of questions.
+        """
+        found = (state.get("curriculum"), state.get("questions"))
+        if found != (self.curriculum, self._count):
+            raise CheckpointError(
+                f"expected the state of curriculum {self.curriculum} over {self._count} questions, found "
+                f"{found[0]} over {found[1]}: go on with the run's own recipe and corpus, or start again"
+            )
+        self._position = int(state["position"])
+        if self._beliefs:
+            self._beliefs.load_state_dict(state["beliefs"])
 
 
 def schedule(
-    questions: Sequence[AudioQuestion], draws: int, *, curriculum: Curriculum, mode: str, seed: int
+    questions: Sequence[AudioQuestion],
+    draws: int,
+    *,
+    curriculum: Curriculum,
+    mode: str,
+    seed: int,
+    stages: int = 3,
 ) -> list[int]:
-    """Return ``draws`` indices into ``questions`` in the order of training.
+    """Return ``draws`` indices into ``questions`` in the order of training, for any curriculum but ``adaptive``.
 
     Every question is drawn equally often, give or take once; which are drawn once more is random.
     ``easy_to_hard`` goes through the whole run once from the highest pass rate to the lowest (SARI,
-    arXiv 2504.15900, section 3); among equals no question returns before all others have been drawn.
+    arXiv 2504.15900, section 3), ``hard_to_easy`` the other way; among equals no question returns before all others
+    have been drawn. ``staged`` cuts the questions by pass rate into ``stages`` parts of nearly equal size, the
+    easiest first; a part's passes are all through before the next part begins, each shuffled on its own.
     ``random`` shuffles each pass on its own.
 
     Raises:
-        InputError: No questions, or ``easy_to_hard`` with questions that have no pass rate.
+        InputError: No questions, or a curriculum by pass rate with questions that have none.
+    """
+    assert curriculum != "adaptive", "adaptive has no order that is known beforehand: use PromptStream"
+    check_curriculum(questions, curriculum=curriculum, mode=mode)
+    order = _Order(questions, draws, curriculum=curriculum, mode=mode, seed=seed, stages=stages)
+    return order.slice(0, draws)
+
+
+def check_curriculum(questions: Sequence[AudioQuestion], *, curriculum: Curriculum, mode: str) -> None:
+    """Check that there are questions, with pass rates where the curriculum goes by them.
+
+    Raises:
+        InputError: There are none, or some have no pass rate.
     """
     if not questions:
         raise InputError("the corpus has no questions to train on: build one with `sari-data build`")
-    rng = np.random.default_rng([seed, 0xC0])
-    passes = -(-draws // len(questions))
-    order = [(turn, int(i)) for turn in range(passes) for i in rng.permutation(len(questions))][:draws]
-    if curriculum == "random":
-        return [i for _, i in order]
-    rates = [pass_rate(question, mode) for question in questions]
-    uncalibrated = sum(rate is None for rate in rates)
+    uncalibrated = sum(pass_rate(question, mode) is None for question in questions) if curriculum in RATED else 0
     if uncalibrated:
         raise InputError(
-            f"curriculum easy_to_hard needs a pass rate for every question, but {uncalibrated} of {len(questions)} "
-            "have none: run `sari-data calibrate` on the corpus, or set grpo.curriculum to random"
+            f"curriculum {curriculum} needs a pass rate for every question, but {uncalibrated} of {len(questions)} "
+            "have none: run `sari-data calibrate` on the corpus, or set grpo.curriculum to random or adaptive"
         )
-    # The sort is stable: among equal rates the passes follow one another, each in its shuffled order.
-    return [i for _, i in sorted(order, key=lambda item: -(rates[item[1]] or 0.0))]
 
 
 def pass_rate(question: AudioQuestion, mode: str) -> float | None:
     """Return the share of samples that passed, over all calibrations in ``mode`` (over all where there is none)."""
+    passes, samples = _calibration(question, mode)
+    return passes / samples if samples else None
+
+
+def difficulty(question: AudioQuestion, mode: str) -> str | None:
+    """Return ``easy``, ``medium`` or ``hard``: by pass rate (from 2/3, from 1/3, below).
+
+    A question without a pass rate has the difficulty that its corpus states, or ``None``.
+    """
+    rate = pass_rate(question, mode)
+    if rate is None:
+        return question.difficulty
+    return "easy" if rate >= EASY else "medium" if rate >= MEDIUM else "hard"
+
+
+def breakdown(questions: Sequence[AudioQuestion], passed: Sequence[float], mode: str = "") -> dict[str, float]:
+    """Return the mean of ``passed`` by difficulty and by domain, for those that occur.
+
+    Args:
+        questions: One for each sample or group.
+        passed: 1 or 0 for a sample that passed or did not, or a group's share.
+        mode: Response mode whose pass rates make the difficulty; absent: all pass rates.
+
+    Returns:
+        ``pass_rate/easy``, ``pass_rate/medium``, ``pass_rate/hard``, then ``pass_rate/<domain>`` in the order of
+        the alphabet, for instance ``pass_rate/sound`` and ``pass_rate/sound+speech``.
+    """
+    values: dict[str, list[float]] = {}
+    for question, value in zip(questions, passed, strict=True):
+        for name in (difficulty(question, mode), question.domain):
+            values.setdefault(name or "", []).append(float(value))
+    bands = [band for band in ("easy", "medium", "hard") if band in values]
+    domains = sorted(set(values) - {*bands, ""})
+    return {f"pass_rate/{name}": sum(values[name]) / len(values[name]) for name in (*bands, *domains)}
+
+
+class _Order:
+    """The order of draws without end: shuffled passes, sorted by the curriculum in blocks.
+
+    The first block is the expected ``draws``, then the rest of their last pass, then one pass after another.
+    """
+
+    def __init__(
+        self,
+        questions: Sequence[AudioQuestion],
+        draws: int,
+        *,
+        curriculum: Curriculum,
+        mode: str,
+        seed: int,
+        stages: int,
+    ) -> None:
+        self._count = len(questions)
+        self._rng = np.random.default_rng([seed, 0xC0])
+        passes = [self._pass() for _ in range(-(-draws // self._count))] or [self._pass()]
+        self._key = _key(questions, curriculum, mode, stages, passes[0])
+        planned = [i for one in passes for i in one]
+        self._order = self._sorted(planned[:draws]) + self._sorted(planned[draws:])
+
+    def slice(self, first: int, last: int) -> list[int]:
+        """Return the draws from ``first`` up to ``last``."""
+        while len(self._order) < last:
+            self._order += self._sorted(self._pass())
+        return self._order[first:last]
+
+    def _pass(self) -> list[int]:
+        return [int(i) for i in self._rng.permutation(self._count)]
+
+    def _sorted(self, block: list[int]) -> list[int]:
+        # The sort is stable: among equals the passes follow one another, each in its shuffled order.
+        return sorted(block, key=self._key)
+
+
+def _key(
+    questions: Sequence[AudioQuestion], curriculum: Curriculum, mode: str, stages: int, first_pass: Sequence[int]
+) -> Callable[[int], float]:
+    if curriculum == "random":
+        return lambda i: 0.0
+    rates = [pass_rate(question, mode) or 0.0 for question in questions]
+    if curriculum == "easy_to_hard":
+        return lambda i: -rates[i]
+    if curriculum == "hard_to_easy":
+        return lambda i: rates[i]
+    # Equals at the border of two stages are parted at random, as they stand in the first pass.
+    by_rate = sorted(first_pass, key=lambda i: -rates[i])
+    stage = {int(i): float(at) for at, part in enumerate(np.array_split(by_rate, stages)) for i in part}
+    return stage.__getitem__
+
+
+def _calibration(question: AudioQuestion, mode: str) -> tuple[int, int]:
+    """Passes and samples over all calibrations in ``mode``, over all where there is none."""
     found = [r for r in question.pass_rates if r.mode == mode] or list(question.pass_rates)
-    samples = sum(r.samples for r in found)
-    return sum(r.passes for r in found) / samples if samples else None
+    return sum(r.passes for r in found), sum(r.samples for r in found)

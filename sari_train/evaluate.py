@@ -1,4 +1,4 @@
-"""Greedy accuracy on dev questions, by the rollout, reader and grader of everything else; and the loss of their chains."""
+"""Greedy accuracy on dev questions, by the rollout, reader and grader of everything else; the loss of their chains."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def evaluate(
 def evaluate_loss(
     lm: AudioLM, questions: Sequence[AudioQuestion], table: Training, world: World = ALONE
 ) -> dict[str, float]:
-    """Return ``eval_loss``: the mean cross entropy (nats) of the tokens of the questions' chains; none without chains."""
+    """Return ``eval_loss``: the mean cross entropy of the chains' tokens in nats; nothing without chains."""
     if not questions:
         return {}
     loss, tokens = 0.0, 0

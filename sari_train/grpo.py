@@ -61,6 +61,7 @@ def train_grpo(table: Grpo, *, overwrite: bool = False, world: World = ALONE) ->
         mode=table.mode,
         seed=table.seed,
         stages=table.stages,
+        group_size=table.group_size,
     )
     run = Run(table, "grpo", questions, {"curriculum": stream}, overwrite=overwrite, world=world)
     lm = run.lm
@@ -121,7 +122,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Rollout:
+class StepSamples:
     """A step's samples: this process's groups that are learned from, and of every process all that was drawn."""
 
     groups: tuple[Group, ...]
@@ -144,7 +145,7 @@ def collect(
     table: Grpo,
     rewards: Mapping[str, Reward],
     world: World = ALONE,
-) -> Rollout:
+) -> StepSamples:
     """Sample the step's prompts; with dynamic sampling, draw fresh ones for groups without a lesson.
 
     Where the rounds run out before the batch is full, flat groups fill it (DAPO, arXiv 2503.14476, section 3.2).
@@ -166,7 +167,7 @@ def collect(
         drawn += fresh
     chosen = sorted(sorted(drawn, key=lambda r: r.flat)[:wanted], key=lambda r: r.place)
     kept = {r.place for r in chosen}
-    return Rollout(tuple(g for g in groups if g.result.place in kept), tuple(chosen), tuple(drawn), questions)
+    return StepSamples(tuple(g for g in groups if g.result.place in kept), tuple(chosen), tuple(drawn), questions)
 
 
 def roll_out(
@@ -207,7 +208,7 @@ def roll_out(
 
 
 def compare(
-    lm: AudioLM, rollout: Rollout, reference: Reference | None, table: Grpo, world: World = ALONE
+    lm: AudioLM, rollout: StepSamples, reference: Reference | None, table: Grpo, world: World = ALONE
 ) -> tuple[list[Experience], dict[str, float]]:
     """Compare every sample with its group; with ``kl_in = "reward"`` its distance to the reference is taken off first.
 
@@ -224,7 +225,7 @@ def compare(
         metrics["kl"] = sum(found[1] for found in told.values()) / sum(sum(r.lengths) for r in rollout.chosen)
     order = sorted(rewards)
     scale = table.scale or LOSSES[table.loss].scale
-    advantages_PG, shares = group_advantages(
+    advantages_PG, _ = group_advantages(
         torch.tensor([rewards[place] for place in order], dtype=torch.float64), baseline=table.baseline, scale=scale
     )
     advantages = dict(zip(order, advantages_PG.tolist(), strict=True))
@@ -257,7 +258,7 @@ def penalise(lm: AudioLM, group: Group, reference: Reference, table: Grpo) -> tu
     return rewards, sum(found)
 
 
-def summarise(rollout: Rollout, table: Grpo) -> dict[str, float]:
+def summarise(rollout: StepSamples, table: Grpo) -> dict[str, float]:
     """Return the metrics of all that a step drew, the same in every process."""
     drawn, questions = rollout.drawn, rollout.questions
     rewards = [value for r in drawn for value in r.rewards]
@@ -278,7 +279,7 @@ def summarise(rollout: Rollout, table: Grpo) -> dict[str, float]:
 
 
 def kept_groups(
-    rollout: Rollout, experience: Sequence[Experience], table: Grpo, world: World = ALONE
+    rollout: StepSamples, experience: Sequence[Experience], table: Grpo, world: World = ALONE
 ) -> list[KeptGroup]:
     """Return what is kept of a step's completions for people to read, from all processes, in the order of drawing."""
     rows = iter(experience)

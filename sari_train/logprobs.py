@@ -11,7 +11,7 @@ tokens of all rows, H hidden size, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ContextManager
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ from sari_train.kernels.packing import Packing, pack
 from sari_train.models.base import AudioLM
 
 
-def autocast(lm: AudioLM, table: Training) -> ContextManager[object]:
+def autocast(lm: AudioLM, table: Training) -> AbstractContextManager[object]:
     """Compute in the type that ``mixed_precision`` names; to be entered in the thread that computes."""
     return torch.autocast(lm.device.type, torch.bfloat16, enabled=table.mixed_precision == "bf16")
 

@@ -13,7 +13,6 @@ from sari_train.config import Training
 from sari_train.distributed import ALONE, World
 from sari_train.models.base import AudioLM
 
-
 BETAS = (0.9, 0.98)
 
 

@@ -26,12 +26,12 @@ import torch
 
 from sari_train.batch import Encoded
 from sari_train.config import Grpo
-from sari_train.grpo import ROLLOUT_ROWS
 from sari_train.models.cache import FIRST_COLUMNS
 from sari_train.models.clips import BoundedCache, Clip, Span
 from sari_train.plan_sizes import FLOAT, Sizes
 from sari_train.responder import Room, pack
 from sari_train.rollout import RolloutPrompt
+from sari_train.rollouts.engine import ROLLOUT_ROWS
 
 # What memory is spent on, in the order of the table.
 PARTS = (

@@ -15,7 +15,6 @@ from rich.table import Table
 
 from sari_data.console import note, out, say
 from sari_train.config import Grpo, Sft
-from sari_train.grpo import ROLLOUT_ROWS
 from sari_train.plan import PARTS, Load, Phase, peak, plan_phases
 from sari_train.plan_inputs import (
     Lengths,
@@ -27,6 +26,7 @@ from sari_train.plan_inputs import (
     starting_model,
 )
 from sari_train.plan_sizes import Sizes
+from sari_train.rollouts.engine import ROLLOUT_ROWS
 
 # With this environment variable glibc gives freed tensors back to the system; benchmarks/plan.py measures both.
 GIVES_BACK = "MALLOC_MMAP_THRESHOLD_"

@@ -6,10 +6,10 @@ Shapes: B rows, C completion tokens, N completion tokens of all rows of a micro-
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import ContextManager, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -36,10 +36,10 @@ MEASURED = ("loss", "weight", *MEANS, "entropy", "sampler_gap", "correction_weig
 _SHORT = {"clip_low_fraction": "clip_low", "clip_high_fraction": "clip_high"}
 
 Objective = Callable[[Tensor, slice], tuple[Tensor, dict[str, Tensor]]]
-Phase = Callable[[str], ContextManager[object]]
+Phase = Callable[[str], AbstractContextManager[object]]
 
 
-def unmeasured(name: str) -> ContextManager[object]:
+def unmeasured(name: str) -> AbstractContextManager[object]:
     """Measure nothing."""
     return nullcontext()
 
@@ -195,9 +195,7 @@ def micro_batches(
         batch = collate(lm, [e.row for e in group])
         mask_BC = batch.completion_mask_BC
         rows_N, columns_N = mask_BC.nonzero(as_tuple=True)
-        weights_BC = token_weights(
-            mask_BC, weighting=loss.weighting, total=total, max_new_tokens=table.max_new_tokens
-        )
+        weights_BC = token_weights(mask_BC, weighting=loss.weighting, total=total, max_new_tokens=table.max_new_tokens)
         made.append(
             MicroBatch(
                 batch,
@@ -233,7 +231,5 @@ def head_loss(lm: AudioLM, m: MicroBatch, objective: Objective, table: Grpo, *, 
             temperature=table.temperature,
             banned=lm.banned_ids,
         )
-    logps_N, entropy_N = selected_logprobs(
-        lm, hidden, m.targets_N, temperature=table.temperature, banned=lm.banned_ids
-    )
+    logps_N, entropy_N = selected_logprobs(lm, hidden, m.targets_N, temperature=table.temperature, banned=lm.banned_ids)
     return LinearLoss(objective(logps_N, slice(None))[0], logps_N.detach(), entropy_N)

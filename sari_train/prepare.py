@@ -12,7 +12,7 @@ from sari_data.errors import CheckpointError
 from sari_data.store import read_split
 from sari_train.checkpoint import FREE_KEYS, finished
 from sari_train.config import Grpo, Sft
-from sari_train.curriculum import schedule
+from sari_train.curriculum import check_curriculum
 from sari_train.publication import settle
 from sari_train.run_folder import OLD_STATE, RECIPE, check_out, is_model, is_run, storing
 from sari_train.distributed import ALONE, World
@@ -58,7 +58,7 @@ def ensure_warm_up(table: Grpo, sft: Sft, world: World = ALONE) -> bool:
     # What GRPO itself would refuse is refused before the warm-up has taken its minutes.
     check_out(table)
     questions = read_split(table.corpus, table.split)
-    schedule(questions, 1, curriculum=table.curriculum, mode=table.mode, seed=table.seed)
+    check_curriculum(questions, curriculum=table.curriculum, mode=table.mode)
     note(f"no finished warm-up in {sft.out}: running `sari-train sft` from model {sft.model} first")
     return not train_sft(sft, world=world).stopped
 

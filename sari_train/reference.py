@@ -60,6 +60,4 @@ class Reference:
 
     def _score(self, lm: AudioLM, batch: Batch) -> Tensor:
         with autocast(lm, self._table):
-            return completion_logprobs(
-                lm, batch, self._table.temperature, banned=lm.banned_ids, with_entropy=False
-            )[0]
+            return completion_logprobs(lm, batch, self._table.temperature, banned=lm.banned_ids, with_entropy=False)[0]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from train_helpers import make_lm
+from train_helpers import make_lm, sampled, set_reward
 
 from sari_data.answers import grade
 from sari_data.errors import CheckpointError, InputError, SariError
@@ -19,18 +19,19 @@ from sari_data.prompting import render_prompt, render_target
 from sari_data.responder import Sampling
 from sari_data.store import read_split
 from sari_data.types import AudioQuestion
-from sari_train import grpo, sft
+from sari_train import policy, sft
 from sari_train.batch import Example, encode_example
 from sari_train.config import Grpo, Lora, Sft
 from sari_train.evaluate import evaluate
-from sari_train.grpo import learn, roll_out, train_grpo
+from sari_train.grpo import train_grpo
 from sari_train.lora import merge
 from sari_train.models.load import load_model
 from sari_train.optim import learning_rate, make_optimizer
+from sari_train.policy import learn
 from sari_train.progress import read_metrics
 from sari_train.reference import Reference
-from sari_train.rewards import REWARDS, Sample
-from sari_train.rollout import Rollout
+from sari_train.rewards import Sample
+from sari_train.rollout import Rollout, RolloutPrompt
 from sari_train.sft import accumulate, train_sft
 
 
@@ -45,7 +46,7 @@ def sft_table(small_folder: Path, small_corpus: Path, tmp_path: Path) -> Sft:
 @pytest.fixture
 def grpo_table(small_folder: Path, small_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Grpo:
     # An untrained model is never right; a reward that it can earn makes there be something to learn.
-    monkeypatch.setitem(REWARDS, "accuracy", lambda sample: min(1.0, sample.text.count("e") / 20))
+    set_reward(monkeypatch, "accuracy", lambda sample: min(1.0, sample.text.count("e") / 20))
     return Grpo(
         model=str(small_folder), corpus=str(small_corpus), out=str(tmp_path / "grpo"), mode="direct", steps=4,
         prompts_per_step=3, group_size=4, save_every=2, warmup_steps=0, max_new_tokens=10, curriculum="random",
@@ -103,7 +104,7 @@ def test_grpo_resumed_equals_never_stopped(
     whole = train_grpo(table)
     broken = table.model_copy(update={"out": table.out + "-2"})
     with monkeypatch.context() as patch:
-        stop_after(patch, grpo, 5)  # in the third step, at two updates a step
+        stop_after(patch, policy, 5)  # in the third step, at two updates a step
         assert train_grpo(broken).step == 3
     assert train_grpo(broken).step == 4
     file = "model.safetensors" if lora is None else "adapter_model.safetensors"
@@ -167,7 +168,7 @@ def test_sft_learns_a_few_examples_by_heart(sft_table: Sft) -> None:
     assert evaluate(untrained, questions, mode="direct", max_new_tokens=40) == {"eval_accuracy": 0.0}
     for question in questions:
         encoded = encode_example(lm, Example(question.audio, render_prompt(question, "direct")))
-        (found,) = Rollout(lm, Sampling(max_new_tokens=40)).generate([grpo.RolloutPrompt("q", encoded)])
+        (found,) = Rollout(lm, Sampling(max_new_tokens=40)).generate([RolloutPrompt("q", encoded)])
         assert found.text == render_target(question, "direct")
         assert grade(found.text, question).correct
 
@@ -209,17 +210,16 @@ def assert_close_gradients(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor
         torch.testing.assert_close(a[name], b[name], atol=2e-5, rtol=2e-3)
 
 
-@pytest.mark.parametrize("normalise", ["sequence", "token"])
+@pytest.mark.parametrize("loss", ["grpo", "dr_grpo", "dapo", "gspo", "cispo"])
 def test_grpo_accumulation_changes_nothing(
-    grpo_table: Grpo, processor: Any, scene_questions: list[AudioQuestion], normalise: str,
+    grpo_table: Grpo, processor: Any, scene_questions: list[AudioQuestion], loss: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     found = []
     for micro_batch in (12, 1):
-        table = grpo_table.model_copy(update={"micro_batch": micro_batch, "normalise": normalise})
+        table = grpo_table.model_copy(update={"micro_batch": micro_batch, "loss": loss})
         lm = make_lm(processor)
-        engine = Rollout(lm, Sampling(temperature=1.0, max_new_tokens=10))
-        experience, _ = roll_out(lm, engine, scene_questions[:3], 0, table)
+        experience, _ = sampled(lm, scene_questions[:3], table)
         assert any(e.advantage for e in experience)
         kept: dict[str, torch.Tensor] = {}
 
@@ -227,7 +227,7 @@ def test_grpo_accumulation_changes_nothing(
             kept.update(gradients(lm))
             return {}
 
-        monkeypatch.setattr(grpo, "take_step", keep)
+        monkeypatch.setattr(policy, "take_step", keep)
         metrics = learn(lm, make_optimizer(lm, table), experience, None, 0, table)
         found.append((metrics, kept))
     assert_close_gradients(found[0][1], found[1][1])
@@ -239,23 +239,22 @@ def test_rows_without_advantage_may_be_left_out(
     grpo_table: Grpo, processor: Any, scene_questions: list[AudioQuestion], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A KL weight so small that it adds nothing keeps all rows: the gradients are the same."""
-    monkeypatch.setitem(REWARDS, "accuracy", lambda s: float(s.question.id != scene_questions[0].id and "e" in s.text))
+    set_reward(monkeypatch, "accuracy", lambda s: float(s.question.id != scene_questions[0].id and "e" in s.text))
     found = []
     for beta in (0.0, 1e-12):
         table = grpo_table.model_copy(update={"beta": beta})
         lm = make_lm(processor)
-        engine = Rollout(lm, Sampling(temperature=1.0, max_new_tokens=10))
-        experience, _ = roll_out(lm, engine, scene_questions[:3], 0, table)
+        experience, _ = sampled(lm, scene_questions[:3], table)
         assert not any(e.advantage for e in experience[:4])
         kept: dict[str, torch.Tensor] = {}
-        monkeypatch.setattr(grpo, "take_step", lambda lm, *args, kept=kept: kept.update(gradients(lm)) or {})
+        monkeypatch.setattr(policy, "take_step", lambda lm, *args, kept=kept: kept.update(gradients(lm)) or {})
         learn(lm, make_optimizer(lm, table), experience, Reference(lm, table) if beta else None, 0, table)
         found.append(kept)
     assert_close_gradients(found[0], found[1])
 
 
 def test_grpo_raises_the_reward(grpo_table: Grpo, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(REWARDS, "accuracy", lambda sample: min(1.0, sample.text.count("e") / 20))
+    set_reward(monkeypatch, "accuracy", lambda sample: min(1.0, sample.text.count("e") / 20))
     train_grpo(grpo_table.model_copy(update={"steps": 25, "learning_rate": 1e-2, "save_every": 25}))
     rewards = [row["reward"] for row in read_metrics(grpo_table.out)]
     assert sum(rewards[-5:]) > 1.5 * sum(rewards[:5])
@@ -266,8 +265,8 @@ def test_a_reward_that_fails_stops_the_run(grpo_table: Grpo, monkeypatch: pytest
     def broken(sample: Sample) -> float:
         raise KeyError("gold")
 
-    monkeypatch.setitem(REWARDS, "accuracy", broken)
-    with pytest.raises(InputError, match="reward 'accuracy' failed on question"):
+    set_reward(monkeypatch, "accuracy", broken)
+    with pytest.raises(InputError, match="failed with KeyError: .gold. on question"):
         train_grpo(grpo_table)
     assert not (Path(grpo_table.out) / "model.safetensors").exists()
 
@@ -326,7 +325,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(sft_table: Sft, monkeypatch: pyt
 def test_a_step_without_a_lesson_measures_nothing_and_changes_nothing(
     grpo_table: Grpo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(REWARDS, "accuracy", lambda sample: 1.0)
+    set_reward(monkeypatch, "accuracy", lambda sample: 1.0)
     train_grpo(grpo_table.model_copy(update={"rewards": {"accuracy": 1.0}}))
     for row in read_metrics(grpo_table.out):
         assert (row["flat_groups"], row["loss"]) == (1, 0)

@@ -139,6 +139,7 @@ def test_the_options_that_a_sentence_names() -> None:
     assert options.named("We dont know.") == {4}
     assert options.named("") == options.named("dogs and cats") == frozenset()
     assert Options(("dog", "the dog")).named("It is a dog.") == {0, 1}
+    assert Options(("dog", "dog bark")).named("It is a dog bark.") == {1}
     labelled = Options(("A. dog", "B. cat"))
     assert labelled.named("It is a dog.") == labelled.named("It is A. dog") == {0}
     # What the reader of answers reads, the sentence names too.

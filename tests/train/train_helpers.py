@@ -13,9 +13,14 @@ from sari_data.prompting import list_modes, render_prompt, render_target
 from sari_data.sources.scenes import Options, generate
 from sari_data.store import write_corpus
 from sari_data.types import AudioQuestion, AudioRef, PassRate
+from sari_train import grpo
+from sari_train.config import Grpo
 from sari_train.models.base import AudioLM
 from sari_train.models.load import wrap_model
 from sari_train.models.tiny import build_processor
+from sari_train.policy import Experience
+from sari_train.rewards import REWARDS, Settings, load_rewards
+from sari_train.rollouts.engine import make_engine
 
 
 def make_clip(seed: int, seconds: float) -> AudioRef:
@@ -143,3 +148,21 @@ def window(lm: AudioLM) -> int:
 def whole_window(lm: AudioLM, mel_MF: torch.Tensor) -> torch.Tensor:
     """Features padded to the model's window, as transformers wants them."""
     return torch.nn.functional.pad(mel_MF, (0, window(lm) - mel_MF.shape[1]))
+
+
+def set_reward(monkeypatch: Any, name: str, reward: Any) -> None:
+    """Let ``reward``, a function of a sample, be the reward of this name."""
+    monkeypatch.setitem(REWARDS, name, lambda settings: reward)
+
+
+def sampled(
+    lm: AudioLM, questions: list[AudioQuestion], table: Grpo, step: int = 0
+) -> tuple[list[Experience], dict[str, float]]:
+    """The experience and the metrics of one rollout over the questions as they come."""
+    rewards = load_rewards(table.rewards, Settings(table.mode, table.thought_words))
+    engine = make_engine(lm, table)
+    places = enumerate(range(len(questions)))
+    groups = tuple(grpo.roll_out(lm, engine, questions, places, step, table, rewards))
+    results = tuple(group.result for group in groups)
+    samples = grpo.StepSamples(groups, results, results, questions)
+    return grpo.compare(lm, samples, None, table)

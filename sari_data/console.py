@@ -32,12 +32,23 @@ _SHOWN = 120  # characters of a path in a message
 _HEADING = re.compile(r"\[bold\](\w+)\[/\]")
 
 
+_muted = False
+
+
+def mute() -> None:
+    """Have :func:`note` say nothing from now on: one of several processes speaks for all. Errors are still told."""
+    global _muted
+    _muted = True
+
+
 def note(text: str) -> None:
     """Say what is being done, on standard error.
 
     Args:
         text: Plain text, in which brackets are brackets; it may begin with one word as ``[bold]word[/]``.
     """
+    if _muted:
+        return
     from rich.text import Text
 
     heading = _HEADING.match(text)

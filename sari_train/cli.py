@@ -14,6 +14,7 @@ from sari_data.config import DEFAULT_RECIPE, load_tables
 from sari_data.console import note, out, run_app
 
 if TYPE_CHECKING:
+    from sari_train.distributed import World
     from sari_train.sft import Outcome
 
 app = typer.Typer(
@@ -60,12 +61,14 @@ def sft(
 
     table: Sft = load_tables(_or_default(recipe), {"sft": Sft}, set_ or ())["sft"]
     target = _target(table.out, push, repo)
+    from sari_train.distributed import join
     from sari_train.prepare import ensure_corpus
     from sari_train.sft import train_sft
 
-    ensure_corpus(table.corpus, recipe, set_ or ())
-    outcome = train_sft(table, overwrite=overwrite)
-    _report(outcome, as_json, "sari-train grpo", _pushed(outcome, target, private))
+    world = join(table.device)
+    ensure_corpus(table.corpus, recipe, set_ or (), world)
+    outcome = train_sft(table, overwrite=overwrite, world=world)
+    _report(outcome, world, as_json, "sari-train grpo", target, private)
 
 
 @app.command()
@@ -84,14 +87,16 @@ def grpo(
     tables = load_tables(_or_default(recipe), {"sft": Sft, "grpo": Grpo}, set_ or ())
     table: Grpo = tables["grpo"]
     target = _target(table.out, push, repo)
+    from sari_train.distributed import join
     from sari_train.grpo import train_grpo
     from sari_train.prepare import ensure_corpus, ensure_warm_up
 
-    ensure_corpus(table.corpus, recipe, set_ or ())
-    if not ensure_warm_up(table, tables["sft"]):
+    world = join(table.device)
+    ensure_corpus(table.corpus, recipe, set_ or (), world)
+    if not ensure_warm_up(table, tables["sft"], world):
         raise typer.Exit(130)
-    outcome = train_grpo(table, overwrite=overwrite)
-    _report(outcome, as_json, "sari-bench report --leaderboard", _pushed(outcome, target, private))
+    outcome = train_grpo(table, overwrite=overwrite, world=world)
+    _report(outcome, world, as_json, "sari-bench report --leaderboard", target, private)
 
 
 @app.command()
@@ -262,7 +267,11 @@ def _pushed(outcome: Outcome, target: str | None, private: bool) -> str | None:
     return push_run(outcome.out, target, private=private)
 
 
-def _report(outcome: Outcome, as_json: bool, then: str, url: str | None) -> None:
+def _report(outcome: Outcome, world: World, as_json: bool, then: str, target: str | None, private: bool) -> None:
+    world.leave()
+    if not world.is_main:
+        raise typer.Exit(1 if outcome.trouble else 130 if outcome.stopped else 0)
+    url = _pushed(outcome, target, private)
     body: dict[str, Any] = {
         "out": str(outcome.out),
         "step": outcome.step,
@@ -280,7 +289,7 @@ def _report(outcome: Outcome, as_json: bool, then: str, url: str | None) -> None
     elif outcome.trouble:
         lines = [
             f"stopped after step {outcome.step}, with a checkpoint in {outcome.out}: {outcome.trouble}",
-            "to go on all the same, give the same command with on_trouble = \"go_on\"",
+            'to go on all the same, give the same command with on_trouble = "go_on"',
         ]
     else:
         lines += [*([f"model: {url}"] if url is not None else []), f"next: {then}"]

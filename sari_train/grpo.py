@@ -16,7 +16,7 @@ Shapes: P prompts, G samples of each.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from statistics import fmean, pstdev
@@ -65,8 +65,8 @@ def train_grpo(table: Grpo, *, overwrite: bool = False, world: World = ALONE) ->
     )
     run = Run(table, "grpo", questions, {"curriculum": stream}, overwrite=overwrite, world=world)
     lm = run.lm
-    reference = Reference(lm, table) if table.beta > 0 else None
-    engine = make_engine(lm, table)
+    reference = Reference(lm, table, world) if table.beta > 0 else None
+    engine = make_engine(lm, table, world)
     note(
         f"GRPO: {lm.name}, {len(questions)} prompts in mode {table.mode}, {table.curriculum}, {table.steps} steps of "
         f"{table.prompts_per_step} x {table.group_size}, loss {table.loss}"
@@ -158,7 +158,7 @@ def collect(
         if missing == 0:
             break
         places = list(enumerate(stream.take(missing), start=len(drawn)))
-        with world.whole_weights(lm):
+        with world.whole_weights(lm) if engine.exact else nullcontext():
             mine = roll_out(lm, engine, questions, world.share(places), step, table, rewards)
         groups += mine
         fresh = sorted(world.gather(group.result for group in mine), key=lambda r: r.place)
@@ -218,7 +218,8 @@ def compare(
     rewards = {r.place: r.rewards for r in rollout.chosen}
     metrics: dict[str, float] = {}
     if reference is not None and table.kl_in == "reward":
-        penalised = [(g.result.place, penalise(lm, g, reference, table)) for g in rollout.groups]
+        with reference.ready():
+            penalised = [(g.result.place, penalise(lm, g, reference, table)) for g in rollout.groups]
         told = dict(world.gather(penalised))
         rewards = {place: found[0] for place, found in told.items()}
         metrics["kl"] = sum(found[1] for found in told.values()) / sum(sum(r.lengths) for r in rollout.chosen)
@@ -249,8 +250,7 @@ def penalise(lm: AudioLM, group: Group, reference: Reference, table: Grpo) -> tu
     rows = [Encoded(group.prompt.clip, group.prompt.prompt, done.ids) for done in group.completions]
     batch = collate(lm, rows)
     mask_BC = batch.completion_mask_BC
-    with reference.ready():
-        ref_BC = reference.logprobs(batch)
+    ref_BC = reference.logprobs(batch)
     logps_BC = torch.zeros_like(ref_BC)
     logps_BC[mask_BC] = torch.cat([torch.from_numpy(done.logps) for done in group.completions]).to(ref_BC)
     found = sequence_kl(logps_BC.double(), ref_BC.double(), mask_BC, table.kl).tolist()

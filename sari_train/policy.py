@@ -25,7 +25,7 @@ from sari_train.losses.base import Loss, policy_terms, step_total, token_weights
 from sari_train.losses.correction import sampler_correction
 from sari_train.models.base import AudioLM
 from sari_train.optim import take_step
-from sari_train.parallel import backward_all, workers
+from sari_train.parallel import workers
 from sari_train.reference import Reference
 from sari_train.rollout import Completion
 
@@ -151,7 +151,7 @@ def learn(
     metrics = {"loss": 0.0}
     for _ in range(table.updates_per_rollout if run_tokens else 0):
         with phase("policy"):
-            done = backward_all(lm, [partial(forward, at) for at in range(len(micro))])
+            done = world.backward(lm, [partial(forward, at) for at in range(len(micro))])
         old_logps = [first_N for first_N, _ in done]
         metrics = world.total({name: sum(parts[name] for _, parts in done) for name in MEASURED})
         weight = metrics.pop("weight")

@@ -15,26 +15,28 @@ from sari_train.config import Grpo, Sft
 from sari_train.curriculum import check_curriculum
 from sari_train.publication import settle
 from sari_train.run_folder import OLD_STATE, RECIPE, check_out, is_model, is_run, storing
+from sari_train.distributed import ALONE, World
 from sari_train.sft import train_sft
 
 
-def ensure_corpus(corpus: str, recipe: str | None, overrides: Sequence[str]) -> None:
-    """Build the corpus where the folder named is the default one and is not there yet.
+def ensure_corpus(corpus: str, recipe: str | None, overrides: Sequence[str], world: World = ALONE) -> None:
+    """Build the corpus where the folder named is the default one and is not there yet; one process does it for all.
 
     A corpus that was named but does not exist is left to the reader's error.
     """
     folder = Path(corpus)
-    if folder.exists() or corpus != "corpus":
-        return
-    from sari_data.build import build_from_recipe
+    with world.main_first():
+        if folder.exists() or corpus != "corpus":
+            return
+        from sari_data.build import build_from_recipe
 
-    what = f"recipe {recipe}" if recipe else "the embedded default, composed scenes"
-    note(f"no corpus in {folder.resolve()}: building it from {what}, as `sari-data build` would")
-    build_from_recipe(recipe, overrides)
+        what = f"recipe {recipe}" if recipe else "the embedded default, composed scenes"
+        note(f"no corpus in {folder.resolve()}: building it from {what}, as `sari-data build` would")
+        build_from_recipe(recipe, overrides)
 
 
-def ensure_warm_up(table: Grpo, sft: Sft) -> bool:
-    """Run the SFT that GRPO starts from, where that is ``[sft]``'s output and is not finished yet.
+def ensure_warm_up(table: Grpo, sft: Sft, world: World = ALONE) -> bool:
+    """Run the SFT that GRPO starts from, where that is ``[sft]``'s output and is not finished yet; all take part.
 
     Returns:
         False where Ctrl-C stopped it.
@@ -45,7 +47,7 @@ def ensure_warm_up(table: Grpo, sft: Sft) -> bool:
     if Path(table.model) != Path(sft.out):
         return True
     out = Path(os.path.realpath(sft.out))
-    with storing(f"the output folder {out}"):
+    with world.main_first(), storing(f"the output folder {out}"):
         settle(out)  # a warm-up that was killed at its end may have left its model half published
     if finished(sft):
         _tell_other_recipe(sft)
@@ -58,7 +60,7 @@ def ensure_warm_up(table: Grpo, sft: Sft) -> bool:
     questions = read_split(table.corpus, table.split)
     check_curriculum(questions, curriculum=table.curriculum, mode=table.mode)
     note(f"no finished warm-up in {sft.out}: running `sari-train sft` from model {sft.model} first")
-    outcome = train_sft(sft)
+    outcome = train_sft(sft, world=world)
     if outcome.trouble:
         raise CheckpointError(
             f"the warm-up stopped after step {outcome.step}: {outcome.trouble}; it goes on with `sari-train sft` and "

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sari_train.batch import Batch
 from sari_train.config import Grpo
+from sari_train.distributed import ALONE, World
 from sari_train.logprobs import autocast, completion_logprobs
 from sari_train.models.base import AudioLM
 from sari_train.models.load import load_model
@@ -21,8 +22,8 @@ class Reference:
     With ``reference_offload`` the copy lies in the CPU's memory and is on the device only while it runs.
     """
 
-    def __init__(self, lm: AudioLM, table: Grpo) -> None:
-        self._table = table
+    def __init__(self, lm: AudioLM, table: Grpo, world: World = ALONE) -> None:
+        self._table, self._world = table, world
         self._device = lm.device
         self._shared = lm if lm.adapter is not None else None
         self._copy: AudioLM | None = None
@@ -32,16 +33,19 @@ class Reference:
 
     @contextmanager
     def ready(self) -> Iterator[None]:
-        """Have the copy on the device for as long as it runs."""
-        moved = self._copy is not None and self._copy.device != self._device
+        """Have its weights on the device, and whole, for as long as it runs; every process comes here."""
+        if self._shared is not None:
+            with self._world.whole_weights(self._shared):
+                yield
+            return
+        assert self._copy is not None
+        moved = self._copy.device != self._device
         if moved:
-            assert self._copy is not None
             self._copy.model.to(self._device)
         try:
             yield
         finally:
             if moved:
-                assert self._copy is not None
                 self._copy.forget_states()
                 self._copy.model.to("cpu")
 

@@ -29,7 +29,7 @@ from sari_train.phases import Phases, memory_mib
 from sari_train.progress import Progress, draw_curves
 from sari_train.responder import weights_hash
 from sari_train.run_folder import check_out
-from sari_train.state_io import capture_rng, load_optimizer_state, restore_rng
+from sari_train.state_io import capture_rng, restore_rng
 from sari_train.trackers import open_trackers, require_trackers
 
 
@@ -88,24 +88,34 @@ class Run:
         world: World = ALONE,
     ) -> None:
         self.table, self.kind, self.world = table, kind, world
+        world.check(table)
         check_out(table, overwrite=overwrite)
         require_trackers(table.report_to)
         self._dev = read_dev(table)
         self._dev_chains = with_chains(self._dev, table.mode) if isinstance(table, Sft) else []
         self._health = watch(table)
         self._parts: dict[str, Stateful] = {**parts, "health": self._health}
-        self.lm = load_model(table.model, dtype=table.dtype, device=table.device)
+        self.lm = load_model(
+            table.model,
+            dtype=table.dtype,
+            device=world.device(table.device),
+            quantize=table.lora and table.lora.quantize,
+        )
         self.fingerprint = recipe_hash(table, model=weights_hash(self.lm), corpus=corpus_hash(questions))
+        world.agree("recipe, model and corpus", self.fingerprint)
         prepare_model(self.lm, table)
         check_lengths(self.lm, [q.audio for q in [*questions, *self._dev]])
-        state = open_run(self.lm, table, kind, self.fingerprint, overwrite=overwrite, main=world.is_main)
+        with world.main_first():
+            state = open_run(self.lm, table, kind, self.fingerprint, overwrite=overwrite, main=world.is_main)
+        world.prepare(self.lm)
         self.optimizer = make_optimizer(self.lm, table)
         self.step = state.step
         self._best = state.best[1] if state.best is not None else -1.0
         self.metrics: dict[str, float] = {}
         self._trouble: str | None = None
+        self._stopping = False
         if state.optimizer is not None:
-            load_optimizer_state(self.optimizer, self.lm.model, state.optimizer)
+            world.load_optimizer(self.lm, self.optimizer, state.optimizer)
             restore_rng(state.rng, world.rank)
             for name, part in self._parts.items():
                 part.load_state_dict(state.extra[name])
@@ -135,7 +145,7 @@ class Run:
     @property
     def more(self) -> bool:
         """Whether another step is to be taken."""
-        return self.step < self.table.steps and not self._stop and self._trouble is None
+        return self.step < self.table.steps and not self._stopping and self._trouble is None
 
     def finish_step(
         self, metrics: dict[str, float], *, tokens: int, kept: Callable[[], Sequence[KeptGroup]] | None = None
@@ -163,6 +173,8 @@ class Run:
         self._progress.tell(self.step, troubles)
         if troubles and table.on_trouble == "stop":
             self._trouble = troubles[0].message
+        # Asked once a step: a wish that came a moment later must find a checkpoint too, and all processes must agree.
+        self._stopping = self.world.total({"stop": float(bool(self._stop))})["stop"] > 0
         better = metrics.get("eval_accuracy", -1.0) > self._best
         if better or troubles or self.step % table.save_every == 0 or not self.more:
             self.save()

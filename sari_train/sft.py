@@ -30,7 +30,7 @@ from sari_train.distributed import ALONE, World
 from sari_train.logprobs import autocast, completion_loss
 from sari_train.models.base import AudioLM
 from sari_train.optim import take_step
-from sari_train.parallel import backward_all, workers
+from sari_train.parallel import workers
 from sari_train.run import Outcome, Run
 
 
@@ -90,5 +90,5 @@ def accumulate(lm: AudioLM, rows: Sequence[Encoded], table: Sft, world: World = 
         return loss, loss.item()
 
     # Interleaved, so that micro-batches that run side by side have about the same lengths.
-    parts = backward_all(lm, [partial(forward, rows[i::count]) for i in range(count)])
+    parts = world.backward(lm, [partial(forward, rows[i::count]) for i in range(count)])
     return world.total({"loss": sum(parts)})

@@ -27,6 +27,7 @@ from sari_train.kernels.prepacked import has_hooks, is_plain
 from sari_train.kernels.shared_prefix import shared_prefix_attention
 from sari_train.models import attention as sari_attention
 from sari_train.models.cache import SharedCache
+from sari_train.models.hooks import within
 
 # Classes by name, so that no model's code is imported that is not in use. All compute weight * x / rms(x) ...
 _NORMS = {
@@ -92,14 +93,14 @@ def packed_hidden(
     *layers, last = model.layers[: model.config.num_hidden_layers]
 
     def run(layer: Any, hidden: Tensor) -> Tensor:
-        return _layer(layer, hidden, position_embeddings=rotary, packing=packing, past_key_values=cache)
+        return within(layer, _layer, hidden, position_embeddings=rotary, packing=packing, past_key_values=cache)
 
     for layer in layers:
         hidden = checkpoint(run, layer, hidden, use_reentrant=False) if checkpointing else run(layer, hidden)
     if checkpointing:
-        kept = checkpoint(_last_layer, last, hidden[0], rotary, packing, use_reentrant=False)
+        kept = checkpoint(within, last, _last_layer, hidden[0], rotary, packing, use_reentrant=False)
     else:
-        kept = _last_layer(last, hidden[0], rotary, packing, cache)
+        kept = within(last, _last_layer, hidden[0], rotary, packing, cache)
     return normed(model.norm, kept)
 
 

@@ -10,6 +10,7 @@ from typing import Protocol
 from sari_data.responder import Sampling
 from sari_data.types import AudioQuestion
 from sari_train.config import Grpo
+from sari_train.distributed import ALONE, World
 from sari_train.models.base import AudioLM
 from sari_train.parallel import run_all, workers
 from sari_train.responder import Room, pack
@@ -89,8 +90,8 @@ class LocalEngine:
         """Nothing is held."""
 
 
-def make_engine(lm: AudioLM, table: Grpo) -> RolloutEngine:
-    """Return the engine that ``[grpo.rollout]`` names.
+def make_engine(lm: AudioLM, table: Grpo, world: World = ALONE) -> RolloutEngine:
+    """Return the engine that ``[grpo.rollout]`` names; every process of the run makes one.
 
     Raises:
         InputError: An address that is none, or a setting that the server does not have.
@@ -103,4 +104,4 @@ def make_engine(lm: AudioLM, table: Grpo) -> RolloutEngine:
 
     out = Path(table.out).resolve()
     # Beside the run's folder, which every checkpoint replaces as a whole.
-    return VllmEngine(lm, sampling, table.rollout, folder=out.parent / f".{out.name}.weights")
+    return VllmEngine(lm, sampling, table.rollout, folder=out.parent / f".{out.name}.weights", world=world)

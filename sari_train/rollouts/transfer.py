@@ -71,7 +71,9 @@ def checkpoint_tensors(lm: AudioLM) -> Iterator[tuple[str, Tensor]]:
     for name, tensor in revert_weight_conversion(lm.model, dict(own)).items():
         source = origin.get(id(tensor))
         layer = layers.get(source.rpartition(".")[0]) if source is not None and source.endswith(".weight") else None
-        yield name, _whole(tensor) if layer is None else _merged(layer)
+        # vLLM serves a thinker only as a part of the whole model.
+        stem = "thinker." if lm.full_class is not None and not name.startswith("thinker.") else ""
+        yield stem + name, _whole(tensor) if layer is None else _merged(layer)
 
 
 def _adapted_layers(lm: AudioLM) -> dict[str, Any]:

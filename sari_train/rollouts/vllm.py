@@ -6,8 +6,6 @@ features are made of. With every answer the server says which ids its prompt had
 placeholders; they must be the trainer's, which catches audio that was cut or put elsewhere.
 
 What is left out: streaming (a step needs whole groups), and requests that outlive an update of the weights.
-
-Shapes: B clips of a prompt.
 """
 
 from __future__ import annotations
@@ -22,13 +20,14 @@ from typing import Any
 
 import numpy as np
 
-from sari_data.audio import load_audio
 from sari_data.errors import InputError, ResponderError
 from sari_data.responder import Sampling
 from sari_data.types import AudioQuestion, AudioRef
 from sari_train.batch import Encoded
 from sari_train.config import RolloutEngine as Settings
-from sari_train.models.base import AudioLM, Clip
+from sari_train.distributed import ALONE, World
+from sari_train.models.base import AudioLM
+from sari_train.models.long_audio import load_pieces
 from sari_train.rollout import Completion, Rollout, RolloutPrompt
 from sari_train.rollouts.client import Client, HttpError
 from sari_train.rollouts.handshake import HOW, check_server, served_model
@@ -50,7 +49,7 @@ class VllmEngine:
         folder: Where weights lie for a moment, where they go over the disk.
         transport: How weights get to the server; default: over NCCL where the server was started for it, else over
             the disk.
-        sends: False for a process that samples, but leaves it to another to send the weights.
+        world: The processes that share the run: all of them sample, the main one sends the weights.
 
     Raises:
         InputError: An address that is none, or a setting that the server does not have.
@@ -67,19 +66,19 @@ class VllmEngine:
         *,
         folder: Path,
         transport: Transport | None = None,
-        sends: bool = True,
+        world: World = ALONE,
     ) -> None:
         if sampling.temperature > 2:
             raise InputError(f"a vLLM server samples at temperatures up to 2; found {sampling.temperature}: lower it")
-        self.lm, self.sampling, self.sends = lm, sampling, sends
+        self.lm, self.sampling, self.world = lm, sampling, world
         self.client = Client(settings.url, timeout=settings.timeout)
         self.rollout = Rollout(lm, sampling)  # budgets, and what a row of tokens says
         self.model, self.context = served_model(self.client)
         backend = check_server(self.client, lm)
         if transport is None and backend is None:
-            transport = DiskTransport(self.client, folder, sends=sends)
+            transport = DiskTransport(self.client, folder, sends=world.is_main)
         elif transport is None:
-            transport = EndpointTransport(self.client, NcclBroadcast(lm.device) if sends else None)
+            transport = EndpointTransport(self.client, NcclBroadcast(lm.device) if world.is_main else None)
         self.transport = transport
         self.version: str | None = None
 
@@ -91,11 +90,14 @@ class VllmEngine:
         Raises:
             ResponderError: The server did not take them.
         """
-        version = f"step-{step}"
-        if not self.sends:
-            self.transport.send(lm, version)
-            self.version = version
-            return
+        self.version = f"step-{step}"
+        if self.world.is_main:
+            self._send(lm, step, self.version)
+        elif self.world.sharded:
+            self.transport.send(lm, self.version)  # takes part in gathering them
+        self.world.barrier()  # nobody asks a server that is paused
+
+    def _send(self, lm: AudioLM, step: int, version: str) -> None:
         try:
             self.client.post("/pause?mode=wait&clear_cache=true")
             self.transport.send(lm, version)
@@ -113,7 +115,6 @@ class VllmEngine:
                 f"the server at {self.client.url} did not take the weights of step {step}: {error.detail} (status "
                 f"{error.status}): {HOW}; it stays paused"
             ) from error
-        self.version = version
 
     def sample(
         self, prompts: Sequence[RolloutPrompt], questions: Sequence[AudioQuestion], *, seed: int
@@ -254,33 +255,27 @@ class VllmEngine:
 
 
 def collapse(encoded: Encoded, audio_token: int) -> list[int]:
-    """Return a prompt's ids with one placeholder for each clip, as they were before the clip's length was known."""
-    left: Iterator[int] = iter(clip.tokens for clip in clips_of(encoded))
+    """Return a prompt's ids with one placeholder for each span of audio, as they were before its length was known."""
+    left: Iterator[int] = iter(span.tokens for span in encoded.clip.spans)
     ids: list[int] = []
     skip = 0
     for token in encoded.prompt:
         if token == audio_token and skip:
             skip -= 1
             continue
-        assert skip == 0, "a clip's placeholders stand side by side"
+        assert skip == 0, "a span's placeholders stand side by side"
         if token == audio_token:
             skip = next(left) - 1
         ids.append(token)
-    assert next(left, None) is None, "every clip has its placeholders"
+    assert next(left, None) is None, "every span has its placeholders"
     return ids
 
 
-def clips_of(encoded: Encoded) -> tuple[Clip, ...]:
-    """Return a row's clips in the order of their placeholders."""
-    return (encoded.clip,)
-
-
 def waveforms(lm: AudioLM, encoded: Encoded, audio: AudioRef) -> list[np.ndarray]:
-    """Return the samples that each clip of a row was made of: float32 at the model's rate, windows of its encoder."""
-    clips = clips_of(encoded)
-    assert lm.clip(audio).key == clips[0].key, "the audio is the prompt's own"
-    samples = load_audio(audio, lm.sampling_rate)
-    return [samples[i * lm.max_samples : (i + 1) * lm.max_samples] for i in range(len(clips))]
+    """Return the samples that each span of a row's clip was made of, float32 at the model's rate."""
+    assert lm.clip(audio).key == encoded.clip.key, "the audio is the prompt's own"
+    pieces, _ = load_pieces(audio, lm, f"audio {audio.path or audio.key[:12]!r}")
+    return pieces[: len(encoded.clip.spans)]  # a last piece of less than one audio token is no span
 
 
 def data_uri(samples: np.ndarray, sampling_rate: int) -> str:

@@ -26,7 +26,7 @@ class WhisperHalf(TextHalf):
     Attributes:
         window: Frames of the tower's window.
         stop_tokens: The tokens of ``stop_ids``.
-        banned_tokens: The tokens of ``banned_ids``.
+        banned_tokens: The tokens of ``banned_ids``; the first is the audio placeholder.
     """
 
     stop_tokens: tuple[str, ...]
@@ -38,6 +38,11 @@ class WhisperHalf(TextHalf):
         self.audio_token_id = config.audio_token_id
         self.stop_ids = self.ids_of(self.stop_tokens)
         self.banned_ids = self.ids_of(self.banned_tokens)
+        if self.banned_ids[0] != self.audio_token_id:
+            raise CheckpointError(
+                f"the tokenizer of model {name!r} gives {self.banned_tokens[0]} the id {self.banned_ids[0]}, but its "
+                f"config.json says {self.audio_token_id}: use the tokenizer it was trained with"
+            )
         self.control_tokens = self.stop_tokens + self.banned_tokens
         self.context_length = config.text_config.max_position_embeddings
         self.sampling_rate = extractor.sampling_rate

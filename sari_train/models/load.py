@@ -13,7 +13,7 @@ import torch
 
 from sari_data.errors import CheckpointError
 from sari_train.models.base import AudioLM
-from sari_train.models.quantize import quantization
+from sari_train.models.quantize import keep_layout, quantization
 
 TINY = Path(__file__).resolve().parent.parent / "assets" / "tiny"
 # Architecture named in config.json -> "module:class" of its adapter. A new architecture is a new file.
@@ -119,7 +119,8 @@ def _adapter_for(source: str) -> type[AudioLM]:
     from transformers import AutoConfig
 
     try:
-        config = AutoConfig.from_pretrained(source)
+        with no_bars():
+            config = AutoConfig.from_pretrained(source)
     except Exception as error:  # transformers checks a config with errors of many types
         raise CheckpointError(
             f"model {source!r} cannot be opened ({_first_line(error)}): give 'tiny', a model folder or a hub id; "
@@ -161,7 +162,8 @@ def class_and_config(source: str, adapter: type[AudioLM]) -> tuple[Any, Any]:
     """Return the transformers class that is loaded from a folder or hub id, and its configuration."""
     import transformers
 
-    config = transformers.AutoConfig.from_pretrained(source)
+    with no_bars():
+        config = transformers.AutoConfig.from_pretrained(source)
     cls = getattr(transformers, adapter.model_class or config.architectures[0])
     # A full Omni checkpoint's configuration holds the thinker's.
     return cls, config if isinstance(config, cls.config_class) else config.thinker_config
@@ -194,7 +196,10 @@ def _load_weights(source: str, adapter: type[AudioLM], dtype: str, device: torch
         raise CheckpointError(
             f"model {source!r} lacks {len(missing)} weights ({missing[0]}, ...): give a complete folder"
         )
-    return model if quantize is not None else model.to(device)
+    if quantize is None:
+        return model.to(device)
+    keep_layout(model)
+    return model
 
 
 def _load_adapter(folder: Path, name: str, *, dtype: str, device: str, quantize: str | None) -> AudioLM:

@@ -6,6 +6,7 @@ et al. 2022, arXiv 2208.07339). The audio tower, the projector, the embeddings, 
 
 from __future__ import annotations
 
+import logging
 from importlib.util import find_spec
 from typing import Any
 
@@ -35,8 +36,8 @@ def quantization(kind: str, config: Any, source: str, dtype: torch.dtype) -> Any
         raise CheckpointError(f"quantize must be one of {', '.join(KINDS)}; found {kind!r}: correct it")
     if find_spec("bitsandbytes") is None:
         raise CheckpointError(
-            f"lora.quantize = {kind} needs bitsandbytes, which is not installed: pip install 'sari-audio[quantize]', or "
-            "leave it out"
+            f"lora.quantize = {kind} needs bitsandbytes, which is not installed: pip install 'sari-audio[quantize]', "
+            "or leave it out"
         )
     if getattr(config.get_text_config(), "num_experts", 0):
         raise CheckpointError(
@@ -46,6 +47,8 @@ def quantization(kind: str, config: Any, source: str, dtype: torch.dtype) -> Any
     from transformers import BitsAndBytesConfig
 
     if kind == "int8":
+        # It would say at every product of every layer that it computes in float16.
+        logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
         return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=[_OTHERS])
     return BitsAndBytesConfig(
         load_in_4bit=True,
@@ -54,3 +57,14 @@ def quantization(kind: str, config: Any, source: str, dtype: torch.dtype) -> Any
         bnb_4bit_compute_dtype=dtype,
         llm_int8_skip_modules=[_OTHERS],
     )
+
+
+def keep_layout(model: torch.nn.Module) -> None:
+    """Stop 4-bit layers from rearranging their weights for inference.
+
+    On processors with AVX-512 in bfloat16 they do so at the first pass without gradients, for good; passes after it
+    (training, after a rollout) then get none through them.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            vars(module)["support_avx512bf16_for_cpu"] = False

@@ -115,7 +115,7 @@ def collate(lm: AudioLM, rows: Sequence[Example | Encoded]) -> Batch:
     assert rows, "a batch needs at least one row"
     encoded = [row if isinstance(row, Encoded) else encode_example(lm, row) for row in rows]
     width = max(len(row) for row in encoded)
-    pad = lm.tokenizer.pad_token_id
+    pad = lm.pad_id
     ids = [[*row.prompt, *row.completion] + [pad] * (width - len(row)) for row in encoded]
     labels = [[IGNORE] * len(row.prompt) + [*row.completion] + [IGNORE] * (width - len(row)) for row in encoded]
     index: dict[str, int] = {}

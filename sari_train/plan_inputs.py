@@ -75,6 +75,7 @@ def meta_model(name: str, table: Grpo) -> AudioLM:
     except (ValueError, TypeError, ArithmeticError, RuntimeError) as error:
         raise CheckpointError(f"model {name!r} cannot be built from its config.json ({error}): correct it") from error
     lm = adapter(model.to(DTYPES[table.dtype]), processor, name=Path(name).name, path=name)
+    lm.long_audio = table.long_audio
     if table.freeze_audio:
         lm.freeze_audio()
     if table.lora is not None:
@@ -249,9 +250,13 @@ def _hear(lm: AudioLM, seconds: float) -> tuple[int, int]:
     Raises:
         InputError: The model does not hear so long, or nothing in so short a clip.
     """
+    if lm.long_audio == "truncate":
+        seconds = min(seconds, lm.max_seconds)
     if seconds > lm.max_seconds:
+        # Of clips in several spans the formulas know nothing.
         raise InputError(
-            f"clips last up to {seconds:g} s, but model {lm.name!r} hears at most {lm.max_seconds:g} s: cut them"
+            f"clips last up to {seconds:g} s, but model {lm.name!r} hears at most {lm.max_seconds:g} s in one "
+            "span, and the plan knows no more: cut them, or set long_audio to truncate"
         )
     _, frames, tokens = lm.extract(np.zeros(max(1, round(seconds * lm.sampling_rate)), dtype=np.float32))
     if tokens < 1:

@@ -112,6 +112,12 @@ class AudioLM(ABC):
         return self.model.dtype
 
     @property
+    def pad_id(self) -> int:
+        """The token that rows are padded with: the tokenizer's, or any where it has none, since no token sees it."""
+        pad = self.tokenizer.pad_token_id
+        return self.stop_ids[0] if pad is None else int(pad)
+
+    @property
     @abstractmethod
     def text_model(self) -> torch.nn.Module:
         """The text model inside; adapters go into its linear layers."""

@@ -20,7 +20,7 @@ from train_helpers import make_clip
 
 from sari_data.errors import CheckpointError, InputError
 from sari_data.responder import Sampling
-from sari_train.batch import Example, collate, encode_example
+from sari_train.batch import Example, collate, embed, encode_example, positions
 from sari_train.checkpoint import save_model
 from sari_train.logprobs import completion_logprobs
 from sari_train.models.base import AudioLM
@@ -156,6 +156,22 @@ def test_a_batch_of_one_equals_a_batch_of_many(kinds: Any, name: str) -> None:
             for at, row in enumerate(rows):
                 alone = completion_logprobs(lm, collate(lm, [row]))[0][0]
                 torch.testing.assert_close(together[at, : len(alone)], alone, atol=1e-9, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_padded_rows_equal_the_packed_sequence(kinds: Any, name: str) -> None:
+    lm = kinds(name).lm()
+    batch = collate(lm, small.rows(lm))
+    with torch.no_grad():
+        packed, _ = completion_logprobs(lm, batch)
+        table = lm.head(lm.backbone(embed(lm, batch), positions(batch))).log_softmax(-1)
+        late = lm.head(lm.backbone(embed(lm, batch), positions(batch).square())).log_softmax(-1)
+    for row in range(len(batch.ids_BT)):
+        start, count = int(batch.prompt_lengths_B[row]), int(batch.completion_lengths_B[row])
+        wanted = batch.ids_BT[row, start : start + count, None]
+        found, other = (x[row, start - 1 : start + count - 1].gather(-1, wanted)[:, 0] for x in (table, late))
+        torch.testing.assert_close(packed[row, :count], found, atol=1e-9, rtol=1e-9)
+        assert not torch.allclose(found, other, atol=1e-4)
 
 
 def test_flamingo_hears_what_its_processor_hears(kinds: Any) -> None:

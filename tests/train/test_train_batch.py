@@ -159,6 +159,15 @@ def test_a_clip_costs_its_own_length_and_gives_what_the_whole_window_gives(proce
         assert (wrong - theirs).abs().max() > 1e-6
 
 
+def test_a_tokenizer_without_padding_pads_with_the_end_of_turn(small_lm: AudioLM, processor: Any) -> None:
+    bare = make_lm(copy.deepcopy(processor))
+    bare.tokenizer.pad_token = None
+    examples = [Example(make_clip(1, 0.6), "What?", "dog"), Example(make_clip(2, 1.4), "What first?", "a bell rings")]
+    found, expected = (completion_logprobs(lm, collate(lm, examples))[0] for lm in (bare, small_lm))
+    assert bare.pad_id == bare.stop_ids[0] != small_lm.pad_id
+    assert torch.equal(found, expected)
+
+
 def test_known_keys_are_bounded_in_bytes(processor: Any) -> None:
     lm = make_lm(processor)
     lm._keys.max_bytes = 100_000

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import model_builders
 import pytest
 import torch
 from model_builders import OMNI, full_omni, omni_processor
@@ -211,6 +212,24 @@ def test_a_full_model_of_another_size(kind: str, published: Path, tmp_path: Path
     (tmp_path / "other" / "model.safetensors").unlink()
     with pytest.raises(CheckpointError, match="lacks safetensors files"):
         export_model(str(published), tmp_path / "out", "full", full_from=str(tmp_path / "other"))
+
+
+def test_a_head_that_is_the_embeddings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_builders, "thinker_config", _tied(model_builders.thinker_config))
+    processor = omni_processor("qwen2.5-omni", ["What do you hear? A bell rings."] * 3)
+    with no_bars():
+        full_omni("qwen2.5-omni", processor).save_pretrained(tmp_path / "base")
+    processor.save_pretrained(str(tmp_path / "base"))
+    torch.save({}, tmp_path / "base" / "spk_dict.pt")
+    lm = changed(tmp_path / "base")
+    assert lm.head_weights[0] is lm.model.get_input_embeddings().weight
+    out = export_model(lm, tmp_path / "out", "full")
+    whole = opened(FULL["qwen2.5-omni"], out)
+    torch.testing.assert_close(logps(wrap_model(whole.thinker, lm.processor)), logps(lm), atol=1e-6, rtol=1e-6)
+
+
+def _tied(config: Any) -> Any:
+    return lambda *args: config(*args) | {"tie_word_embeddings": True}
 
 
 def test_writing_that_fails_leaves_what_was_there(

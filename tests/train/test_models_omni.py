@@ -165,6 +165,19 @@ def test_equal_to_transformers_in_float64(
             assert min(error(reference(kind, processor, dtype, **planted), expected)) > 10 * FLOAT32, planted
 
 
+@pytest.mark.parametrize("mixed", [False, True], ids=["bfloat16 weights", "autocast"])
+def test_bfloat16_is_near(kind: str, processor: OmniProcessor, mixed: bool) -> None:
+    exact, _ = reference(kind, processor, torch.float64)
+    lm = omni_lm(kind, processor, dtype=torch.float32 if mixed else torch.bfloat16)
+    with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+        clip = lm.clip(make_clip(*CLIPS[0][:2]))  # features are those of full precision
+        batch = collate(lm, rows(lm))
+        logps, _ = completion_logprobs(lm, batch, TEMPERATURE, banned=lm.banned_ids)
+    logps.sum().backward()
+    assert (logps[batch.completion_mask_BC].detach() - exact).abs().mean() < 0.01 * exact.abs().mean()
+    assert torch.equal(clip.mel_MF, omni_lm(kind, processor).clip(make_clip(*CLIPS[0][:2])).mel_MF)
+
+
 def test_rows_padded_on_the_right_give_the_same(kind: str, processor: OmniProcessor) -> None:
     lm = omni_lm(kind, processor, dtype=torch.float64)
     batch = collate(lm, rows(lm))

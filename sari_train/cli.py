@@ -175,16 +175,23 @@ def preflight(
 
 @app.command()
 def merge(
-    adapter: Annotated[str, typer.Argument(help="Folder of a LoRA adapter.")],
+    adapter: Annotated[str, typer.Argument(metavar="ADAPTER_OR_MODEL", help="Folder of a LoRA adapter, or a model.")],
     output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the merged model.")],
+    layout: Annotated[
+        str, typer.Option(help="model, or of an Omni model thinker (alone, for vLLM) or full (its thinker replaced).")
+    ] = "model",
+    full_from: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Full model for layout full; default: the one trained on.")
+    ] = None,
+    dtype: Annotated[str, typer.Option(help="Type of the weights: float32, bfloat16 or float16.")] = "float32",
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Merge a LoRA adapter into its base model's weights."""
+    """Merge a LoRA adapter into its base model's weights, and write the model in a layout that others open."""
     from sari_train.lora import merge as merge_adapter
 
-    merge_adapter(adapter, output, overwrite=overwrite)
-    _emit({"out": str(output)}, as_json, [f"merged model in {output}"])
+    merge_adapter(adapter, output, layout=layout, full_from=full_from, dtype=dtype, overwrite=overwrite)
+    _emit({"out": str(output), "layout": layout}, as_json, [f"merged model in {output}"])
 
 
 @app.command("report")

@@ -87,9 +87,10 @@ def push_run(
 ) -> str:
     """Upload a run's model in one commit; the repository is made where it is not there.
 
-    The model goes with its processor, the card (with the benchmark results that lie in the run's ``bench/``; somebody's
-    own card is taken as it is), the recipe, the metrics up to its step and the curves. The training state stays here.
-    Weights of an earlier push that the model no longer has are removed in the same commit.
+    The model goes with its processor, the card (with the benchmark results in the run's ``bench/`` that are newer
+    than the model; somebody's own card is taken as it is), the recipe, the metrics up to its step and the curves.
+    The training state stays here. Weights of an earlier push that the model no longer has are removed in the same
+    commit.
 
     Args:
         folder: See :func:`find_model`.
@@ -138,12 +139,26 @@ def _content(out: Path, chosen: Checkpoint, repo: str, dataset: str | None) -> d
     rows = [row for row in read_rows(out) if row["step"] <= chosen.step]
     if rows:
         found[METRICS] = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
-    others = read_results(out)[1]
-    for file in others:
-        note(f"{file} is no result of `sari-bench score --json`: left out")
-    found |= {f"{BENCH}/{file.name}": file for file in sorted((out / BENCH).glob("*.json")) if file not in others}
-    own = has_own_card(out)
-    found[CARD] = (
-        out / CARD if own else render_card(out, chosen.path, step=chosen.step, repo=repo, dataset=dataset).encode()
-    )
+    results = _results(out, chosen)
+    found |= {f"{BENCH}/{file.name}": file for file in results}
+    flat = [result for several in results.values() for result in several]
+    if has_own_card(out):
+        found[CARD] = out / CARD
+    else:
+        card = render_card(out, chosen.path, step=chosen.step, repo=repo, dataset=dataset, results=flat)
+        found[CARD] = card.encode()
+    return found
+
+
+def _results(out: Path, chosen: Checkpoint) -> dict[Path, list[dict[str, Any]]]:
+    """The benchmark results that can be the checkpoint's: those that were made after it."""
+    made = max(file.stat().st_mtime for file in chosen.path.glob("*.safetensors"))
+    found = {}
+    for file, several in read_results(out).items():
+        if not several:
+            note(f"{file} is no result of `sari-bench score --json`: left out")
+        elif file.stat().st_mtime < made:
+            note(f"{file} is older than the model of step {chosen.step}, so it is another's: left out")
+        else:
+            found[file] = several
     return found

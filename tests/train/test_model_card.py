@@ -106,7 +106,7 @@ def test_the_card_of_a_fine_tuned_model(sft_table: Sft) -> None:
         "![Curves of the run](curves.png)",
         '"batch_size": 32',
         "What is heard first?",
-        "No benchmark result lay beside the run.",
+        "No benchmark result is recorded with this model.",
     ):
         assert part in text, part
     (step,) = (out / "checkpoints").glob("step-*")
@@ -162,14 +162,15 @@ def test_benchmark_results_beside_the_run_are_in_the_card(sft_table: Sft) -> Non
         "deep": "[" * 9999,
     }.items():
         (out / "bench" / f"{name}.json").write_text(content)
-    found, others = read_results(out)
+    several = read_results(out)
+    found = [result for results in several.values() for result in results]
     assert [(r["benchmark"], r["scorer"]) for r in found] == [
         ("mmau", "answer"),
         ("mmau", "official"),
         ("scenes", "answer"),
     ]
-    assert sorted(file.stem for file in others) == ["deep", "list", "other", "text"]
-    (out / "README.md").write_text(render_card(out, out, step=20, repo="zoe/thinker"))
+    assert sorted(file.stem for file, results in several.items() if not results) == ["deep", "list", "other", "text"]
+    (out / "README.md").write_text(render_card(out, out, step=20, repo="zoe/thinker", results=found))
     head, text = read_card(out)
     assert head["model-index"][0]["results"][2]["metrics"][0]["value"] == 88.67
     card = ModelCard.load(out / "README.md")
@@ -302,11 +303,14 @@ def test_a_run_is_pushed(hub: dict[str, Any], sft_table: Sft, tmp_path: Path) ->
     (out / "bench").mkdir()
     (out / "bench" / "scenes.json").write_text(json.dumps(RESULT))
     (out / "bench" / "notes.json").write_text("[]")
+    (out / "bench" / "before.json").write_text(json.dumps({**RESULT, "accuracy": 1.0}))
+    os.utime(out / "bench" / "before.json", (1, 1))
     hub["files"] |= {"model-00001-of-00002.safetensors": b"of an earlier push", "notes.txt": b"somebody's own"}
     done = command(tmp_path, hub["endpoint"], "push", "warm-up", "--private", "--json", "--dataset", "lab/other")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["url"] == f"{hub['endpoint']}/zoe/warm-up"
     assert "notes.json is no result of `sari-bench score --json`" in done.stderr.replace("\n", " ")
+    assert "before.json is older than the model of step 20" in done.stderr.replace("\n", " ")
     assert hub["repo"] == "zoe/warm-up"
     assert hub["message"] == "Upload warm-up after 20 steps"
     asked = hub["created"]
@@ -320,7 +324,7 @@ def test_a_run_is_pushed(hub: dict[str, Any], sft_table: Sft, tmp_path: Path) ->
     assert hub["files"]["model.safetensors"] == (out / "model.safetensors").read_bytes()
     card = ModelCard(hub["files"]["README.md"].decode())
     assert card.data.datasets == ["lab/other"]
-    assert card.data.eval_results[0].metric_value == 88.67
+    assert [result.metric_value for result in card.data.eval_results] == [88.67]
     assert 'from_pretrained("zoe/warm-up")' in card.text
 
 

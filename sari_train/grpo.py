@@ -63,7 +63,7 @@ def train_grpo(table: Grpo, *, overwrite: bool = False, world: World = ALONE) ->
         stages=table.stages,
         group_size=table.group_size,
     )
-    run = Run(table, "grpo", questions, {"curriculum": stream}, overwrite=overwrite, world=world)
+    run = Run(table, "grpo", questions, {"curriculum": stream}, overwrite=overwrite, world=world, rewards=rewards)
     lm = run.lm
     reference = Reference(lm, table, world) if table.beta > 0 else None
     engine = make_engine(lm, table, world)

@@ -26,8 +26,10 @@ from sari_train.models.load import load_model
 from sari_train.models.long_audio import survey
 from sari_train.optim import make_optimizer
 from sari_train.phases import Phases, memory_mib
+from sari_train.preflight import run_preflight
 from sari_train.progress import Progress, draw_curves
 from sari_train.responder import weights_hash
+from sari_train.rewards import Reward
 from sari_train.run_folder import check_out
 from sari_train.state_io import capture_rng, restore_rng
 from sari_train.trackers import open_trackers, require_trackers
@@ -86,6 +88,7 @@ class Run:
         *,
         overwrite: bool,
         world: World = ALONE,
+        rewards: Mapping[str, Reward] | None = None,
     ) -> None:
         self.table, self.kind, self.world = table, kind, world
         world.check(table)
@@ -99,12 +102,14 @@ class Run:
             table.model,
             dtype=table.dtype,
             device=world.device(table.device),
-            quantize=table.lora and table.lora.quantize,
+            quantize=table.lora.quantize if table.lora is not None else None,
         )
         self.fingerprint = recipe_hash(table, model=weights_hash(self.lm), corpus=corpus_hash(questions))
         world.agree("recipe, model and corpus", self.fingerprint)
         prepare_model(self.lm, table)
         check_lengths(self.lm, [q.audio for q in [*questions, *self._dev]])
+        if table.preflight:
+            run_preflight(self.lm, table, questions, rewards=rewards, shown=world.is_main)
         with world.main_first():
             state = open_run(self.lm, table, kind, self.fingerprint, overwrite=overwrite, main=world.is_main)
         world.prepare(self.lm)

@@ -13,9 +13,9 @@ from sari_data.store import read_split
 from sari_train.checkpoint import FREE_KEYS, finished
 from sari_train.config import Grpo, Sft
 from sari_train.curriculum import check_curriculum
+from sari_train.distributed import ALONE, World
 from sari_train.publication import settle
 from sari_train.run_folder import OLD_STATE, RECIPE, check_out, is_model, is_run, storing
-from sari_train.distributed import ALONE, World
 from sari_train.sft import train_sft
 
 

@@ -25,7 +25,7 @@ def within(module: nn.Module, function: Callable[..., T], *args: Any, **options:
         return function(module, *args, **options)
     if "forward" in vars(module):  # called from inside itself
         return function(module, *args, **options)
-    module.forward = partial(function, module)  # type: ignore[method-assign, assignment]
+    module.forward = partial(function, module)
     try:
         found: T = module(*args, **options)
         return found

@@ -50,10 +50,14 @@ def check_server(client: Client, lm: AudioLM) -> str | None:
     # A part of a model (a thinker) is served as the whole.
     wanted = lm.full_class or type(lm.model).__name__.removeprefix("FSDP")
     served = str(model.get("hf_config", ""))
-    if "architectures" in served and wanted not in served and wanted.replace("ForConditionalGeneration", "Model") not in served:
+    if (
+        "architectures" in served
+        and wanted not in served
+        and wanted.replace("ForConditionalGeneration", "Model") not in served
+    ):
         raise ResponderError(
-            f"the server at {client.url} serves another model ({model.get('model')}) than {wanted}: serve the model that "
-            "the run starts from"
+            f"the server at {client.url} serves another model ({model.get('model')}) than {wanted}: serve the model "
+            "that the run starts from"
         )
     if backend not in (None, "nccl"):
         raise ResponderError(

@@ -101,7 +101,8 @@ def shared(lm: Any, prompt: Any, sizes: Any, completions: Any, advantages: Any) 
     from sari_train.batch import Encoded, collate
     from sari_train.kernels.linear_loss import linear_loss
     from sari_train.logprobs import completion_hidden, completion_logprobs
-    from sari_train.losses.grpo import grpo_terms, token_weights
+    from sari_train.losses import LOSSES
+    from sari_train.losses.base import policy_terms, token_weights
     from sari_train.rollout import Rollout, RolloutPrompt
 
     class Fixed(Rollout):
@@ -122,19 +123,23 @@ def shared(lm: Any, prompt: Any, sizes: Any, completions: Any, advantages: Any) 
             kept["ref"] = completion_logprobs(lm, batch, with_entropy=False)[0][rows, columns]
 
     def policy() -> None:
-        weights = token_weights(batch.completion_mask_BC)[rows, columns]
+        mask, longest = batch.completion_mask_BC, max(sizes)
+        weights = token_weights(mask, weighting="sequence", total=len(mask), max_new_tokens=longest)[rows, columns]
         weight, bias = lm.head_weights
         linear_loss(
             completion_hidden(lm, batch),
             weight,
             batch.ids_BT[rows, batch.prompt_lengths_B[rows] + columns],
-            lambda logps, some: grpo_terms(
+            lambda logps, some: policy_terms(
+                LOSSES["grpo"],
                 logps,
                 logps.detach(),
                 advantages[rows][some],
                 weights[some],
+                clip_low=0.2,
+                clip_high=0.2,
                 beta=BETA,
-                ref_logps=kept["ref"][some],
+                ref_N=kept["ref"][some],
             )[0],
             bias_V=bias,
         ).loss.backward()

@@ -174,7 +174,7 @@ def table_of(case: str, folder: Path) -> Any:
 def measure(case: str, folder: Path) -> dict[str, Any]:
     """Take three steps as ``train_grpo`` does; return the peaks in bytes."""
     from sari_data.store import read_split
-    from sari_train import grpo
+    from sari_train import policy
 
     table = table_of(case, folder)
     read_split(table.corpus, table.split)
@@ -189,9 +189,9 @@ def measure(case: str, folder: Path) -> dict[str, Any]:
     peaks: dict[str, int] = {}
 
     def watched(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        def run(*given: Any) -> Any:
+        def run(*given: Any, **options: Any) -> Any:
             start_anew()
-            done = function(*given)
+            done = function(*given, **options)
             peaks[name] = max(peaks.get(name, 0), status("VmHWM"))
             return done
 
@@ -203,9 +203,9 @@ def measure(case: str, folder: Path) -> dict[str, Any]:
     for step in range(3):
         if step == 2:
             peaks["peak"] = status("VmHWM")
-            grpo.backward_all = watched("policy", grpo.backward_all)
-            grpo.take_step = watched("optimizer", grpo.take_step)
-            grpo.roll_out = watched("rollout", grpo.roll_out)
+            policy.backward_all = watched("policy", policy.backward_all)
+            policy.take_step = watched("optimizer", policy.take_step)
+            trained.engine.sample = watched("rollout", trained.engine.sample)
             if trained.reference is not None:
                 trained.reference.logprobs = watched(  # type: ignore[method-assign]
                     "reference", trained.reference.logprobs
@@ -218,32 +218,32 @@ class Trained:
     """A model in training, put together as ``train_grpo`` does it."""
 
     def __init__(self, table: Any) -> None:
-        from sari_data.responder import Sampling
-        from sari_train.lora import add_lora
         from sari_train.models.load import load_model
         from sari_train.optim import make_optimizer
         from sari_train.reference import Reference
-        from sari_train.rollout import Rollout
+        from sari_train.rewards import Settings, load_rewards
+        from sari_train.rollouts.engine import make_engine
+        from sari_train.run import prepare_model
 
         self.table = table
         self.lm = load_model(table.model, dtype=table.dtype, device=table.device)
-        self.lm.checkpointing = table.checkpointing
-        if table.freeze_audio:
-            self.lm.freeze_audio()
-        if table.lora is not None:
-            add_lora(self.lm, table.lora, seed=table.seed)
+        prepare_model(self.lm, table)
         self.reference = Reference(self.lm, table) if table.beta > 0 else None
         self.optimizer = make_optimizer(self.lm, table)
-        sampling = Sampling(temperature=table.temperature, max_new_tokens=table.max_new_tokens, seed=table.seed)
-        self.engine = Rollout(self.lm, sampling)
+        self.engine: Any = make_engine(self.lm, table)
+        self.rewards = load_rewards(table.rewards, Settings(table.mode, table.thought_words))
 
     def step(self, drawn: list[Any], step: int) -> list[int]:
         """Take a step on these questions; returns the lengths of the completions."""
-        from sari_train import grpo
+        from sari_train.grpo import StepSamples, compare, roll_out
+        from sari_train.policy import learn
 
-        experience, _ = grpo.roll_out(self.lm, self.engine, drawn, step, self.table)
+        places = [(at, at) for at in range(len(drawn))]
+        groups = tuple(roll_out(self.lm, self.engine, drawn, places, step, self.table, self.rewards))
+        results = tuple(group.result for group in groups)
+        experience, _ = compare(self.lm, StepSamples(groups, results, results, drawn), self.reference, self.table)
         experience = [replace(e, advantage=1.0 if at % 2 else -1.0) for at, e in enumerate(experience)]
-        grpo.learn(self.lm, self.optimizer, experience, self.reference, step, self.table)
+        learn(self.lm, self.optimizer, experience, self.reference, step, self.table)
         return [len(e.row.completion) for e in experience]
 
 

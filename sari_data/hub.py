@@ -49,7 +49,7 @@ def find_repo(repo: str | None, name: str, api: HfApi | None = None) -> str:
         InputError: The repository's name is malformed, or there is no token that the Hub accepts.
         StorageError: The Hub cannot be reached.
     """
-    user = _user(api or _api())
+    user = _user(api or hub_api())
     found = repo if repo is not None and "/" in repo else f"{user}/{repo or _UNFIT.sub('-', name)}"
     if not _REPO.fullmatch(found):
         raise InputError(f"expected a repository as owner/name, found {found!r}: correct it")
@@ -76,7 +76,7 @@ def push_corpus(folder: str | Path, repo: str, *, private: bool = False, api: Hf
         StorageError: The Hub refused or cannot be reached.
     """
     manifest = read_manifest(folder)
-    hub = api or _api()
+    hub = api or hub_api()
     try:
         hub.create_repo(repo, repo_type="dataset", private=private, exist_ok=True)
         hub.upload_folder(
@@ -86,15 +86,16 @@ def push_corpus(folder: str | Path, repo: str, *, private: bool = False, api: Hf
             commit_message=f"Upload corpus {manifest.get('name', repo)}",
             delete_patterns=["data/*.parquet", "side/*.parquet"],
         )
-    except _transport_errors() as error:
+    except transport_errors() as error:
         raise StorageError(
-            f"corpus {folder} could not be pushed to {repo} ({_first_line(error)}); it is complete on disk: "
+            f"corpus {folder} could not be pushed to {repo} ({first_line(error)}); it is complete on disk: "
             "push it again when the Hub can be reached and the token may write there"
         ) from error
     return f"{hub.endpoint}/datasets/{repo}"
 
 
-def _api() -> HfApi:
+def hub_api() -> HfApi:
+    """Return the Hub's client, at its usual address with the stored token."""
     from huggingface_hub import HfApi
 
     return HfApi()
@@ -110,17 +111,19 @@ def _user(api: HfApi) -> str:
     except OfflineModeIsEnabled as error:
         raise StorageError("pushing needs the Hub, but HF_HUB_OFFLINE is set: unset it") from error
     except HfHubHTTPError as error:
-        raise InputError(f"the Hub does not accept the token ({_first_line(error)}): run `hf auth login`") from error
-    except _transport_errors() as error:
-        raise StorageError(f"the Hub at {api.endpoint} cannot be reached ({_first_line(error)}): try later") from error
+        raise InputError(f"the Hub does not accept the token ({first_line(error)}): run `hf auth login`") from error
+    except transport_errors() as error:
+        raise StorageError(f"the Hub at {api.endpoint} cannot be reached ({first_line(error)}): try later") from error
 
 
-def _transport_errors() -> tuple[type[Exception], ...]:
+def transport_errors() -> tuple[type[Exception], ...]:
+    """Return what the Hub's client raises where the Hub refuses or cannot be reached."""
     from huggingface_hub.errors import HfHubHTTPError
 
     # Its bases are OSError and the HTTP client's own error, which a lost connection raises (httpx in version 1).
     return (HfHubHTTPError, *(base for base in HfHubHTTPError.__bases__ if issubclass(base, Exception)))
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Return an error's first line, of at most 200 characters; its type where it says nothing."""
     return str(error).strip().split("\n")[0][:200] or type(error).__name__

@@ -1,13 +1,15 @@
-"""``sari-train``: supervised fine-tuning, GRPO, its memory, merging adapters, and the embedded base model."""
+"""``sari-train``: supervised fine-tuning, GRPO, what to check before, merging adapters, the embedded base model."""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
+from sari_data.cli import PUSH, optional_repo
 from sari_data.config import DEFAULT_RECIPE, load_tables
 from sari_data.console import note, out, run_app
 
@@ -28,6 +30,11 @@ SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. sft.steps=100.")
 ]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Start anew where the output folder is in use.")]
+PushOption = Annotated[
+    bool, typer.Option(PUSH, help="Upload the finished model: --push-to-hub [REPO]; default USER/NAME of the folder.")
+]
+RepoOption = Annotated[str | None, typer.Option("--repo", metavar="REPO", help="Where to upload it to.")]
+PrivateOption = Annotated[bool, typer.Option("--private", help="Make a new repository private.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
 
@@ -44,19 +51,24 @@ def sft(
     recipe: RecipeArgument = None,
     set_: SetOption = None,
     overwrite: OverwriteOption = False,
+    push: PushOption = False,
+    repo: RepoOption = None,
+    private: PrivateOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Fine-tune on chains of thought (recipe table sft); the same command goes on after Ctrl-C."""
     from sari_train.config import Sft
 
     table: Sft = load_tables(_or_default(recipe), {"sft": Sft}, set_ or ())["sft"]
+    target = _target(table.out, push, repo)
     from sari_train.distributed import join
     from sari_train.prepare import ensure_corpus
     from sari_train.sft import train_sft
 
     world = join(table.device)
     ensure_corpus(table.corpus, recipe, set_ or (), world)
-    _report(train_sft(table, overwrite=overwrite, world=world), world, as_json, "sari-train grpo")
+    outcome = train_sft(table, overwrite=overwrite, world=world)
+    _report(outcome, world, as_json, "sari-train grpo", target, private)
 
 
 @app.command()
@@ -64,22 +76,27 @@ def grpo(
     recipe: RecipeArgument = None,
     set_: SetOption = None,
     overwrite: OverwriteOption = False,
+    push: PushOption = False,
+    repo: RepoOption = None,
+    private: PrivateOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Reinforce with group relative policy optimisation (table grpo); makes what it lacks, and says so."""
     from sari_train.config import Grpo, Sft
 
     tables = load_tables(_or_default(recipe), {"sft": Sft, "grpo": Grpo}, set_ or ())
+    table: Grpo = tables["grpo"]
+    target = _target(table.out, push, repo)
     from sari_train.distributed import join
     from sari_train.grpo import train_grpo
     from sari_train.prepare import ensure_corpus, ensure_warm_up
 
-    table: Grpo = tables["grpo"]
     world = join(table.device)
     ensure_corpus(table.corpus, recipe, set_ or (), world)
     if not ensure_warm_up(table, tables["sft"], world):
         raise typer.Exit(130)
-    _report(train_grpo(table, overwrite=overwrite, world=world), world, as_json, "sari-bench report --leaderboard")
+    outcome = train_grpo(table, overwrite=overwrite, world=world)
+    _report(outcome, world, as_json, "sari-bench report --leaderboard", target, private)
 
 
 @app.command()
@@ -124,17 +141,57 @@ def plan(
 
 
 @app.command()
+def preflight(
+    recipe: RecipeArgument = None,
+    set_: SetOption = None,
+    for_: Annotated[
+        Literal["sft", "grpo"] | None, typer.Option("--for", help="Check one training only; default: both.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check model, corpus and rewards before a training: batches, audio, truncation, answers, one step, memory.
+
+    Exit code 1 where a check found a problem.
+    """
+    from sari_train.config import Grpo, Sft
+
+    tables = load_tables(_or_default(recipe), {"sft": Sft, "grpo": Grpo}, set_ or ())
+    from sari_train.preflight import preflight_recipe, show
+    from sari_train.prepare import ensure_corpus
+
+    kinds = (for_,) if for_ else ("sft", "grpo")
+    for kind in kinds:
+        ensure_corpus(tables[kind].corpus, recipe, set_ or ())
+    reports = preflight_recipe(tables, kinds)
+    passed = all(report.passed for report in reports)
+    if as_json:
+        print(json.dumps({"passed": passed, "reports": [report.to_json() for report in reports]}))
+    else:
+        for report in reports:
+            show(report)
+    if not passed:
+        raise typer.Exit(1)
+
+
+@app.command()
 def merge(
-    adapter: Annotated[str, typer.Argument(help="Folder of a LoRA adapter.")],
+    adapter: Annotated[str, typer.Argument(metavar="ADAPTER_OR_MODEL", help="Folder of a LoRA adapter, or a model.")],
     output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the merged model.")],
+    layout: Annotated[
+        str, typer.Option(help="model, or of an Omni model thinker (alone, for vLLM) or full (its thinker replaced).")
+    ] = "model",
+    full_from: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Full model for layout full; default: the one trained on.")
+    ] = None,
+    dtype: Annotated[str, typer.Option(help="Type of the weights: float32, bfloat16 or float16.")] = "float32",
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Merge a LoRA adapter into its base model's weights."""
+    """Merge a LoRA adapter into its base model's weights, and write the model in a layout that others open."""
     from sari_train.lora import merge as merge_adapter
 
-    merge_adapter(adapter, output, overwrite=overwrite)
-    _emit({"out": str(output)}, as_json, [f"merged model in {output}"])
+    merge_adapter(adapter, output, layout=layout, full_from=full_from, dtype=dtype, overwrite=overwrite)
+    _emit({"out": str(output), "layout": layout}, as_json, [f"merged model in {output}"])
 
 
 @app.command("report")
@@ -164,6 +221,30 @@ def report_run(
 
 
 @app.command()
+def push(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or one of its checkpoints/step-*.")],
+    repo: Annotated[
+        str | None, typer.Argument(metavar="[REPO]", help="Where to: owner/name; default USER/NAME of the folder.")
+    ] = None,
+    best: Annotated[bool, typer.Option("--best", help="The best checkpoint by dev accuracy, not the newest.")] = False,
+    dataset: Annotated[
+        str | None, typer.Option(metavar="REPO", help="The corpus's repository, for the card to link to.")
+    ] = None,
+    private: PrivateOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Upload a run's model to the Hugging Face Hub, with its card, recipe, metrics, curves and benchmark results."""
+    from sari_data.hub import find_repo
+    from sari_train.hub import find_model, push_run
+
+    folder, checkpoint = find_model(run, best=best)
+    target = find_repo(repo, folder.name)
+    note(f"pushing {run} after {checkpoint.step} steps to {target}")
+    url = push_run(run, target, best=best, private=private, dataset=dataset)
+    _emit({"run": str(folder), "step": checkpoint.step, "url": url}, as_json, [f"model: {url}"])
+
+
+@app.command()
 def tiny(
     recipe: RecipeArgument = None,
     set_: SetOption = None,
@@ -176,15 +257,35 @@ def tiny(
     _emit(make_tiny(table), as_json, [f"base model in {table.out}"])
 
 
-def _report(outcome: Outcome, world: World, as_json: bool, then: str) -> None:
+def _target(out_: str, push: bool, repo: str | None) -> str | None:
+    """The repository to push to, asked for before the work, so that a missing token costs no time."""
+    from sari_data.hub import find_repo
+
+    return find_repo(repo, Path(out_).name) if push or repo else None
+
+
+def _pushed(outcome: Outcome, target: str | None, private: bool) -> str | None:
+    """Push a finished run; returns the model's address."""
+    if target is None or outcome.stopped:
+        return None
+    from sari_train.hub import push_run
+
+    note(f"pushing {outcome.out} to {target}")
+    return push_run(outcome.out, target, private=private)
+
+
+def _report(outcome: Outcome, world: World, as_json: bool, then: str, target: str | None, private: bool) -> None:
     world.leave()
     if not world.is_main:
-        raise typer.Exit(130 if outcome.stopped else 0)
+        raise typer.Exit(1 if outcome.trouble else 130 if outcome.stopped else 0)
+    url = _pushed(outcome, target, private)
     body: dict[str, Any] = {
         "out": str(outcome.out),
         "step": outcome.step,
         "stopped": outcome.stopped,
+        "trouble": outcome.trouble,
         "metrics": outcome.metrics,
+        "url": url,
     }
     lines = [
         f"model after {outcome.step} steps: {outcome.out}",
@@ -192,9 +293,16 @@ def _report(outcome: Outcome, world: World, as_json: bool, then: str) -> None:
     ]
     if outcome.stopped:
         lines = [f"stopped after step {outcome.step}; the same command goes on from {outcome.out}"]
+    elif outcome.trouble:
+        lines = [
+            f"stopped after step {outcome.step}, with a checkpoint in {outcome.out}: {outcome.trouble}",
+            'to go on all the same, give the same command with on_trouble = "go_on"',
+        ]
     else:
-        lines.append(f"next: {then}")
+        lines += [*([f"model: {url}"] if url is not None else []), f"next: {then}"]
     _emit(body, as_json, lines)
+    if outcome.trouble:
+        raise typer.Exit(1)
     if outcome.stopped:
         raise typer.Exit(130)
 
@@ -209,4 +317,4 @@ def _emit(body: dict[str, Any], as_json: bool, lines: list[str]) -> None:
 
 def main() -> NoReturn:
     """Entry point of the ``sari-train`` command."""
-    run_app(app)
+    run_app(app, optional_repo(sys.argv[1:]))

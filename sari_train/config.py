@@ -172,7 +172,7 @@ class Grpo(Training):
             ``stages`` parts, shuffled within each) or ``adaptive`` (where the group is expected to disagree).
         stages: Parts of the ``staged`` curriculum.
         rewards: Weight of each reward (SARI: accuracy 2, format 1).
-        thought_words: Words of a thought from which the ``length`` reward is full.
+        thought_words: Words that a thought may have for the ``length`` reward.
         cache_mib: Bound on the keys and values kept at once while sampling, in MiB; results do not depend on it.
         rollout: What samples.
     """

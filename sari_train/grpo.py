@@ -63,7 +63,7 @@ def train_grpo(table: Grpo, *, overwrite: bool = False, world: World = ALONE) ->
         stages=table.stages,
         group_size=table.group_size,
     )
-    run = Run(table, "grpo", questions, {"curriculum": stream}, overwrite=overwrite, world=world)
+    run = Run(table, "grpo", questions, {"curriculum": stream}, overwrite=overwrite, world=world, rewards=rewards)
     lm = run.lm
     reference = Reference(lm, table, world) if table.beta > 0 else None
     engine = make_engine(lm, table, world)
@@ -275,7 +275,7 @@ def summarise(rollout: StepSamples, table: Grpo) -> dict[str, float]:
     if rates:
         metrics["pass_rate"] = sum(rates) / len(rates)
     passed = [fmean(r.right) for r in drawn]
-    return metrics | breakdown([questions[r.index] for r in drawn], passed)
+    return metrics | breakdown([questions[r.index] for r in drawn], passed, table.mode)
 
 
 def kept_groups(

@@ -227,8 +227,8 @@ class Health:
             Trouble(
                 "no_useful_groups",
                 f"no group of the last {steps} steps, up to step {step}, had samples with different rewards, so "
-                "nothing was learned: usually the questions are all too easy or too hard, or the samples of a group are "
-                "all alike; set dynamic_sampling, another curriculum, a larger group_size or a higher temperature",
+                "nothing was learned: usually the questions are all too easy or too hard, or the samples of a group "
+                "are all alike; set dynamic_sampling, another curriculum, a larger group_size or a higher temperature",
             )
         ]
 
@@ -247,9 +247,9 @@ class Health:
             Trouble(
                 "entropy_collapse",
                 f"the entropy has been below {ENTROPY_SHARE:.0%} of its first value for {steps} steps and is "
-                f"{entropy:.2g} nats a token at step {step} (it was {first:.2g}): the samples of a group are nearly all "
-                "alike, so little is left to learn from; lower learning_rate, raise clip_epsilon_high or beta, or go back "
-                "to an earlier checkpoint",
+                f"{entropy:.2g} nats a token at step {step} (it was {first:.2g}): the samples of a group are nearly "
+                "all alike, so little is left to learn from; lower learning_rate, raise clip_epsilon_high or beta, or "
+                "go back to an earlier checkpoint",
             )
         ]
 

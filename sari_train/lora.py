@@ -9,7 +9,8 @@ import torch
 from sari_data.errors import CheckpointError, InputError
 from sari_train.config import Lora
 from sari_train.models.base import AudioLM
-from sari_train.models.load import TINY, load_model
+from sari_train.models.export import export_model
+from sari_train.models.load import TINY
 
 
 def add_lora(lm: AudioLM, table: Lora, *, seed: int) -> None:
@@ -50,30 +51,36 @@ def add_lora(lm: AudioLM, table: Lora, *, seed: int) -> None:
     lm.freeze_audio()
 
 
-def merge(adapter: str, out: str | Path, *, overwrite: bool = False) -> Path:
+def merge(
+    adapter: str,
+    out: str | Path,
+    *,
+    layout: str = "model",
+    full_from: str | None = None,
+    dtype: str = "float32",
+    overwrite: bool = False,
+) -> Path:
     """Write the base model with an adapter merged into its weights to ``out``, in Hugging Face format.
+
+    Args:
+        adapter: Folder of an adapter; for the layouts ``thinker`` and ``full`` a model's too.
+        out: The folder to write.
+        layout: ``model``, ``thinker`` or ``full`` (``models/export.py``).
+        full_from: Where talker and vocoder come from under ``full``.
+        dtype: Type of the weights.
+        overwrite: Replace a folder that holds a model.
 
     Raises:
         CheckpointError: ``adapter`` is not an adapter's folder, or ``out`` exists.
+        InputError: A layout that the architecture does not have.
     """
-    folder, target = Path(adapter), Path(out)
-    if not (folder / "adapter_config.json").is_file():
+    folder = Path(adapter)
+    if layout == "model" and not (folder / "adapter_config.json").is_file():
         raise CheckpointError(
             f"{folder} is not an adapter's folder (no adapter_config.json): give the output of a run with [sft.lora] "
             "or [grpo.lora]"
         )
-    if target.exists() and not target.is_dir():
-        raise CheckpointError(f"{target} is a file, but a model needs a folder: give another name")
-    if target.is_dir() and any(target.iterdir()):
-        if not overwrite:
-            raise CheckpointError(f"{target} exists: give another folder or --overwrite")
-        if not (target / "config.json").is_file() and not (target / "adapter_config.json").is_file():
-            raise CheckpointError(f"{target} holds no model, so it is left alone: give another folder")
-    lm = load_model(str(folder), device="cpu")
-    from sari_train.checkpoint import replace_folder, save_model
-
-    replace_folder(target, lambda fresh: save_model(lm, fresh))
-    return target
+    return export_model(str(folder), out, layout, full_from=full_from, dtype=dtype, overwrite=overwrite)
 
 
 def _base_name(lm: AudioLM) -> str | None:

@@ -41,17 +41,23 @@ _COLUMNS = {
 
 
 def render_card(
-    out: Path, model: Path, *, step: int, name: str | None = None, repo: str | None = None, dataset: str | None = None
+    out: Path,
+    model: Path,
+    *,
+    step: int,
+    repo: str | None = None,
+    dataset: str | None = None,
+    results: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """Return the card (Markdown with a YAML head) of a run's model.
 
     Args:
-        out: The run's folder: recipe, metrics, curves, and results of ``sari-bench score --json`` in ``bench/``.
+        out: The run's folder, with recipe, metrics and curves.
         model: The folder with the model or adapter itself.
         step: Optimizer steps that it has done; what was logged later is left out.
-        name: Its title; default: the repository's name, or the run folder's.
-        repo: Its repository on the Hub (``owner/name``); default: a folder's name stands in its place.
+        repo: Its repository on the Hub (``owner/name``); default: the run folder's name stands in its place.
         dataset: The corpus's repository on the Hub, to link to.
+        results: Benchmark results, see :func:`read_results`.
     """
     kind, recipe = read_recipe(out)
     adapter = _json(model / "adapter_config.json")
@@ -63,7 +69,7 @@ def render_card(
     text = render(
         TEMPLATE,
         mark=CARD_MARK,
-        name=_cell(name or (repo or out.name).rsplit("/", 1)[-1]),
+        name=_cell((repo or out.name).rsplit("/", 1)[-1]),
         repo=repo or f"./{out.name}",
         kind=kind,
         recipe={"steps": None, "mode": None, **recipe},
@@ -84,7 +90,7 @@ def render_card(
         rows=cells,
         logged=len(rows),
         curves=(out / CURVES).is_file(),
-        results=read_results(out)[0],
+        results=results,
     )
     return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
 
@@ -105,23 +111,20 @@ def read_rows(out: Path) -> list[dict[str, Any]]:
     return [row for row in rows if isinstance(row, dict) and isinstance(row.get("step"), int)]
 
 
-def read_results(out: Path) -> tuple[list[dict[str, Any]], list[Path]]:
-    """Return the benchmark results that lie beside a run, and the files there that are none.
+def read_results(out: Path) -> dict[Path, list[dict[str, Any]]]:
+    """Return the benchmark results in each file that lies in a run's ``bench/``; none for a file that is another's.
 
     A result is what ``sari-bench score --run RUN --json`` or ``sari-bench run --json`` prints, kept as
     ``<out>/bench/<name>.json``; of several scorers, one for each.
     """
-    found, others = [], []
+    found = {}
     for file in sorted((out / BENCH).glob("*.json")):
         body = _json(file)
         bodies = [body] if isinstance(body, dict) and "scorer" in body else []
         if isinstance(body, dict) and not bodies:
             bodies = [part for part in body.values() if isinstance(part, dict)]
-        read = [result for part in bodies if (result := _result(part)) is not None]
-        found += read
-        if not read:
-            others.append(file)
-    return found, others
+        found[file] = [result for part in bodies if (result := _result(part)) is not None]
+    return found
 
 
 def _result(body: Mapping[str, Any]) -> dict[str, Any] | None:

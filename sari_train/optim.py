@@ -119,7 +119,7 @@ def take_step(
     Where the gradient is not finite no step is taken, and the weights stay as they are.
 
     Returns:
-        ``grad_norm`` (before clipping), ``learning_rate`` and ``skipped_update`` (1 where no step was taken).
+        ``grad_norm`` (before clipping) and ``learning_rate``; where no step was taken, ``skipped_update`` besides.
     """
     rate = learning_rate(table, step)
     for group in optimizer.param_groups:
@@ -130,4 +130,4 @@ def take_step(
     if finite:
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return {"grad_norm": norm, "learning_rate": rate, "skipped_update": float(not finite)}
+    return {"grad_norm": norm, "learning_rate": rate} | ({} if finite else {"skipped_update": 1.0})

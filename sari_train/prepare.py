@@ -60,7 +60,13 @@ def ensure_warm_up(table: Grpo, sft: Sft, world: World = ALONE) -> bool:
     questions = read_split(table.corpus, table.split)
     check_curriculum(questions, curriculum=table.curriculum, mode=table.mode)
     note(f"no finished warm-up in {sft.out}: running `sari-train sft` from model {sft.model} first")
-    return not train_sft(sft, world=world).stopped
+    outcome = train_sft(sft, world=world)
+    if outcome.trouble:
+        raise CheckpointError(
+            f"the warm-up stopped after step {outcome.step}: {outcome.trouble}; it goes on with `sari-train sft` and "
+            'on_trouble = "go_on"'
+        )
+    return not outcome.stopped
 
 
 def _tell_other_recipe(sft: Sft) -> None:

@@ -58,8 +58,8 @@ _OLD_FILES = re.compile(
 def publish(out: Path, checkpoint: Checkpoint) -> None:
     """Put a checkpoint's model at the top of the run's folder, in place of the one before.
 
-    The files are laid ready aside first (large ones as hard links where the file system has them, so that they take
-    no room). Then ``manifest.json`` and the model's config go, the files take their places, the config comes back,
+    The files are laid ready aside first, weights as hard links where the file system has them, so that they take no
+    room. Then ``manifest.json`` and the model's config go, the files take their places, the config comes back,
     and last the manifest: a loader in between finds no model, never a mixture of two.
     """
     stage = out / _STAGE
@@ -103,12 +103,12 @@ def _lay_ready(stage: Path, out: Path, checkpoint: Checkpoint) -> None:
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
     entries = {}
     for name, entry in checkpoint.manifest["files"].items():
-        if PurePosixPath(name).parts[0] == TRAINING or name == RECIPE or (name == CARD and not _card_is_ours(out)):
+        if PurePosixPath(name).parts[0] == TRAINING or name == RECIPE or (name == CARD and has_own_card(out)):
             continue
         source, target = checkpoint.path / name, stage / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        # Small files are copied: somebody who edits one at the top must not change the checkpoint with it.
-        if "sha256" in entry or not _link(source, target):
+        # Texts are copied: somebody who edits one at the top must not change the checkpoint with it.
+        if source.suffix != ".safetensors" or not _link(source, target):
             shutil.copyfile(source, target)
         entries[name] = entry
     write_json(stage / MANIFEST, {**checkpoint.manifest, "files": entries})
@@ -122,14 +122,16 @@ def _take_places(out: Path, stage: Path, previous: Mapping[str, Any] | None, che
         (out / name).unlink(missing_ok=True)
     for name in (*names, *ENTRIES, MANIFEST):
         if (stage / name).is_file():
-            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            if "/" in name:
+                (out / name).parent.mkdir(parents=True, exist_ok=True)
             os.replace(stage / name, out / name)
     shutil.rmtree(stage, ignore_errors=True)
 
 
-def _card_is_ours(out: Path) -> bool:
+def has_own_card(out: Path) -> bool:
+    """Whether the card at the top of a run's folder is somebody's own, which the run leaves alone."""
     card = out / CARD
-    return not card.is_file() or CARD_MARK.encode() in card.read_bytes()
+    return card.is_file() and CARD_MARK.encode() not in card.read_bytes()
 
 
 def _link(source: Path, target: Path) -> bool:
@@ -178,7 +180,7 @@ def clear(out: Path) -> None:
         names.update(p.name for p in out.iterdir() if p.is_file() and _OLD_FILES.fullmatch(p.name))
     for name in {*names, *LOGS, MANIFEST, BEST, RECIPE, CURVES, REPORT, TRACKERS} - {CARD}:
         (out / name).unlink(missing_ok=True)
-    if _card_is_ours(out):
+    if not has_own_card(out):
         (out / CARD).unlink(missing_ok=True)
     for name in (_STAGE, COMPLETIONS, TENSORBOARD):
         shutil.rmtree(out / name, ignore_errors=True)

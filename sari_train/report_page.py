@@ -109,7 +109,10 @@ def _tiles(run: Run) -> list[dict[str, str]]:
             continue
         value = figure["latest" if latest else "last"]
         shown = "not finite" if value is None else short_number(value)
-        found.append({"name": label(name), "value": shown, "note": _tile_note(name, latest, figure)})
+        note = _tile_note(name, latest, figure)
+        if note.startswith("mean") and len(run.metrics) <= WINDOW:
+            note = "mean of all steps"
+        found.append({"name": label(name), "value": shown, "note": note})
     return found
 
 

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 import torch
 
 from sari_data.console import note
-from sari_data.types import AudioQuestion
+from sari_data.errors import InputError
+from sari_data.types import AudioQuestion, AudioRef
 from sari_train.checkpoint import corpus_hash, open_run, recipe_hash, save_run
 from sari_train.completions import KeptGroup, save_completions
 from sari_train.config import Grpo, Sft, Training
@@ -22,10 +23,13 @@ from sari_train.interrupt import StopRequest
 from sari_train.lora import add_lora
 from sari_train.models.base import AudioLM
 from sari_train.models.load import load_model
+from sari_train.models.long_audio import survey
 from sari_train.optim import make_optimizer
 from sari_train.phases import Phases, memory_mib
+from sari_train.preflight import run_preflight
 from sari_train.progress import Progress, draw_curves
 from sari_train.responder import weights_hash
+from sari_train.rewards import Reward
 from sari_train.run_folder import check_out
 from sari_train.state_io import capture_rng, restore_rng
 from sari_train.trackers import open_trackers, require_trackers
@@ -84,6 +88,7 @@ class Run:
         *,
         overwrite: bool,
         world: World = ALONE,
+        rewards: Mapping[str, Reward] | None = None,
     ) -> None:
         self.table, self.kind, self.world = table, kind, world
         world.check(table)
@@ -93,15 +98,24 @@ class Run:
         self._dev_chains = with_chains(self._dev, table.mode) if isinstance(table, Sft) else []
         self._health = watch(table)
         self._parts: dict[str, Stateful] = {**parts, "health": self._health}
-        self.lm = load_model(table.model, dtype=table.dtype, device=world.device(table.device))
+        self.lm = load_model(
+            table.model,
+            dtype=table.dtype,
+            device=world.device(table.device),
+            quantize=table.lora.quantize if table.lora is not None else None,
+        )
         self.fingerprint = recipe_hash(table, model=weights_hash(self.lm), corpus=corpus_hash(questions))
         world.agree("recipe, model and corpus", self.fingerprint)
         prepare_model(self.lm, table)
+        check_lengths(self.lm, [q.audio for q in [*questions, *self._dev]])
+        if table.preflight:
+            run_preflight(self.lm, table, questions, rewards=rewards, shown=world.is_main)
         with world.main_first():
             state = open_run(self.lm, table, kind, self.fingerprint, overwrite=overwrite, main=world.is_main)
         world.prepare(self.lm)
         self.optimizer = make_optimizer(self.lm, table)
         self.step = state.step
+        self._best = state.best[1] if state.best is not None else -1.0
         self.metrics: dict[str, float] = {}
         self._trouble: str | None = None
         self._stopping = False
@@ -166,7 +180,8 @@ class Run:
             self._trouble = troubles[0].message
         # Asked once a step: a wish that came a moment later must find a checkpoint too, and all processes must agree.
         self._stopping = self.world.total({"stop": float(bool(self._stop))})["stop"] > 0
-        if self.step % table.save_every == 0 or troubles or not self.more:
+        better = metrics.get("eval_accuracy", -1.0) > self._best
+        if better or troubles or self.step % table.save_every == 0 or not self.more:
             self.save()
 
     def save(self) -> None:
@@ -191,6 +206,7 @@ class Run:
                     optimizer_state=optimizer,
                 )
             self.world.barrier()
+        self._best = max(self._best, self.metrics.get("eval_accuracy", -1.0))
         self._progress.restart_clock()
 
     @property
@@ -203,6 +219,20 @@ class Run:
         table = self.table
         found = evaluate(self.lm, self._dev, mode=table.mode, max_new_tokens=table.max_new_tokens, world=self.world)
         return found | evaluate_loss(self.lm, self._dev_chains, table, self.world)
+
+
+def check_lengths(lm: AudioLM, audios: Sequence[AudioRef]) -> None:
+    """Say how many clips are longer than the model hears, and what is done with them.
+
+    Raises:
+        InputError: There are some, and ``long_audio`` is ``error``.
+        AudioError: One of them is not audio.
+    """
+    found = survey(lm, audios)
+    if found.long and lm.long_audio == "error":
+        raise InputError(f"{found.note}: set long_audio to split or truncate, or leave them out of the corpus")
+    if found.note:
+        note(found.note)
 
 
 def watch(table: Training) -> Health:
@@ -229,6 +259,7 @@ def prepare_model(lm: AudioLM, table: Training) -> None:
         InputError: Adapters that do not fit the model.
     """
     lm.checkpointing = table.checkpointing
+    lm.long_audio = table.long_audio
     if table.freeze_audio:
         lm.freeze_audio()
     if table.lora is not None:

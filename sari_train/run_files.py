@@ -1,4 +1,4 @@
-"""What a run writes into its folder besides the checkpoint: names, and how they are cleared and cut.
+"""What a run records in its folder besides checkpoints: the files' names, and how their lines are written and read.
 
 ``metrics.jsonl`` holds only numbers that follow from recipe, data and weights, so that a run that was
 killed and went on ends with the same bytes. Whatever a clock or the machine says is in
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,39 +24,8 @@ CURVES = "curves.png"
 REPORT = "report.html"
 TRACKERS = "trackers.json"
 TENSORBOARD = "tensorboard"
-# One JSON object a line, each with its step: what lies beyond a checkpoint is cut when the run goes on from it.
-LOGS = (METRICS, TIMINGS, TROUBLES)
-# All that may lie in a run's folder before its first checkpoint.
-RUN_FILES = frozenset({RECIPE, *LOGS, COMPLETIONS, CURVES, REPORT, TRACKERS, TENSORBOARD})
 
 _STEP_FILE = re.compile(r"step-(\d+)\.jsonl")
-
-
-def clear_logs(folder: str | Path) -> None:
-    """Delete what an earlier run recorded in ``folder``: logs, completions, picture, page, trackers' files."""
-    folder = Path(folder)
-    for name in RUN_FILES - {RECIPE}:
-        path = folder / name
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-
-
-def cut_logs(folder: str | Path, step: int) -> None:
-    """Drop what was recorded after ``step``: those steps are taken again.
-
-    A run that was killed may have left half a line; it lies beyond the checkpoint, so it goes too.
-    """
-    folder = Path(folder)
-    for name in LOGS:
-        path = folder / name
-        if path.is_file():
-            whole = [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
-            path.write_bytes(b"".join(line for line in whole if json.loads(line)["step"] <= step))
-    for kept, path in completion_files(folder):
-        if kept > step:
-            path.unlink()
 
 
 def completion_files(folder: str | Path) -> list[tuple[int, Path]]:

@@ -220,6 +220,9 @@ def write_checkpoint(out: Path, step: int, about: Mapping[str, Any], fill: Calla
         fill(fresh)
         body = {"format": FORMAT, "format_version": FORMAT_VERSION, "step": step, **about, "files": _describe(fresh)}
         write_json(fresh / MANIFEST, body)
+        # A checkpoint that has its name survives a power cut too, and so do the lines of the steps before it.
+        for path in (*fresh.rglob("*"), *(out / name for name in LOGS), fresh):
+            _sync(path)
         if target.exists():
             os.replace(target, old)
         os.replace(fresh, target)
@@ -228,6 +231,7 @@ def write_checkpoint(out: Path, step: int, about: Mapping[str, Any], fill: Calla
             os.replace(old, target)
         shutil.rmtree(fresh, ignore_errors=True)
         raise
+    _sync(target.parent)
     shutil.rmtree(old, ignore_errors=True)
     return Checkpoint(target, body)
 
@@ -260,6 +264,16 @@ def write_json(path: Path, body: Any) -> None:
     aside = path.with_name(f".{path.name}.new")
     aside.write_text(json.dumps(body, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(aside, path)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file or folder is on the disk, where there is one."""
+    if path.exists():
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _describe(folder: Path) -> dict[str, dict[str, Any]]:

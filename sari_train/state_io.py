@@ -225,6 +225,14 @@ def _names(optimizer: torch.optim.Optimizer, model: torch.nn.Module) -> list[str
     return [known.get(id(weight), f"#{i}") for i, weight in enumerate(weights)]
 
 
+def seed_rng(seed: int, process: int = 0) -> None:
+    """Seed this process's random generators; each process of a run gets a stream of its own."""
+    drawn = np.random.SeedSequence([seed, process]).generate_state(4, np.uint32)
+    random.seed(int(drawn[0]))
+    np.random.seed(int(drawn[1]))
+    torch.manual_seed(int(drawn[2]) << 32 | int(drawn[3]))
+
+
 def capture_rng() -> dict[str, Any]:
     """Return the states of this process's random generators: Python's, numpy's, torch's, and its GPU's if in use."""
     name, keys, *rest = np.random.get_state(legacy=True)

@@ -219,7 +219,8 @@ class AudioLM(ABC):
             return found
         where = f"audio {audio.path or key[:12]!r}"
         pieces, cut = load_pieces(audio, self, where)
-        spans = tuple(Span(*self.extract(samples)) for samples in pieces)
+        with torch.autocast("cpu", enabled=False):  # the features are not the network's
+            spans = tuple(Span(*self.extract(samples)) for samples in pieces)
         if spans[0].tokens < 1:
             seconds = len(pieces[0]) / self.sampling_rate
             raise InputError(f"{where} lasts {seconds:.4f} s, too short for one audio token: leave it out")

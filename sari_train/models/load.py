@@ -13,6 +13,7 @@ import torch
 
 from sari_data.errors import CheckpointError
 from sari_train.models.base import AudioLM
+from sari_train.models.quantize import keep_layout, quantization
 
 TINY = Path(__file__).resolve().parent.parent / "assets" / "tiny"
 # Architecture named in config.json -> "module:class" of its adapter. A new architecture is a new file.
@@ -29,27 +30,32 @@ ADAPTERS = {
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def load_model(path_or_name: str, *, dtype: str = "float32", device: str = "auto") -> AudioLM:
+def load_model(
+    path_or_name: str, *, dtype: str = "float32", device: str = "auto", quantize: str | None = None
+) -> AudioLM:
     """Load model and processor.
 
     Args:
         path_or_name: ``tiny``, a folder in Hugging Face format, a folder with a LoRA adapter, or a hub id.
         dtype: Type that the weights are converted to: ``float32``, ``bfloat16`` or ``float16``.
         device: A torch device, or ``auto`` for a GPU where there is one.
+        quantize: Hold the text model's linear layers in 4 bits (``nf4``) or 8 (``int8``), for adapters on top; such a
+            model is not to be saved (``models/quantize.py``).
 
     Raises:
-        CheckpointError: No such model, no processor, no weights, or an architecture without an adapter.
+        CheckpointError: No such model, no processor, no weights, an architecture without an adapter, or one that
+            cannot be quantised here.
     """
     if dtype not in DTYPES:
         raise CheckpointError(f"dtype must be one of {', '.join(DTYPES)}; found {dtype!r}: correct it")
     source = _locate(path_or_name)
     name = "tiny" if source == str(TINY) else Path(path_or_name).name
     if (Path(source) / "adapter_config.json").is_file():
-        return _load_adapter(Path(source), name, dtype=dtype, device=device)
+        return _load_adapter(Path(source), name, dtype=dtype, device=device, quantize=quantize)
     adapter = _adapter_for(source)
     processor = _load_processor(source, adapter)
-    model = _load_weights(source, adapter, dtype)
-    return adapter(model.to(pick_device(device)), processor, name=name, path=source)
+    model = _load_weights(source, adapter, dtype, pick_device(device), quantize)
+    return adapter(model, processor, name=name, path=source)
 
 
 def wrap_model(model: Any, processor: Any, *, name: str = "model", path: str | None = None) -> AudioLM:
@@ -102,8 +108,9 @@ def _locate(path_or_name: str) -> str:
         if not (path / "config.json").is_file() and not (path / "adapter_config.json").is_file():
             if (path / "checkpoints" / "run.json").is_file():  # see run_folder.py
                 raise CheckpointError(
-                    f"run folder {path} has no model at its top: its run has no checkpoint yet, or is putting one there "
-                    "now or was killed while it did: start the run again, or name one of its checkpoints/step-* folders"
+                    f"run folder {path} has no model at its top: its run has no checkpoint yet, or is putting one "
+                    "there now or was killed while it did: start the run again, or name one of its "
+                    "checkpoints/step-* folders"
                 )
             raise CheckpointError(f"model folder {path} has no config.json: give a folder in Hugging Face format")
         return str(path)
@@ -118,7 +125,8 @@ def _adapter_for(source: str) -> type[AudioLM]:
     from transformers import AutoConfig
 
     try:
-        config = AutoConfig.from_pretrained(source)
+        with no_bars():
+            config = AutoConfig.from_pretrained(source)
     except Exception as error:  # transformers checks a config with errors of many types
         raise CheckpointError(
             f"model {source!r} cannot be opened ({_first_line(error)}): give 'tiny', a model folder or a hub id; "
@@ -160,14 +168,19 @@ def class_and_config(source: str, adapter: type[AudioLM]) -> tuple[Any, Any]:
     """Return the transformers class that is loaded from a folder or hub id, and its configuration."""
     import transformers
 
-    config = transformers.AutoConfig.from_pretrained(source)
+    with no_bars():
+        config = transformers.AutoConfig.from_pretrained(source)
     cls = getattr(transformers, adapter.model_class or config.architectures[0])
     # A full Omni checkpoint's configuration holds the thinker's.
     return cls, config if isinstance(config, cls.config_class) else config.thinker_config
 
 
-def _load_weights(source: str, adapter: type[AudioLM], dtype: str) -> Any:
-    cls, _ = class_and_config(source, adapter)
+def _load_weights(source: str, adapter: type[AudioLM], dtype: str, device: torch.device, quantize: str | None) -> Any:
+    cls, config = class_and_config(source, adapter)
+    options: dict[str, Any] = {}
+    if quantize is not None:
+        options["quantization_config"] = quantization(quantize, config, source, DTYPES[dtype])
+        options["device_map"] = {"": str(device)}
     try:
         with no_bars():
             # Shapes are compared below: transformers would print a table before its error.
@@ -177,6 +190,7 @@ def _load_weights(source: str, adapter: type[AudioLM], dtype: str) -> Any:
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,
                 use_safetensors=True,  # a pickle can run code when it is opened
+                **options,
             )
     except Exception as error:  # whatever a damaged file leads to
         raise CheckpointError(
@@ -194,17 +208,20 @@ def _load_weights(source: str, adapter: type[AudioLM], dtype: str) -> Any:
         raise CheckpointError(
             f"model {source!r} lacks {len(missing)} weights ({missing[0]}, ...): give a complete folder"
         )
+    if quantize is None:
+        return model.to(device)
+    keep_layout(model)
     return model
 
 
-def _load_adapter(folder: Path, name: str, *, dtype: str, device: str) -> AudioLM:
+def _load_adapter(folder: Path, name: str, *, dtype: str, device: str, quantize: str | None) -> AudioLM:
     """Load an adapter's base model, apply the adapter and merge it into the weights in memory."""
     from peft import PeftModel
 
     name_of_base = _base_of_adapter(folder)
     if not (folder / "adapter_model.safetensors").is_file():
         raise CheckpointError(f"adapter {str(folder)!r} has no adapter_model.safetensors: give a complete folder")
-    base = load_model(name_of_base, dtype=dtype, device=device)
+    base = load_model(name_of_base, dtype=dtype, device=device, quantize=quantize)
     try:
         merged = PeftModel.from_pretrained(base.model, str(folder)).merge_and_unload()
     except Exception as error:  # whatever a damaged file leads to

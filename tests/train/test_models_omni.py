@@ -165,6 +165,19 @@ def test_equal_to_transformers_in_float64(
             assert min(error(reference(kind, processor, dtype, **planted), expected)) > 10 * FLOAT32, planted
 
 
+@pytest.mark.parametrize("mixed", [False, True], ids=["bfloat16 weights", "autocast"])
+def test_bfloat16_is_near(kind: str, processor: OmniProcessor, mixed: bool) -> None:
+    exact, _ = reference(kind, processor, torch.float64)
+    lm = omni_lm(kind, processor, dtype=torch.float32 if mixed else torch.bfloat16)
+    with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+        clip = lm.clip(make_clip(*CLIPS[0][:2]))  # features are those of full precision
+        batch = collate(lm, rows(lm))
+        logps, _ = completion_logprobs(lm, batch, TEMPERATURE, banned=lm.banned_ids)
+    logps.sum().backward()
+    assert (logps[batch.completion_mask_BC].detach() - exact).abs().mean() < 0.01 * exact.abs().mean()
+    assert torch.equal(clip.mel_MF, omni_lm(kind, processor).clip(make_clip(*CLIPS[0][:2])).mel_MF)
+
+
 def test_rows_padded_on_the_right_give_the_same(kind: str, processor: OmniProcessor) -> None:
     lm = omni_lm(kind, processor, dtype=torch.float64)
     batch = collate(lm, rows(lm))
@@ -218,6 +231,29 @@ def test_what_learns(kind: str, processor: OmniProcessor) -> None:
     assert all(x.requires_grad for x in frozen)
     for a, b in zip(frozen, omni_lm(kind, processor).audio_embeddings(batch.clips), strict=True):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)
+
+
+def test_audio_split_into_spans_is_several_audios_of_one_turn(processors: dict[str, OmniProcessor]) -> None:
+    kind, processor = "qwen2.5-omni", processors["qwen2.5-omni"]
+    lm, audio = omni_lm(kind, processor, dtype=torch.float64), make_clip(7, 4.3)
+    lm.long_audio = "split"
+    batch = collate(lm, [Example(audio, "How many?", "<answer>four</answer>")])
+    logps, _ = completion_logprobs(lm, batch)
+    whole, samples = whole_processor(kind, processor), waveform(audio)
+    content = [{"type": "audio", "audio_url": "x"}] * 2 + [{"type": "text", "text": "How many?"}]
+    text = whole.apply_chat_template([{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True)
+    one = whole(
+        text=f"{text}<answer>four</answer><|im_end|>",
+        audio=[samples[:48_000], samples[48_000:]],
+        sampling_rate=16_000,
+        return_tensors="pt",
+    )
+    assert torch.equal(batch.ids_BT, one["input_ids"])
+    one["input_features"] = one["input_features"].double()
+    count = int(batch.completion_lengths_B[0])
+    logits = in_type(thinker(kind, processor), torch.float64)(**one).logits[0, -count - 1 : -1]
+    expected = logits.log_softmax(-1).gather(-1, one["input_ids"][0, -count:, None])[:, 0]
+    torch.testing.assert_close(logps[0], expected, atol=1e-6, rtol=1e-6)
 
 
 def test_limits(kind: str, processor: OmniProcessor) -> None:

@@ -67,7 +67,7 @@ def test_notes_beside_a_checkpoint_outlive_the_next_one(table: Sft, monkeypatch:
         original(*args, **kwargs)
         Path(table.out, "notes.md").write_text("promising") if kwargs["step"] == 2 else None
 
-    monkeypatch.setattr("sari_train.sft.save_run", save_and_write)
+    monkeypatch.setattr("sari_train.run.save_run", save_and_write)
     assert train_sft(table).step == 4
     assert Path(table.out, "notes.md").read_text() == "promising"
     assert finished(table)

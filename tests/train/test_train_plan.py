@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from train_helpers import make_clip
+from train_helpers import make_clip, sampled
 
 from sari_data.errors import InputError, SariError
 from sari_data.prompting import render_prompt
 from sari_data.responder import Sampling
 from sari_data.types import AudioQuestion
-from sari_train import grpo, rollout
+from sari_train import policy, rollout
 from sari_train.batch import Example, collate, encode_example
 from sari_train.config import Grpo, Lora, Sft
 from sari_train.logprobs import completion_hidden, completion_logprobs
@@ -29,6 +29,7 @@ from sari_train.plan import Load, micro_batches, peak, plan_phases
 from sari_train.plan_inputs import container_limit, find_memory, meta_model, read_lengths, read_sizes
 from sari_train.plan_report import MOST_SAMPLES, Plan, largest, make_plan, verdict
 from sari_train.plan_sizes import Sizes
+from sari_train.rollouts.engine import LocalEngine
 
 Run = Callable[..., tuple[int, str, str]]
 # Of what is saved: the indices and sums of single tokens, which the formulas leave out.
@@ -232,18 +233,18 @@ def counted_peaks(
 
     optimizer = make_optimizer(lm, table)
     sampling = Sampling(temperature=1.0, max_new_tokens=table.max_new_tokens, seed=0, stop=())
-    engine = rollout.Rollout(lm, sampling)
+    engine = LocalEngine(lm, sampling)
     for step in range(2):
         if step == 1:  # the optimizer's state is there by now
             watch(lm, "decoder", "decoder")
             watch(rollout, "prefill", "prefill")
             watch(rollout._State, "run", "decoding")
-            watch(grpo, "backward_all", "policy")
-            watch(grpo, "take_step", "optimizer")
-        experience, _ = grpo.roll_out(lm, engine, asked, step, table)
+            watch(policy, "backward_all", "policy")
+            watch(policy, "take_step", "optimizer")
+        experience, _ = sampled(lm, asked, table, step, engine)
         assert {len(e.row.completion) for e in experience} == {table.max_new_tokens}
         experience = [replace(e, advantage=1.0 if at % 2 else -1.0) for at, e in enumerate(experience)]
-        grpo.learn(lm, optimizer, experience, None, step, table)
+        policy.learn(lm, optimizer, experience, None, step, table)
     return counted
 
 

@@ -20,7 +20,7 @@ from sari_train.models.load import wrap_model
 from sari_train.models.tiny import build_processor
 from sari_train.policy import Experience
 from sari_train.rewards import REWARDS, Settings, load_rewards
-from sari_train.rollouts.engine import make_engine
+from sari_train.rollouts.engine import RolloutEngine, make_engine
 
 
 def make_clip(seed: int, seconds: float) -> AudioRef:
@@ -156,11 +156,11 @@ def set_reward(monkeypatch: Any, name: str, reward: Any) -> None:
 
 
 def sampled(
-    lm: AudioLM, questions: list[AudioQuestion], table: Grpo, step: int = 0
+    lm: AudioLM, questions: list[AudioQuestion], table: Grpo, step: int = 0, engine: RolloutEngine | None = None
 ) -> tuple[list[Experience], dict[str, float]]:
     """The experience and the metrics of one rollout over the questions as they come."""
     rewards = load_rewards(table.rewards, Settings(table.mode, table.thought_words))
-    engine = make_engine(lm, table)
+    engine = engine or make_engine(lm, table)
     places = enumerate(range(len(questions)))
     groups = tuple(grpo.roll_out(lm, engine, questions, places, step, table, rewards))
     results = tuple(group.result for group in groups)

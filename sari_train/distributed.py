@@ -150,7 +150,7 @@ class Processes(World):
         """The one that the launcher gave this process; the recipe may say which kind it must be."""
         if wanted not in ("auto", self.place.type):
             raise InputError(
-                f"device is {wanted!r}, but process {self.rank} of {self.size} was given {self.place}: set device to auto"
+                f"device is {wanted!r}, but process {self.rank} of {self.size} was given {self.place}: set it to auto"
             )
         return str(self.place)
 
@@ -274,7 +274,7 @@ def _check_launcher(environment: Mapping[str, str]) -> None:
         )
     if environment.get("ACCELERATE_MIXED_PRECISION", "no") != "no":
         raise InputError(
-            "the launcher's mixed_precision must be 'no', because the recipe decides it (dtype, mixed_precision); found "
+            "mixed_precision of the launcher must be 'no', because the recipe says it (dtype, mixed_precision); found "
             f"{environment['ACCELERATE_MIXED_PRECISION']!r}: correct the launcher's config"
         )
     if not _said(environment, "ACCELERATE_USE_FSDP"):

@@ -48,8 +48,8 @@ class Sharded(Processes):
         super().check(table)
         if table.optimizer != "adamw":
             raise InputError(
-                f"optimizer {table.optimizer} needs every weight whole, but FSDP2 cuts them: set optimizer to adamw, or "
-                "launch with recipes/accelerate/ddp.yaml"
+                f"optimizer {table.optimizer} needs every weight whole, but FSDP2 cuts them: set optimizer to adamw, "
+                "or launch with recipes/accelerate/ddp.yaml"
             )
         if table.lora is not None and table.lora.quantize is not None:
             raise InputError(
@@ -66,8 +66,8 @@ class Sharded(Processes):
         layers = getattr(lm.text_model, "layers", None)
         if layers is None or not hasattr(FSDPModule, "set_reduce_scatter_unused_params"):
             raise InputError(
-                f"model {lm.name!r} cannot be sharded here ({type(lm.text_model).__name__}, torch {torch.__version__}): "
-                "it needs a text model with layers and torch 2.13 or newer; launch with recipes/accelerate/ddp.yaml"
+                f"model {lm.name!r} cannot be sharded here ({type(lm.text_model).__name__}, torch {torch.__version__}):"
+                " it needs a text model with layers and torch 2.13 or newer; launch with recipes/accelerate/ddp.yaml"
             )
         for layer in layers:
             fully_shard(layer, mesh=mesh, reshard_after_forward=self.reshard)

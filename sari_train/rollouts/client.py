@@ -142,13 +142,15 @@ class Client:
 
     def _send(self, method: str, path: str, data: bytes | None, where: str) -> tuple[int, float | None, bytes]:
         """One exchange: (status, seconds that Retry-After asks for, body)."""
-        if self._stopped.is_set():
-            raise ConnectionAbortedError("called off")
         until = time.monotonic() + self.timeout
         connection = self._connection()
         with self._lock:
             self._open.add(connection)
         try:
+            connection.connect()
+            with self._lock:  # stop() reaches a connection from here on, but not one that is being made
+                if self._stopped.is_set():
+                    raise ConnectionAbortedError("called off")
             connection.request(method, self._base + path, body=data, headers=self._headers)
             response = connection.getresponse()
             pieces: list[bytes] = []

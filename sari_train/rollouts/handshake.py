@@ -56,8 +56,8 @@ def check_server(client: Client, lm: AudioLM) -> str | None:
         and wanted.replace("ForConditionalGeneration", "Model") not in served
     ):
         raise ResponderError(
-            f"the server at {client.url} serves another model ({model.get('model')}) than {wanted}: serve the model that "
-            "the run starts from"
+            f"the server at {client.url} serves another model ({model.get('model')}) than {wanted}: serve the model "
+            "that the run starts from"
         )
     if backend not in (None, "nccl"):
         raise ResponderError(

@@ -7,26 +7,27 @@ import os
 import socket
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from sari_data.errors import SariError
+from sari_data.errors import InputError
 from sari_data.prompting import render_prompt, render_target
 from sari_data.responder import Sampling
 from sari_data.types import AudioQuestion
 from sari_train.batch import Encoded, Example, encode_example
 from sari_train.config import Grpo, Sft
-from sari_train.distributed import ALONE, World, join
+from sari_train.distributed import World, join
+from sari_train.grpo import train_grpo
 from sari_train.models.base import AudioLM
 from sari_train.models.load import load_model
 from sari_train.optim import make_optimizer, take_step
 from sari_train.policy import Experience, learn
 from sari_train.reference import Reference
 from sari_train.rollout import Rollout, RolloutPrompt
+from sari_train.rollouts.engine import make_engine
 from sari_train.run import prepare_model
-from sari_train.sft import accumulate
+from sari_train.sft import accumulate, train_sft
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["processes", "transformers.models.qwen2_audio.modeling_qwen2_audio"])
@@ -49,15 +50,14 @@ def spread(function: Callable[..., Any], *arguments: Any, count: int = 2, **envi
     for worker in workers:
         worker.start()
     try:
-        found = dict(queue.get(timeout=90) for _ in workers)
+        found = sorted((queue.get(timeout=90) for _ in workers), key=lambda item: item[0])
     finally:
         for worker in workers:
             worker.join(5)
             worker.kill()
-    for rank in range(count):
-        if isinstance(found[rank], str):
-            raise AssertionError(f"process {rank}: {found[rank]}")
-    return [found[rank] for rank in range(count)]
+    for rank, well, result in found:
+        assert well, f"process {rank}: {result}"
+    return [result for _, _, result in found]
 
 
 def _work(
@@ -67,11 +67,9 @@ def _work(
     place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in place.items()} | environment)
     try:
-        queue.put((rank, (function(join("cpu"), *arguments),)[0]))
-    except SariError as error:
-        queue.put((rank, error))
+        queue.put((rank, True, function(join("cpu"), *arguments)))
     except BaseException:
-        queue.put((rank, traceback.format_exc()))
+        queue.put((rank, False, traceback.format_exc()))
 
 
 def whole(lm: AudioLM) -> dict[str, Any]:
@@ -128,10 +126,51 @@ def grpo_run(
     return metrics, whole(lm)
 
 
-def alone(function: Callable[..., Any], *arguments: Any) -> Any:
-    """The same in this process."""
-    return function(ALONE, *arguments)
+def several(world: World, runs: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]) -> dict[str, Any]:
+    """Several of these, one after another in the same processes."""
+    return {name: function(world, *arguments) for name, (function, arguments) in runs.items()}
 
 
-def folder_of(path: Path) -> str:
-    return str(path)
+def mean_of_means(world: World, table: Sft, questions: list[AudioQuestion]) -> Any:
+    """SFT as it must not be: each process normalises by its own tokens, and the gradients are averaged."""
+    share, total = world.sum_gradients, world.total
+
+    def average(lm: AudioLM) -> None:
+        share(lm)
+        for weight in lm.model.parameters():
+            if weight.grad is not None:
+                weight.grad /= world.size
+
+    world.sum_gradients, world.total = average, lambda values: dict(values)  # type: ignore[method-assign]
+    try:
+        return sft_run(world, table, questions)
+    finally:
+        world.sum_gradients, world.total = share, total  # type: ignore[method-assign]
+
+
+def trained(world: World, table: Sft | Grpo) -> Any:
+    """A whole run: (steps done, the last step's metrics)."""
+    run = train_sft if isinstance(table, Sft) else train_grpo
+    outcome = run(table, world=world)  # type: ignore[arg-type, operator]
+    return outcome.step, outcome.metrics
+
+
+def served(world: World, table: Grpo, questions: list[AudioQuestion]) -> list[tuple[int, ...]]:
+    """Weights sent to a rollout server, and samples of this process's prompts from it."""
+    lm = load_model(table.model, device=world.device("auto"))
+    prepare_model(lm, table)
+    world.prepare(lm)
+    engine = make_engine(lm, table, world)
+    engine.update_weights(lm, 4)
+    asked = world.share(list(enumerate(questions)))
+    rows = [encode_example(lm, Example(q.audio, render_prompt(q, "direct"))) for _, q in asked]
+    prompts = [RolloutPrompt(str(place), row, range(2)) for (place, _), row in zip(asked, rows, strict=True)]
+    return [done.ids for done in engine.sample(prompts, [q for _, q in asked], seed=1)]
+
+
+def disagree(world: World) -> str:
+    try:
+        world.agree("recipe", f"r{world.rank}")
+    except InputError as error:
+        return str(error)
+    return ""

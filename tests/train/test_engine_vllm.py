@@ -174,6 +174,19 @@ def test_names_are_those_of_a_saved_checkpoint(lm: AudioLM, tmp_path: Path) -> N
     assert any(name.startswith("language_model.model.layers.0.") for name in sent)
 
 
+@pytest.mark.parametrize("kind", ["qwen2.5-omni", "qwen3-omni"])
+def test_a_thinker_is_sent_as_the_part_of_the_whole_that_is_served(kind: str, tmp_path: Path) -> None:
+    """vLLM serves thinkers under the full model's names; a mixture's experts go apart, as they are saved."""
+    from model_builders import full_omni, omni_lm, omni_processor
+    from safetensors import safe_open
+
+    processor = omni_processor(kind, ["What is this?"])
+    full_omni(kind, processor).save_pretrained(tmp_path)
+    with safe_open(tmp_path / "model.safetensors", "pt") as file:
+        saved = {name: file.get_slice(name).get_shape() for name in file.keys() if name.startswith("thinker.")}  # noqa: SIM118
+    assert {name: list(tensor.shape) for name, tensor in checkpoint_tensors(omni_lm(kind, processor))} == saved
+
+
 def test_adapters_are_sent_merged_and_stay_apart(lm: AudioLM, server: Server, asked: Any, tmp_path: Path) -> None:
     add_lora(lm, Lora(rank=4, alpha=12), seed=0)
     with torch.no_grad():

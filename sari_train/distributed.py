@@ -74,6 +74,10 @@ class World:
     def prepare(self, lm: AudioLM) -> None:
         """Make a model ready for training, in place: after its weights are loaded, before its optimizer is made."""
 
+    def adopt(self, lm: AudioLM, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+        """Return the optimizer that the loop steps, over a model that :meth:`prepare` made ready."""
+        return optimizer
+
     def share(self, items: Sequence[T]) -> list[T]:
         """Return this process's items: every ``size``-th."""
         return list(items[self.rank :: self.size])
@@ -254,6 +258,10 @@ def join(device: str = "auto") -> World:
 
         mute()  # what the run tells, the main process tells
     place = (state.process_index, state.num_processes, state.device)
+    if _said(os.environ, "ACCELERATE_USE_DEEPSPEED"):
+        from sari_train.zero import Zero
+
+        return Zero(*place)
     if _said(os.environ, "ACCELERATE_USE_FSDP"):
         from sari_train.sharding import Sharded
 
@@ -268,10 +276,15 @@ def _said(environment: Mapping[str, str], name: str) -> bool:
 def _check_launcher(environment: Mapping[str, str]) -> None:
     """Settings of accelerate's that would change what is computed, or that nothing here has tried."""
     if _said(environment, "ACCELERATE_USE_DEEPSPEED"):
-        raise InputError(
-            "DeepSpeed is not supported with this recipe: launch with recipes/accelerate/fsdp2.yaml, which shards the "
-            "same things"
-        )
+        stage = environment.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2")
+        if stage not in ("1", "2"):
+            raise InputError(
+                f"expected DeepSpeed's zero_stage to be 1 or 2, found {stage}: use recipes/accelerate/deepspeed_zero2.yaml, "
+                "or to cut the weights too recipes/accelerate/fsdp2.yaml"
+            )
+        for what in ("OPTIMIZER", "PARAM"):
+            if environment.get(f"ACCELERATE_DEEPSPEED_OFFLOAD_{what}_DEVICE", "none") != "none":
+                raise InputError(f"DeepSpeed's offload_{what.lower()}_device is not supported: set it to none")
     if environment.get("ACCELERATE_MIXED_PRECISION", "no") != "no":
         raise InputError(
             "mixed_precision of the launcher must be 'no', because the recipe says it (dtype, mixed_precision); found "

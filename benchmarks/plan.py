@@ -174,7 +174,7 @@ def table_of(case: str, folder: Path) -> Any:
 def measure(case: str, folder: Path) -> dict[str, Any]:
     """Take three steps as ``train_grpo`` does; return the peaks in bytes."""
     from sari_data.store import read_split
-    from sari_train import policy
+    from sari_train import distributed, policy
 
     table = table_of(case, folder)
     read_split(table.corpus, table.split)
@@ -203,7 +203,7 @@ def measure(case: str, folder: Path) -> dict[str, Any]:
     for step in range(3):
         if step == 2:
             peaks["peak"] = status("VmHWM")
-            policy.backward_all = watched("policy", policy.backward_all)
+            distributed.backward_all = watched("policy", distributed.backward_all)
             policy.take_step = watched("optimizer", policy.take_step)
             trained.engine.sample = watched("rollout", trained.engine.sample)
             if trained.reference is not None:

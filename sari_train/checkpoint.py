@@ -31,9 +31,9 @@ from sari_train.model_card import render_card
 from sari_train.models.base import AudioLM
 from sari_train.models.load import load_model, no_bars
 from sari_train.publication import clear, cut_lines, publish, settle
+from sari_train.run_files import RECIPE
 from sari_train.run_folder import (
     CARD,
-    RECIPE,
     TRAINING,
     Checkpoint,
     best_of,

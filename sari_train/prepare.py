@@ -15,7 +15,8 @@ from sari_train.config import Grpo, Sft
 from sari_train.curriculum import check_curriculum
 from sari_train.distributed import ALONE, World
 from sari_train.publication import settle
-from sari_train.run_folder import OLD_STATE, RECIPE, check_out, is_model, is_run, storing
+from sari_train.run_files import RECIPE
+from sari_train.run_folder import OLD_STATE, check_out, is_model, is_run, storing
 from sari_train.sft import train_sft
 
 

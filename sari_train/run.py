@@ -31,7 +31,7 @@ from sari_train.progress import Progress, draw_curves
 from sari_train.responder import weights_hash
 from sari_train.rewards import Reward
 from sari_train.run_folder import check_out
-from sari_train.state_io import capture_rng, restore_rng
+from sari_train.state_io import capture_rng, restore_rng, seed_rng
 from sari_train.trackers import open_trackers, require_trackers
 
 
@@ -106,6 +106,7 @@ class Run:
         )
         self.fingerprint = recipe_hash(table, model=weights_hash(self.lm), corpus=corpus_hash(questions))
         world.agree("recipe, model and corpus", self.fingerprint)
+        seed_rng(table.seed, world.rank)
         prepare_model(self.lm, table)
         check_lengths(self.lm, [q.audio for q in [*questions, *self._dev]])
         if table.preflight:

@@ -60,7 +60,7 @@ def train(kind: str, table: dict[str, Any]) -> None:
         train_sft(Sft(**table))
         return
     # An untrained model is never right; a reward that it can earn makes there be something to learn.
-    REWARDS["accuracy"] = lambda sample: min(1.0, sample.text.count("e") / 20)
+    REWARDS["accuracy"] = lambda settings: lambda sample: min(1.0, sample.text.count("e") / 20)  # type: ignore[index]
     train_grpo(Grpo(**table))
 
 

@@ -17,7 +17,7 @@ from sari_data.errors import InputError, SariError
 from sari_data.prompting import render_prompt
 from sari_data.responder import Sampling
 from sari_data.types import AudioQuestion
-from sari_train import policy, rollout
+from sari_train import distributed, policy, rollout
 from sari_train.batch import Example, collate, encode_example
 from sari_train.config import Grpo, Lora, Sft
 from sari_train.logprobs import completion_hidden, completion_logprobs
@@ -239,7 +239,7 @@ def counted_peaks(
             watch(lm, "decoder", "decoder")
             watch(rollout, "prefill", "prefill")
             watch(rollout._State, "run", "decoding")
-            watch(policy, "backward_all", "policy")
+            watch(distributed, "backward_all", "policy")
             watch(policy, "take_step", "optimizer")
         experience, _ = sampled(lm, asked, table, step, engine)
         assert {len(e.row.completion) for e in experience} == {table.max_new_tokens}

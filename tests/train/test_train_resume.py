@@ -22,7 +22,10 @@ NAMED, PLACED = "os.rename checkpoints/.step-0000000{}.partial$", "os.rename .pu
 BOTH = {"mode": "direct", "warmup_steps": 1, "steps": 4, "save_every": 2, "preflight": False}
 SFT = {**BOTH, "batch_size": 2}
 LORA = {**SFT, "lora": {"rank": 2}, "optimizer": "muon"}
-GRPO = {**BOTH, "prompts_per_step": 2, "group_size": 3, "max_new_tokens": 6, "curriculum": "random", "beta": 0.05}
+GRPO = {
+    **BOTH, "prompts_per_step": 2, "group_size": 3, "max_new_tokens": 6, "beta": 0.05, "on_trouble": "go_on",
+    "curriculum": "adaptive", "dynamic_sampling": 1, "log_completions": 1,
+}  # fmt: skip
 # The runs: kind, table, and before what each process is killed (see killed_runs.py); one more goes to the end.
 RUNS: dict[str, tuple[str, dict[str, Any], list[tuple[str, int]]]] = {
     "sft": ("sft", SFT, []),
@@ -85,20 +88,20 @@ def ends(
     return place, dict(zip(RUNS, json.loads(done.stdout), strict=True))
 
 
-def recorded(out: Path) -> list[dict[str, Any]] | bytes:
-    """The metrics file: its bytes, but for the seconds that older loops write among the metrics."""
-    body = (out / "metrics.jsonl").read_bytes()
-    if b"tokens_per_second" not in body:
-        return body
-    return [{k: v for k, v in json.loads(line).items() if k != "tokens_per_second"} for line in body.splitlines()]
+def recorded(out: Path) -> dict[str, bytes]:
+    """All that follows from recipe, data and weights: the metrics, and the completions that were kept."""
+    files = [out / "metrics.jsonl", *sorted((out / "completions").rglob("*.*"))]
+    return {str(path.relative_to(out)): path.read_bytes() for path in files}
 
 
 def same(a: Any, b: Any) -> bool:
-    """Whether two states are equal to the bit; generators that nobody seeded or used differ between processes."""
+    """Whether two states are equal to the bit."""
     if isinstance(a, torch.Tensor):
         return torch.equal(a, b)
     if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a if key != "rng")
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
     return bool(a == b)
 
 

@@ -282,7 +282,13 @@ def test_the_runs_temperature_is_the_samplers(
     made: list[Sampling] = []
     original = engines.Rollout
     monkeypatch.setattr(engines, "Rollout", lambda lm, sampling: made.append(sampling) or original(lm, sampling))
-    change = {"corpus": str(small_corpus), "out": str(tmp_path / "out"), "steps": 1, "curriculum": "random"}
+    change = {
+        "corpus": str(small_corpus),
+        "out": str(tmp_path / "out"),
+        "steps": 1,
+        "curriculum": "random",
+        "preflight": False,
+    }
     train_grpo(table.model_copy(update=change))
     assert (made[0].temperature, made[0].max_new_tokens) == (0.8, 8)
     row = (tmp_path / "out" / "metrics.jsonl").read_text()

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any, TypeVar
 
 import torch
@@ -250,6 +251,11 @@ def join(device: str = "auto") -> World:
     if int(os.environ.get("WORLD_SIZE", "1")) <= 1:
         return ALONE
     _check_launcher(os.environ)
+    if _said(os.environ, "ACCELERATE_USE_DEEPSPEED") and find_spec("deepspeed") is None:
+        raise InputError(
+            "the launcher asks for DeepSpeed, which is not installed: `pip install 'sari-audio[deepspeed]'`, or launch "
+            "with recipes/accelerate/fsdp2.yaml"
+        )
     from accelerate import PartialState
 
     state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available())
@@ -279,8 +285,8 @@ def _check_launcher(environment: Mapping[str, str]) -> None:
         stage = environment.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2")
         if stage not in ("1", "2"):
             raise InputError(
-                f"expected DeepSpeed's zero_stage to be 1 or 2, found {stage}: use recipes/accelerate/deepspeed_zero2.yaml, "
-                "or to cut the weights too recipes/accelerate/fsdp2.yaml"
+                f"expected DeepSpeed's zero_stage to be 1 or 2, found {stage}: use "
+                "recipes/accelerate/deepspeed_zero2.yaml, or to cut the weights too recipes/accelerate/fsdp2.yaml"
             )
         for what in ("OPTIMIZER", "PARAM"):
             if environment.get(f"ACCELERATE_DEEPSPEED_OFFLOAD_{what}_DEVICE", "none") != "none":
@@ -295,7 +301,7 @@ def _check_launcher(environment: Mapping[str, str]) -> None:
     if environment.get("FSDP_VERSION", "1") != "2":
         raise InputError(
             f"expected fsdp_version 2 in the launcher's config, found {environment.get('FSDP_VERSION', '1')}: use "
-            "recipes/accelerate/fsdp2.yaml"
+            "with recipes/accelerate/fsdp2.yaml"
         )
     for name, key, instead in (
         ("FSDP_OFFLOAD_PARAMS", "fsdp_offload_params", "false"),

@@ -114,7 +114,7 @@ class Run:
         with world.main_first():
             state = open_run(self.lm, table, kind, self.fingerprint, overwrite=overwrite, main=world.is_main)
         world.prepare(self.lm)
-        self.optimizer = make_optimizer(self.lm, table)
+        self.optimizer = world.adopt(self.lm, make_optimizer(self.lm, table))
         self.step = state.step
         self._best = state.best[1] if state.best is not None else -1.0
         self.metrics: dict[str, float] = {}

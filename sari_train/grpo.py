@@ -23,7 +23,7 @@ from statistics import fmean, pstdev
 
 import torch
 
-from sari_data.answers import grade
+from sari_data.answers import grade, read_response
 from sari_data.console import note
 from sari_data.prompting import load_mode, render_prompt
 from sari_data.store import read_split
@@ -39,7 +39,7 @@ from sari_train.losses.kl import sequence_kl
 from sari_train.models.base import AudioLM
 from sari_train.policy import Experience, learn
 from sari_train.reference import Reference
-from sari_train.rewards import Reward, Sample, Settings, load_rewards, score
+from sari_train.rewards import Reward, Sample, Settings, count_words, load_rewards, score, thought_sections
 from sari_train.rollout import Completion, RolloutPrompt
 from sari_train.rollouts.engine import RolloutEngine, make_engine
 from sari_train.run import Outcome, Run
@@ -94,6 +94,7 @@ class Result:
         parts: Each sample's rewards before weighting.
         right: Whether each sample gave the right option.
         lengths: Tokens of each sample.
+        words: Words of each sample's thought.
         cut: Samples that the length bound cut.
     """
 
@@ -103,6 +104,7 @@ class Result:
     parts: tuple[Mapping[str, float], ...]
     right: tuple[bool, ...]
     lengths: tuple[int, ...]
+    words: tuple[int, ...]
     cut: int
 
     @property
@@ -180,7 +182,7 @@ def roll_out(
     rewards: Mapping[str, Reward],
 ) -> list[Group]:
     """Sample a group for each (place in the step, index into ``questions``), and reward every sample."""
-    g = table.group_size
+    g, thoughts = table.group_size, thought_sections(table.mode)
     asked = [(place, index, questions[index]) for place, index in places]
     prompts = [
         # The place in the step is part of the id: a question that is drawn twice gets two groups.
@@ -192,6 +194,7 @@ def roll_out(
     for number, ((place, index, question), prompt) in enumerate(zip(asked, prompts, strict=True)):
         done = tuple(completions[number * g : (number + 1) * g])
         samples = [Sample(question, table.mode, d.text, d.finish_reason) for d in done]
+        readings = [read_response(d.text, question.choices, finish_reason=d.finish_reason) for d in done]
         scored = [score(sample, table.rewards, rewards) for sample in samples]
         parts = tuple(each for _, each in scored)
         result = Result(
@@ -201,6 +204,7 @@ def roll_out(
             parts,
             right=tuple(grade(d.text, question, finish_reason=d.finish_reason).correct for d in done),
             lengths=tuple(len(d.ids) for d in done),
+            words=tuple(count_words(reading.sections, thoughts) for reading in readings),
             cut=sum(d.finish_reason == "length" for d in done),
         )
         groups.append(Group(result, question, prompt.encoded, done))
@@ -267,6 +271,8 @@ def summarise(rollout: StepSamples, table: Grpo) -> dict[str, float]:
     metrics |= {f"reward_std/{name}": pstdev(p[name] for r in drawn for p in r.parts) for name in table.rewards}
     metrics["reward"], metrics["reward_std"] = sum(rewards) / count, pstdev(rewards)
     metrics["length"] = sum(sum(r.lengths) for r in drawn) / count
+    if thought_sections(table.mode):
+        metrics["thought_words"] = sum(sum(r.words) for r in drawn) / count
     metrics["truncated"] = sum(r.cut for r in drawn) / count
     metrics["flat_groups"] = sum(r.flat for r in drawn) / len(drawn)
     if table.dynamic_sampling:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +69,35 @@ def test_what_a_step_tells(table: Grpo) -> None:
     row = read_metrics(table.out)[-1]
     assert {"reward", "reward_std", "reward_accuracy", "reward_std/accuracy", "reward_format", "length", "truncated",
             "flat_groups", "resampled", "pass_rate", "pass_rate/sound"} <= row.keys()  # fmt: skip
+    assert "thought_words" not in row  # mode direct has no thought
     assert not [name for name in row if "second" in name or "memory" in name]
     timing = list(read_lines(Path(table.out) / "timings.jsonl"))[-1]
     assert {"step_seconds", "seconds/rollout", "tokens_per_second", "memory_mib"} <= timing.keys()
     kept = list(read_lines(Path(table.out) / "completions" / "step-000003.jsonl"))
     assert [len(group["samples"]) for group in kept] == [4, 4, 4]
     assert (Path(table.out) / "completions" / kept[0]["audio"]).is_file() or kept[0]["audio"]
+
+
+def test_a_mode_with_a_thought_tells_its_words(
+    table: Grpo, processor: Any, scene_questions: list[AudioQuestion]
+) -> None:
+    from sari_data.prompting import render_target
+    from sari_data.responder import Sampling
+    from sari_train.rollouts.engine import LocalEngine
+
+    lm = make_lm(processor)
+    engine = LocalEngine(lm, Sampling(max_new_tokens=4))
+    question = scene_questions[0]
+    text = render_target(question, "structured")
+    original = engine.sample
+    engine.sample = lambda *given, **options: [  # type: ignore[method-assign]
+        replace(done, text=text if done.sample % 2 else "<answer>x</answer>") for done in original(*given, **options)
+    ]
+    asked = table.model_copy(update={"mode": "structured", "rewards": {"format": 1.0}})
+    metrics = sampled(lm, [question], asked, engine=engine)[1]
+    thought = re.sub(r"<[^>]*>", " ", text.partition("<answer>")[0])
+    assert metrics["thought_words"] == pytest.approx(len(thought.split()) / 2)
+    assert metrics["thought_words"] > 5
 
 
 def test_a_loss_that_is_not_finite_leaves_the_weights_and_says_so(

@@ -170,6 +170,8 @@ class Grpo(Training):
         dynamic_sampling: Rounds of fresh prompts, at most, that take the place of groups without a lesson; 0: none.
         curriculum: ``easy_to_hard`` by pass rate (SARI), ``hard_to_easy``, ``random``, ``staged`` (easy to hard in
             ``stages`` parts, shuffled within each) or ``adaptive`` (where the group is expected to disagree).
+        curriculum_span: Whether the curriculum goes through each ``epoch``, so that each covers every question, or
+            once through the whole ``run``.
         stages: Parts of the ``staged`` curriculum.
         rewards: Weight of each reward (SARI: accuracy 2, format 1).
         thought_words: Words that a thought may have for the ``length`` reward.
@@ -198,6 +200,7 @@ class Grpo(Training):
     mask_truncated: bool = False
     dynamic_sampling: int = Field(0, ge=0)
     curriculum: Literal["easy_to_hard", "hard_to_easy", "random", "staged", "adaptive"] = "easy_to_hard"
+    curriculum_span: Literal["epoch", "run"] = "epoch"
     stages: int = Field(3, ge=2)
     cache_mib: int = Field(4096, ge=1)
     rewards: dict[str, float] = Field(default_factory=lambda: {"accuracy": 2.0, "format": 1.0})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from sari_data.config import Table
 from sari_data.errors import SariError
@@ -164,8 +164,8 @@ class Grpo(Training):
         kl_in: Whether the divergence is part of the ``loss`` or of the ``reward``.
         reference_offload: Keep the reference in the CPU's memory, but for the moments when it runs.
         baseline: What is taken off a reward: the group's ``mean``, or that of the others (``leave_one_out``).
-        scale: What the rest is divided by: the standard deviation of the ``group`` or of the ``batch``, BNPO's
-            ``beta`` density (rewards in [0, 1]), or ``none``; absent: what the loss's paper uses.
+        scale: What the rest is divided by: the standard deviation of the ``group`` or of the ``batch``, BNPO's ``beta``
+            density (each reward, in [0, 1], by itself), or ``none``; absent: what the loss's paper uses.
         mask_truncated: Learn nothing from completions that the length bound cut.
         dynamic_sampling: Rounds of fresh prompts, at most, that take the place of groups without a lesson; 0: none.
         curriculum: ``easy_to_hard`` by pass rate (SARI), ``hard_to_easy``, ``random``, ``staged`` (easy to hard in
@@ -206,6 +206,14 @@ class Grpo(Training):
     rewards: dict[str, float] = Field(default_factory=lambda: {"accuracy": 2.0, "format": 1.0})
     thought_words: int = Field(50, ge=1)
     rollout: RolloutEngine = RolloutEngine()
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Grpo:
+        if self.scale == "beta" and self.beta > 0 and self.kl_in == "reward":
+            raise ValueError(
+                "scale = 'beta' compares rewards in [0, 1] one by one: set kl_in to 'loss', or another scale"
+            )
+        return self
 
     @field_validator("rewards")
     @classmethod

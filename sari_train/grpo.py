@@ -28,7 +28,7 @@ from sari_data.console import note
 from sari_data.prompting import load_mode, render_prompt
 from sari_data.store import read_split
 from sari_data.types import AudioQuestion
-from sari_train.advantages import group_advantages
+from sari_train.advantages import decomposed_advantages, group_advantages
 from sari_train.batch import Encoded, Example, collate, encode_example
 from sari_train.completions import KeptGroup, KeptSample
 from sari_train.config import Grpo
@@ -37,7 +37,7 @@ from sari_train.distributed import ALONE, World
 from sari_train.losses import LOSSES
 from sari_train.losses.kl import sequence_kl
 from sari_train.models.base import AudioLM
-from sari_train.policy import Experience, learn
+from sari_train.policy import Experience, Phase, learn, unmeasured
 from sari_train.reference import Reference
 from sari_train.rewards import Reward, Sample, Settings, count_words, load_rewards, score, thought_sections
 from sari_train.rollout import Completion, RolloutPrompt
@@ -76,7 +76,7 @@ def train_grpo(table: Grpo, *, overwrite: bool = False, world: World = ALONE) ->
         while run.more:
             with run.phase("rollout"):
                 engine.update_weights(lm, run.step)
-                rollout = collect(lm, engine, questions, stream, run.step, table, rewards, world)
+                rollout = collect(lm, engine, questions, stream, run.step, table, rewards, world, run.phase)
             experience, metrics = compare(lm, rollout, reference, table, world)
             metrics |= learn(lm, run.optimizer, experience, reference, run.step, table, world, run.phase)
             kept = partial(kept_groups, rollout, experience, table, world)
@@ -148,6 +148,7 @@ def collect(
     table: Grpo,
     rewards: Mapping[str, Reward],
     world: World = ALONE,
+    phase: Phase = unmeasured,
 ) -> StepSamples:
     """Sample the step's prompts; with dynamic sampling, draw fresh ones for groups without a lesson.
 
@@ -156,18 +157,18 @@ def collect(
     wanted = table.prompts_per_step
     groups: list[Group] = []
     drawn: list[Result] = []
-    for _ in range(1 + table.dynamic_sampling):
-        missing = wanted - sum(not r.flat for r in drawn)
-        if missing == 0:
-            break
-        places = list(enumerate(stream.take(missing), start=len(drawn)))
-        with world.whole_weights(lm) if engine.exact else nullcontext():
-            mine = roll_out(lm, engine, questions, world.share(places), step, table, rewards)
-        groups += mine
-        fresh = sorted(world.gather(group.result for group in mine), key=lambda r: r.place)
-        for result in fresh:
-            stream.record(result.index, sum(result.right), len(result.right))
-        drawn += fresh
+    with world.whole_weights(lm) if engine.exact else nullcontext():
+        for _ in range(1 + table.dynamic_sampling):
+            missing = wanted - sum(not r.flat for r in drawn)
+            if missing == 0:
+                break
+            places = list(enumerate(stream.take(missing), start=len(drawn)))
+            mine = roll_out(lm, engine, questions, world.share(places), step, table, rewards, phase)
+            groups += mine
+            fresh = sorted(world.gather(group.result for group in mine), key=lambda r: r.place)
+            for result in fresh:
+                stream.record(result.index, sum(result.right), len(result.right))
+            drawn += fresh
     chosen = sorted(sorted(drawn, key=lambda r: r.flat)[:wanted], key=lambda r: r.place)
     kept = {r.place for r in chosen}
     return StepSamples(tuple(g for g in groups if g.result.place in kept), tuple(chosen), tuple(drawn), questions)
@@ -181,9 +182,10 @@ def roll_out(
     step: int,
     table: Grpo,
     rewards: Mapping[str, Reward],
+    phase: Phase = unmeasured,
 ) -> list[Group]:
     """Sample a group for each (place in the step, index into ``questions``), and reward every sample."""
-    g, thoughts = table.group_size, thought_sections(table.mode)
+    g = table.group_size
     asked = [(place, index, questions[index]) for place, index in places]
     prompts = [
         # The place in the step is part of the id: a question that is drawn twice gets two groups.
@@ -192,24 +194,35 @@ def roll_out(
     ]
     completions = engine.sample(prompts, [q for _, _, q in asked], seed=table.seed * 1_000_003 + step)
     groups = []
-    for number, ((place, index, question), prompt) in enumerate(zip(asked, prompts, strict=True)):
-        done = tuple(completions[number * g : (number + 1) * g])
-        samples = [Sample(question, table.mode, d.text, d.finish_reason) for d in done]
-        readings = [read_response(d.text, question.choices, finish_reason=d.finish_reason) for d in done]
-        scored = [score(sample, table.rewards, rewards) for sample in samples]
-        parts = tuple(each for _, each in scored)
-        result = Result(
-            place,
-            index,
-            tuple(total for total, _ in scored),
-            parts,
-            right=tuple(grade(d.text, question, finish_reason=d.finish_reason).correct for d in done),
-            lengths=tuple(len(d.ids) for d in done),
-            words=tuple(count_words(reading.sections, thoughts) for reading in readings),
-            cut=sum(d.finish_reason == "length" for d in done),
-        )
-        groups.append(Group(result, question, prompt.encoded, done))
+    with phase("reward"):
+        for number, ((place, index, question), prompt) in enumerate(zip(asked, prompts, strict=True)):
+            done = tuple(completions[number * g : (number + 1) * g])
+            groups.append(Group(rate(place, index, question, done, table, rewards), question, prompt.encoded, done))
     return groups
+
+
+def rate(
+    place: int,
+    index: int,
+    question: AudioQuestion,
+    done: Sequence[Completion],
+    table: Grpo,
+    rewards: Mapping[str, Reward],
+) -> Result:
+    """Return what a prompt's samples earned."""
+    thoughts = thought_sections(table.mode)
+    scored = [score(Sample(question, table.mode, d.text, d.finish_reason), table.rewards, rewards) for d in done]
+    readings = [read_response(d.text, question.choices, finish_reason=d.finish_reason) for d in done]
+    return Result(
+        place,
+        index,
+        rewards=tuple(total for total, _ in scored),
+        parts=tuple(each for _, each in scored),
+        right=tuple(grade(d.text, question, finish_reason=d.finish_reason).correct for d in done),
+        lengths=tuple(len(d.ids) for d in done),
+        words=tuple(count_words(reading.sections, thoughts) for reading in readings),
+        cut=sum(d.finish_reason == "length" for d in done),
+    )
 
 
 def compare(
@@ -230,9 +243,11 @@ def compare(
         metrics["kl"] = sum(found[1] for found in told.values()) / sum(sum(r.lengths) for r in rollout.chosen)
     order = sorted(rewards)
     scale = table.scale or LOSSES[table.loss].scale
-    advantages_PG, _ = group_advantages(
-        torch.tensor([rewards[place] for place in order], dtype=torch.float64), baseline=table.baseline, scale=scale
-    )
+    if scale == "beta":
+        advantages_PG = each_by_itself(rollout, table)
+    else:
+        rewards_PG = torch.tensor([rewards[place] for place in order], dtype=torch.float64)
+        advantages_PG, _ = group_advantages(rewards_PG, baseline=table.baseline, scale=scale)
     advantages = dict(zip(order, advantages_PG.tolist(), strict=True))
     experience = [
         Experience(
@@ -245,6 +260,15 @@ def compare(
         for done, advantage in zip(group.completions, advantages[group.result.place], strict=True)
     ]
     return experience, metrics | summarise(rollout, table)
+
+
+def each_by_itself(rollout: StepSamples, table: Grpo) -> torch.Tensor:
+    """Return the advantages [P, G] of BNPO: each reward is compared and scaled by itself, before weighting."""
+    parts = {
+        name: torch.tensor([[part[name] for part in r.parts] for r in rollout.chosen], dtype=torch.float64)
+        for name in table.rewards
+    }
+    return decomposed_advantages(parts, table.rewards, baseline=table.baseline, scale="beta")[0]
 
 
 def penalise(lm: AudioLM, group: Group, reference: Reference, table: Grpo) -> tuple[tuple[float, ...], float]:

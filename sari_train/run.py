@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 
 from sari_data.console import note
-from sari_data.errors import InputError
+from sari_data.errors import CheckpointError, InputError
 from sari_data.types import AudioQuestion, AudioRef
 from sari_train.checkpoint import corpus_hash, open_run, recipe_hash, save_run
 from sari_train.completions import KeptGroup, save_completions
@@ -125,6 +125,7 @@ class Run:
             restore_rng(state.rng, world.rank)
             for name, part in self._parts.items():
                 part.load_state_dict(state.extra[name])
+            refuse_trouble(state.extra["trouble"], state.step, table)
             note(f"going on from step {state.step} of {table.steps} in {table.out}")
         self.phase = Phases(synchronise_with(self.lm.device))
 
@@ -199,7 +200,7 @@ class Run:
                     table.out,
                     step=self.step,
                     fingerprint=self.fingerprint,
-                    extra={name: part.state_dict() for name, part in self._parts.items()},
+                    extra={name: part.state_dict() for name, part in self._parts.items()} | {"trouble": self._trouble},
                     metrics=self.metrics,
                     keep=table.keep,
                     rng=rng,
@@ -220,6 +221,19 @@ class Run:
         table = self.table
         found = evaluate(self.lm, self._dev, mode=table.mode, max_new_tokens=table.max_new_tokens, world=self.world)
         return found | evaluate_loss(self.lm, self._dev_chains, table, self.world)
+
+
+def refuse_trouble(trouble: str | None, step: int, table: Training) -> None:
+    """Refuse to go on, as if nothing had been, from where trouble stopped a run.
+
+    Raises:
+        CheckpointError: The run was stopped by trouble, and ``on_trouble`` still says ``stop``.
+    """
+    if trouble is not None and table.on_trouble == "stop":
+        raise CheckpointError(
+            f"the run in {table.out} was stopped after step {step}: {trouble}; to go on from there all the same set "
+            'on_trouble to "go_on", or start anew with --overwrite'
+        )
 
 
 def check_lengths(lm: AudioLM, audios: Sequence[AudioRef]) -> None:

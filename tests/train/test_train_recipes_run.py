@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from train_helpers import make_lm, sampled, set_reward
 
-from sari_data.errors import InputError
+from sari_data.errors import CheckpointError, InputError
 from sari_data.types import AudioQuestion
 from sari_train import policy, sft
 from sari_train.batch import Example, collate, encode_example
@@ -75,7 +75,7 @@ def test_what_a_step_tells(table: Grpo) -> None:
     assert {"step_seconds", "seconds/rollout", "tokens_per_second", "memory_mib"} <= timing.keys()
     kept = list(read_lines(Path(table.out) / "completions" / "step-000003.jsonl"))
     assert [len(group["samples"]) for group in kept] == [4, 4, 4]
-    assert (Path(table.out) / "completions" / kept[0]["audio"]).is_file() or kept[0]["audio"]
+    assert all((Path(table.out) / "completions" / "audio" / Path(group["audio"]).name).is_file() for group in kept)
 
 
 def test_a_mode_with_a_thought_tells_its_words(
@@ -125,7 +125,9 @@ def test_a_loss_that_is_not_finite_leaves_the_weights_and_says_so(
     assert {row["step"] for row in told} == {2}
     row = json.loads((outcome.out / "metrics.jsonl").read_text().splitlines()[1])
     assert (row["loss"], row["skipped_update"]) == (None, 1.0)
-    # The same command with the other setting goes on; this setting is no other run.
+    # The same command does not go on as if nothing had been; the other setting does, and is the same run.
+    with pytest.raises(CheckpointError, match=r"stopped after step 2: .*on_trouble"):
+        train_sft(table)
     assert train_sft(table.model_copy(update={"on_trouble": "go_on"})).step == 4
 
 
@@ -133,11 +135,83 @@ def test_trouble_that_is_only_told_lets_the_run_go_on(table: Grpo, monkeypatch: 
     set_reward(monkeypatch, "accuracy", lambda sample: 0.0)
     quiet = table.model_copy(update={"steps": 20, "save_every": 20, "prompts_per_step": 3, "group_size": 4})
     assert train_grpo(quiet).step == 20
+    assert {p.name for p in Path(table.out).glob("checkpoints/step-*")} == {"step-00000020"}
     stopped = train_grpo(quiet.model_copy(update={"out": table.out + "-2", "on_trouble": "stop"}))
     assert stopped.step < 20
     assert stopped.trouble is not None
-    kinds = {row["kind"] for row in read_lines(Path(table.out) / "troubles.jsonl")}
-    assert kinds & {"reward_always_zero", "all_truncated"}
+    told = list(read_lines(Path(table.out) / "troubles.jsonl"))
+    assert told
+    assert stopped.step == told[0]["step"]
+
+
+@pytest.mark.parametrize(("kind", "reward", "low"), [("reward_always_zero", 0.0, 0), ("reward_always_full", 1.0, 0)])
+def test_rewards_that_collapse_are_named(
+    table: Grpo, monkeypatch: pytest.MonkeyPatch, kind: str, reward: float, low: int
+) -> None:
+    set_reward(monkeypatch, "accuracy", lambda sample: reward)
+    change = {"steps": 20, "rewards": {"accuracy": 1.0}, "on_trouble": "go_on", "keep": 9, "save_every": 50}
+    train_grpo(table.model_copy(update=change))
+    told = [row for row in read_lines(Path(table.out) / "troubles.jsonl") if row["kind"] == kind]
+    assert len(told) == 1
+    # What it went on from is kept: the step of the trouble was saved.
+    assert (Path(table.out) / f"checkpoints/step-{told[0]['step']:08d}").is_dir()
+
+
+def test_scale_beta_compares_each_reward_by_itself(
+    table: Grpo, processor: Any, scene_questions: list[AudioQuestion], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sari_train.advantages import group_advantages
+
+    set_reward(monkeypatch, "accuracy", lambda sample: float("e" in sample.text))
+    set_reward(monkeypatch, "format", lambda sample: float(len(sample.text) > 25))
+    asked = table.model_copy(update={"scale": "beta", "group_size": 8})
+    lm = make_lm(processor)
+    rows, _ = sampled(lm, scene_questions[:4], asked)
+    texts = [e.completion.text for e in rows]
+    expected = torch.zeros(4, 8, dtype=torch.float64)
+    for weight, reward in ((2.0, ["e" in t for t in texts]), (1.0, [len(t) > 25 for t in texts])):
+        expected += weight * group_advantages(torch.tensor(reward).double().view(4, 8), scale="beta")[0]
+    assert expected.abs().max() > 0.1
+    torch.testing.assert_close(torch.tensor([e.advantage for e in rows]).double().view(4, 8), expected)
+    with pytest.raises(ValueError, match="kl_in"):
+        Grpo(scale="beta", beta=0.1, kl_in="reward")
+
+
+def test_nothing_is_held_or_run_that_nobody_reads(table: Grpo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No reference where beta is 0, and one pass a micro-batch where there is one update."""
+    from sari_train import reference
+
+    loads, passes = [], []
+    for module, name, seen in ((reference, "load_model", loads), (policy, "completion_hidden", passes)):
+        original = getattr(module, name)
+        monkeypatch.setattr(
+            module, name, lambda *given, o=original, seen=seen, **options: seen.append(1) or o(*given, **options)
+        )
+    monkeypatch.setattr(policy, "workers", lambda lm: 1)
+    train_grpo(table.model_copy(update={"micro_batch": 64}))
+    assert (len(loads), len(passes)) == (0, 3)
+    train_grpo(table.model_copy(update={"out": table.out + "-2", "micro_batch": 64, "updates_per_rollout": 2}))
+    assert (len(loads), len(passes)) == (0, 3 + 6)
+    train_grpo(table.model_copy(update={"out": table.out + "-3", "micro_batch": 64, "beta": 0.1}))
+    assert len(loads) == 1
+
+
+def test_a_run_evaluates_for_real(small_folder: Path, scene_questions: list[AudioQuestion], tmp_path: Path) -> None:
+    from sari_data.store import write_corpus
+    from sari_train.evaluate import evaluate
+    from sari_train.models.load import load_model
+
+    splits = {"sft": scene_questions[:6], "rl": [], "dev": scene_questions[6:9]}
+    write_corpus(tmp_path / "corpus", splits, {}, card="x")
+    table = Sft(
+        model=str(small_folder), corpus=str(tmp_path / "corpus"), out=str(tmp_path / "out"), mode="direct", steps=2,
+        batch_size=2, eval_every=2, max_new_tokens=12, preflight=False,
+    )  # fmt: skip
+    train_sft(table)
+    row = read_metrics(table.out)[-1]
+    lm = load_model(table.out)
+    assert row["eval_accuracy"] == evaluate(lm, scene_questions[6:9], mode="direct", max_new_tokens=12)["eval_accuracy"]
+    assert row["eval_loss"] == pytest.approx(evaluate_loss(lm, scene_questions[6:9], table)["eval_loss"], rel=1e-5)
 
 
 def test_mixed_precision_computes_in_bfloat16_and_keeps_float32_weights(
@@ -215,7 +289,7 @@ def test_the_best_checkpoint_by_dev_accuracy_is_kept(
 
 
 def test_the_reference_off_the_device_gives_the_same_numbers(
-    table: Grpo, processor: Any, scene_questions: list[AudioQuestion]
+    table: Grpo, processor: Any, scene_questions: list[AudioQuestion], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lm = make_lm(processor)
     rows = sampled(lm, scene_questions[:2], table)[0]
@@ -223,6 +297,14 @@ def test_the_reference_off_the_device_gives_the_same_numbers(
     plain, off = (Reference(lm, table.model_copy(update={"reference_offload": away})) for away in (False, True))
     with off.ready():
         assert torch.equal(plain.logprobs(batch), off.logprobs(batch))
+    # On another device it goes there for the moment, and comes back; what it has heard is forgotten.
+    moves: list[str] = []
+    assert off._copy is not None
+    monkeypatch.setattr(off._copy.model, "to", lambda place: moves.append(str(place)))
+    off._device = torch.device("cuda")
+    with off.ready():
+        assert moves == ["cuda"]
+    assert moves == ["cuda", "cpu"]
 
 
 def test_adapters_of_a_run_that_goes_on(table: Grpo) -> None:

@@ -300,7 +300,7 @@ def _check_launcher(environment: Mapping[str, str]) -> None:
         return
     if environment.get("FSDP_VERSION", "1") != "2":
         raise InputError(
-            f"expected fsdp_version 2 in the launcher's config, found {environment.get('FSDP_VERSION', '1')}: use "
+            f"expected fsdp_version 2 in the launcher's config, found {environment.get('FSDP_VERSION', '1')}: launch "
             "with recipes/accelerate/fsdp2.yaml"
         )
     for name, key, instead in (

@@ -36,7 +36,8 @@ class Training(Table):
         corpus: Corpus folder.
         mode: Response mode.
         steps: Optimizer steps of the run.
-        micro_batch: Rows in one forward and backward pass; memory, not results, depends on it.
+        micro_batch: Rows in one forward and backward pass; memory, not results, depends on it (but for GRPO's loss
+            ``bnpo``, which is a mean over micro-batches).
         optimizer: ``adamw``; ``adamw_8bit`` (states in 8 bits; needs bitsandbytes and a GPU); or ``muon``: Muon for
             the matrices inside the layers and AdamW for the rest.
         learning_rate: Peak learning rate.

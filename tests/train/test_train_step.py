@@ -15,6 +15,7 @@ from sari_data.types import AudioQuestion
 from sari_train import policy
 from sari_train.batch import Encoded, collate, embed, positions
 from sari_train.config import Grpo, Lora
+from sari_train.distributed import ALONE
 from sari_train.grpo import StepSamples, collect, compare, roll_out, train_grpo
 from sari_train.logprobs import completion_logprobs
 from sari_train.lora import add_lora
@@ -162,6 +163,28 @@ def test_both_updates_of_a_step_are_the_papers(
     assert distance(1, clip_epsilon=0.9, clip_epsilon_high=0.9) > 10 * TOLERANCE
     assert distance(1, old=seen[1][1]) > 10 * TOLERANCE
     assert distance(0, loss="dapo" if loss in ("grpo", "dr_grpo", "gspo") else "grpo") > 10 * TOLERANCE
+
+
+def test_a_mean_over_micro_batches_does_not_depend_on_the_machines_threads(
+    table: Grpo, processor: Any, scene_questions: list[AudioQuestion], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = table.model_copy(update={"loss": "bnpo", "beta": 0.0, "micro_batch": 5, "updates_per_rollout": 1})
+    lm = make_lm(processor)
+    rows = sample(lm, scene_questions, table)
+    monkeypatch.setattr(policy, "take_step", lambda *given: {})
+
+    def step(count: int) -> tuple[list[int], float, torch.Tensor]:
+        monkeypatch.setattr(policy, "workers", lambda lm: count)
+        sizes = [len(m.batch.ids_BT) for m in policy.micro_batches(lm, rows, None, table, ALONE)]
+        lm.model.zero_grad()
+        loss = learn(lm, make_optimizer(lm, table), rows, None, 0, table)["loss"]
+        return sizes, loss, torch.cat([p.grad.flatten() for p in lm.model.parameters() if p.grad is not None])
+
+    alone, many = step(1), step(6)
+    assert alone[0] == many[0] == [5, 5, 2]
+    torch.testing.assert_close(alone[1:], many[1:])
+    table = table.model_copy(update={"micro_batch": 2})  # the recipe's own division does change it
+    assert abs(step(1)[1] - alone[1]) > 1e-3 * abs(alone[1])
 
 
 def test_who_sets_one_bound_of_the_ratio_means_both_where_the_paper_has_one(table: Grpo) -> None:

@@ -76,7 +76,8 @@ def train_grpo(table: Grpo, *, overwrite: bool = False, world: World = ALONE) ->
             with run.phase("rollout"):
                 engine.update_weights(lm, run.step)
                 rollout = collect(lm, engine, questions, stream, run.step, table, rewards, world)
-            experience, metrics = compare(lm, rollout, reference, table, world)
+            with run.phase("reference") if reference is not None and table.kl_in == "reward" else nullcontext():
+                experience, metrics = compare(lm, rollout, reference, table, world)
             metrics |= learn(lm, run.optimizer, experience, reference, run.step, table, world, run.phase)
             kept = partial(kept_groups, rollout, experience, table, world)
             run.finish_step(metrics, tokens=rollout.tokens, kept=kept)

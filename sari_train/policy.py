@@ -99,7 +99,7 @@ def learn(
     """
     loss, low, high = chosen_loss(table)
     penalty = reference if table.kl_in == "loss" else None
-    with phase("reference"):
+    with phase("policy" if penalty is None else "reference"):
         micro = micro_batches(lm, experience, penalty, table, world)
     run_tokens = world.total({"tokens": sum(m.tokens for m in micro)})["tokens"]
     old_logps: list[Tensor | None] = [None] * len(micro)

@@ -75,6 +75,15 @@ def test_what_a_step_tells(table: Grpo) -> None:
     assert (Path(table.out) / "completions" / kept[0]["audio"]).is_file() or kept[0]["audio"]
 
 
+@pytest.mark.parametrize("kl_in", ["loss", "reward"])
+def test_time_is_told_of_the_reference_where_there_is_one(table: Grpo, kl_in: str) -> None:
+    for beta in (0.0, 0.1):
+        asked = table.model_copy(update={"steps": 1, "beta": beta, "kl_in": kl_in, "out": f"{table.out}-{beta}"})
+        train_grpo(asked)
+        (timing,) = read_lines(Path(asked.out) / "timings.jsonl")
+        assert ("seconds/reference" in timing) == (beta > 0)
+
+
 def test_a_loss_that_is_not_finite_leaves_the_weights_and_says_so(
     small_folder: Path, small_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

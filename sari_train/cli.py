@@ -266,7 +266,7 @@ def _target(out_: str, push: bool, repo: str | None) -> str | None:
 
 def _pushed(outcome: Outcome, target: str | None, private: bool) -> str | None:
     """Push a finished run; returns the model's address."""
-    if target is None or outcome.stopped:
+    if target is None or outcome.stopped or outcome.trouble:
         return None
     from sari_train.hub import push_run
 

@@ -13,7 +13,7 @@ import torch
 from sari_data.console import note
 from sari_data.errors import InputError
 from sari_data.types import AudioQuestion, AudioRef
-from sari_train.checkpoint import corpus_hash, open_run, recipe_hash, save_run
+from sari_train.checkpoint import TROUBLE, corpus_hash, open_run, recipe_hash, save_run
 from sari_train.completions import KeptGroup, save_completions
 from sari_train.config import Grpo, Sft, Training
 from sari_train.distributed import ALONE, World
@@ -125,6 +125,8 @@ class Run:
             restore_rng(state.rng, world.rank)
             for name, part in self._parts.items():
                 part.load_state_dict(state.extra[name])
+            if table.on_trouble == "stop":  # what it stopped for is told once an episode: it would go on without a word
+                self._trouble = state.extra.get(TROUBLE)
             note(f"going on from step {state.step} of {table.steps} in {table.out}")
         self.phase = Phases(synchronise_with(self.lm.device))
 
@@ -177,16 +179,17 @@ class Run:
         self._progress.update(self.step, metrics, timings)
         troubles = self._health.check(self.step, metrics)
         self._progress.tell(self.step, troubles)
-        if troubles and table.on_trouble == "stop":
+        if troubles and table.on_trouble == "stop" and self.step < table.steps:
             self._trouble = troubles[0].message
         # Asked once a step: a wish that came a moment later must find a checkpoint too, and all processes must agree.
         self._stopping = self.world.total({"stop": float(bool(self._stop))})["stop"] > 0
         better = metrics.get("eval_accuracy", -1.0) > self._best
         if better or troubles or self.step % table.save_every == 0 or not self.more:
-            self.save()
+            # In trouble the checkpoint before may be the better one to go on from: it stays until the next.
+            self.save(keep=table.keep + bool(troubles))
 
-    def save(self) -> None:
-        """Write a checkpoint of where the run stands."""
+    def save(self, keep: int | None = None) -> None:
+        """Write a checkpoint of where the run stands, and prune older ones down to ``keep`` (default: the recipe's)."""
         table = self.table
         with self.phase("save"):
             weights, optimizer = self.world.states(self.lm, self.optimizer)
@@ -199,9 +202,9 @@ class Run:
                     table.out,
                     step=self.step,
                     fingerprint=self.fingerprint,
-                    extra={name: part.state_dict() for name, part in self._parts.items()},
+                    extra={name: part.state_dict() for name, part in self._parts.items()} | {TROUBLE: self._trouble},
                     metrics=self.metrics,
-                    keep=table.keep,
+                    keep=table.keep if keep is None else keep,
                     rng=rng,
                     model_state=weights,
                     optimizer_state=optimizer,

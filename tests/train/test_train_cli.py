@@ -15,8 +15,9 @@ import pytest
 
 from sari_data.store import write_corpus
 from sari_data.types import AudioQuestion
-from sari_train import prepare, sft
+from sari_train import cli, hub, prepare, sft
 from sari_train.rewards import REWARDS
+from sari_train.run import Outcome
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -150,6 +151,17 @@ def test_a_corpus_without_prompts(
     assert (code, out) == (2, "")
     assert "found 'rl'" in err
     assert not Path("checkpoints").exists()
+
+
+@pytest.mark.parametrize(("stopped", "trouble"), [(False, None), (True, None), (False, "the loss of step 1 is nan")])
+def test_only_a_run_that_is_through_is_pushed(
+    monkeypatch: pytest.MonkeyPatch, stopped: bool, trouble: str | None
+) -> None:
+    pushed: list[Any] = []
+    monkeypatch.setattr(hub, "push_run", lambda *given, **options: pushed.append(given) or "https://hub/me/run")
+    outcome = Outcome(Path("out"), 1, {}, stopped, trouble)
+    assert cli._pushed(outcome, "me/run", False) == (None if stopped or trouble else "https://hub/me/run")
+    assert len(pushed) == (not stopped and not trouble)
 
 
 @pytest.mark.parametrize("presses", [1, 2])

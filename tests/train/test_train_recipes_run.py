@@ -109,8 +109,37 @@ def test_a_loss_that_is_not_finite_leaves_the_weights_and_says_so(
     assert {row["step"] for row in told} == {2}
     row = json.loads((outcome.out / "metrics.jsonl").read_text().splitlines()[1])
     assert (row["loss"], row["skipped_update"]) == (None, 1.0)
+    # The same command says so again: what was told once would else never stop it. Nor does it lose the step before.
+    again = train_sft(table.model_copy(update={"keep": 1}))
+    assert (again.step, again.trouble) == (2, outcome.trouble)
+    assert (outcome.out / "checkpoints/step-00000001/manifest.json").is_file()
     # The same command with the other setting goes on; this setting is no other run.
     assert train_sft(table.model_copy(update={"on_trouble": "go_on"})).step == 4
+
+
+@pytest.mark.parametrize(
+    ("at", "kept"), [(3, ["step-00000002", "step-00000003"]), (4, ["step-00000003", "step-00000004"])]
+)
+def test_trouble_leaves_the_checkpoint_before_and_ends_no_run_that_is_at_its_end(
+    small_folder: Path, small_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int, kept: list[str]
+) -> None:
+    original, calls = sft.take_step, []
+
+    def broken(*given: Any) -> dict[str, float]:
+        calls.append(1)
+        return original(*given) | ({"grad_norm": float("inf")} if len(calls) == at else {})
+
+    monkeypatch.setattr(sft, "take_step", broken)
+    table = Sft(
+        model=str(small_folder), corpus=str(small_corpus), out=str(tmp_path / "out"), mode="direct", steps=4,
+        batch_size=2, save_every=1, preflight=False,
+    )  # fmt: skip
+    outcome = train_sft(table)
+    assert (outcome.step, outcome.stopped, outcome.trouble is None) == (at, False, at == 4)
+    assert [row["step"] for row in read_lines(outcome.out / "troubles.jsonl")] == [at]
+    assert sorted(path.name for path in (outcome.out / "checkpoints").glob("step-*")) == kept
+    assert train_sft(table.model_copy(update={"on_trouble": "go_on"})).step == 4
+    assert [path.name for path in (outcome.out / "checkpoints").glob("step-*")] == ["step-00000004"]
 
 
 def test_trouble_that_is_only_told_lets_the_run_go_on(table: Grpo, monkeypatch: pytest.MonkeyPatch) -> None:

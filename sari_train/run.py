@@ -221,7 +221,14 @@ class Run:
 
     def _evaluated(self) -> dict[str, float]:
         table = self.table
-        found = evaluate(self.lm, self._dev, mode=table.mode, max_new_tokens=table.max_new_tokens, world=self.world)
+        found = evaluate(
+            self.lm,
+            self._dev,
+            mode=table.mode,
+            max_new_tokens=table.max_new_tokens,
+            cache_mib=table.cache_mib if isinstance(table, Grpo) else 4096,
+            world=self.world,
+        )
         return found | evaluate_loss(self.lm, self._dev_chains, table, self.world)
 
 

@@ -227,6 +227,26 @@ def test_the_best_checkpoint_by_dev_accuracy_is_kept(
     assert json.loads((tmp_path / "out/best.json").read_text())["step"] == 2
 
 
+def test_an_evaluation_keeps_to_the_recipes_memory_and_reads_no_weights_for_a_name(
+    table: Grpo, scene_questions: list[AudioQuestion], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sari_data.store import write_corpus
+    from sari_train import responder
+
+    corpus = tmp_path / "with-dev"
+    write_corpus(corpus, {"sft": [], "rl": scene_questions[:6], "dev": scene_questions[6:9]}, {}, card="x")
+    original, rooms, hashed = responder.Room.of, [], []
+    monkeypatch.setattr(responder, "weights_hash", lambda lm: hashed.append(lm) or "00000000")
+    monkeypatch.setattr(
+        responder.Room, "of", lambda lm, mib, new_tokens: rooms.append(mib) or original(lm, mib, new_tokens)
+    )
+    asked = {"corpus": str(corpus), "eval_every": 1, "steps": 1, "cache_mib": 64, "curriculum": "random"}
+    train_grpo(table.model_copy(update=asked))
+    assert set(rooms) == {64 // torch.get_num_threads()}
+    assert len(rooms) >= 2
+    assert hashed == []
+
+
 def test_the_reference_off_the_device_gives_the_same_numbers(
     table: Grpo, processor: Any, scene_questions: list[AudioQuestion]
 ) -> None:

@@ -65,6 +65,8 @@ def train_grpo(table: Grpo, *, overwrite: bool = False, world: World = ALONE) ->
     )
     run = Run(table, "grpo", questions, {"curriculum": stream}, overwrite=overwrite, world=world, rewards=rewards)
     lm = run.lm
+    for advice in doubts(table, len(questions)):
+        note(advice)
     reference = Reference(lm, table, world) if table.beta > 0 else None
     engine = make_engine(lm, table, world)
     note(
@@ -82,6 +84,25 @@ def train_grpo(table: Grpo, *, overwrite: bool = False, world: World = ALONE) ->
             kept = partial(kept_groups, rollout, experience, table, world)
             run.finish_step(metrics, tokens=rollout.tokens, kept=kept)
     return run.outcome
+
+
+def doubts(table: Grpo, questions: int) -> list[str]:
+    """Return what a recipe says that can be run, but hardly be meant."""
+    found = []
+    if table.prompts_per_step > questions:
+        found.append(
+            f"prompts_per_step is {table.prompts_per_step} of {questions} prompts: a step has some of them twice"
+        )
+    if table.beta > 0 and table.kl_in == "loss" and table.kl == "k1":
+        found.append(
+            "kl k1 in the loss has a gradient whose mean is 0, nothing but noise: take k2 or k3, or kl_in reward"
+        )
+    if table.beta > 0 and table.kl_in == "reward" and (table.scale or LOSSES[table.loss].scale) == "group":
+        found.append(
+            "kl_in reward with scale group: where all samples of a group earn the same, differences of their "
+            "divergence alone are scaled up to full advantages; scale batch or none leaves them small"
+        )
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from sari_train import policy
 from sari_train.batch import Encoded, collate, embed, positions
 from sari_train.config import Grpo, Lora
 from sari_train.distributed import ALONE
-from sari_train.grpo import StepSamples, collect, compare, roll_out, train_grpo
+from sari_train.grpo import StepSamples, collect, compare, doubts, roll_out, train_grpo
 from sari_train.logprobs import completion_logprobs
 from sari_train.lora import add_lora
 from sari_train.models.base import AudioLM
@@ -246,6 +246,30 @@ def test_a_divergence_in_the_reward_is_taken_off_before_samples_are_compared(
     assert [e.advantage for e in found] == pytest.approx(expected, abs=1e-3)
     assert metrics["kl"] == pytest.approx(total / tokens, abs=1e-4)
     assert max(abs(x) for x in expected) > 0.1
+
+
+def test_a_divergence_alone_is_no_lesson_of_full_size_without_a_word(
+    table: Grpo, processor: Any, scene_questions: list[AudioQuestion], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the run says of ``kl_in = "reward"`` with the group's scale is so."""
+    set_reward(monkeypatch, "accuracy", lambda sample: 1.0)
+    table = table.model_copy(update={"beta": 1e-3, "kl": "k1", "kl_in": "reward"})
+    rewards = load_rewards(table.rewards, Settings(table.mode))
+    found = {}
+    for scale in ("group", "none"):
+        asked = table.model_copy(update={"scale": scale})
+        lm = make_lm(processor)
+        groups = tuple(roll_out(lm, make_engine(lm, asked), scene_questions, [(0, 0)], 0, asked, rewards))
+        reference = Reference(lm, asked)
+        reference._copy = make_lm(processor, seed=5)
+        samples = StepSamples(groups, (groups[0].result,), (groups[0].result,), scene_questions)
+        found[scale] = max(abs(e.advantage) for e in compare(lm, samples, reference, asked)[0])
+    assert found["none"] < 0.1 < 1 < found["group"]
+    said = {scale: doubts(table.model_copy(update={"scale": scale}), 99) for scale in ("group", "none", None)}
+    assert [len(said[scale]) for scale in ("group", "none", None)] == [1, 0, 1]
+    assert "divergence alone" in said["group"][0]
+    assert "a gradient whose mean is 0" in doubts(table.model_copy(update={"kl_in": "loss"}), 99)[0]
+    assert "has some of them twice" in doubts(table.model_copy(update={"beta": 0.0, "prompts_per_step": 5}), 4)[0]
 
 
 def test_dynamic_sampling_draws_fresh_prompts_for_groups_without_a_lesson(

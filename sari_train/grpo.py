@@ -269,13 +269,15 @@ def penalise(lm: AudioLM, group: Group, reference: Reference, table: Grpo) -> tu
 
     The divergence is measured on the sampled tokens, from the log-probabilities that the sampler gave them.
     """
-    rows = [Encoded(group.prompt.clip, group.prompt.prompt, done.ids) for done in group.completions]
-    batch = collate(lm, rows)
-    mask_BC = batch.completion_mask_BC
-    ref_BC = reference.logprobs(batch)
-    logps_BC = torch.zeros_like(ref_BC)
-    logps_BC[mask_BC] = torch.cat([torch.from_numpy(done.logps) for done in group.completions]).to(ref_BC)
-    found = sequence_kl(logps_BC.double(), ref_BC.double(), mask_BC, table.kl).tolist()
+    found: list[float] = []
+    for at in range(0, len(group.completions), table.micro_batch):
+        some = group.completions[at : at + table.micro_batch]
+        batch = collate(lm, [Encoded(group.prompt.clip, group.prompt.prompt, done.ids) for done in some])
+        mask_BC = batch.completion_mask_BC
+        ref_BC = reference.logprobs(batch)
+        logps_BC = torch.zeros_like(ref_BC)
+        logps_BC[mask_BC] = torch.cat([torch.from_numpy(done.logps) for done in some]).to(ref_BC)
+        found += sequence_kl(logps_BC.double(), ref_BC.double(), mask_BC, table.kl).tolist()
     rewards = tuple(r - table.beta * d for r, d in zip(group.result.rewards, found, strict=True))
     return rewards, sum(found)
 

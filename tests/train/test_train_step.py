@@ -224,7 +224,8 @@ def test_completions_that_were_cut_count_nowhere(
 def test_a_divergence_in_the_reward_is_taken_off_before_samples_are_compared(
     table: Grpo, processor: Any, scene_questions: list[AudioQuestion]
 ) -> None:
-    table = table.model_copy(update={"beta": 0.3, "kl": "k1", "kl_in": "reward", "scale": "none"})
+    change = {"beta": 0.3, "kl": "k1", "kl_in": "reward", "scale": "none", "micro_batch": 3}
+    table = table.model_copy(update=change)
     lm, other = make_lm(processor), make_lm(processor, seed=5)
     reference = Reference(lm, table)
     reference._copy = other
@@ -232,6 +233,8 @@ def test_a_divergence_in_the_reward_is_taken_off_before_samples_are_compared(
     asked = scene_questions[:2]
     groups = tuple(roll_out(lm, make_engine(lm, table), asked, [(0, 0), (1, 1)], 0, table, rewards))
     results = tuple(g.result for g in groups)
+    sizes, scored = [], reference.logprobs
+    reference.logprobs = lambda batch: sizes.append(len(batch.ids_BT)) or scored(batch)  # type: ignore[method-assign]
     found, metrics = compare(lm, StepSamples(groups, results, results, asked), reference, table)
     expected, total, tokens = [], 0.0, 0
     for group in groups:
@@ -246,6 +249,7 @@ def test_a_divergence_in_the_reward_is_taken_off_before_samples_are_compared(
     assert [e.advantage for e in found] == pytest.approx(expected, abs=1e-3)
     assert metrics["kl"] == pytest.approx(total / tokens, abs=1e-4)
     assert max(abs(x) for x in expected) > 0.1
+    assert sizes == [3, 1, 3, 1]  # rows in one pass are the recipe's here too
 
 
 def test_a_divergence_alone_is_no_lesson_of_full_size_without_a_word(

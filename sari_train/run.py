@@ -13,7 +13,7 @@ import torch
 from sari_data.console import note
 from sari_data.errors import InputError
 from sari_data.types import AudioQuestion, AudioRef
-from sari_train.checkpoint import TROUBLE, corpus_hash, open_run, recipe_hash, save_run
+from sari_train.checkpoint import TROUBLE, corpus_hash, finished, open_run, recipe_hash, save_run
 from sari_train.completions import KeptGroup, save_completions
 from sari_train.config import Grpo, Sft, Training
 from sari_train.distributed import ALONE, World
@@ -98,6 +98,8 @@ class Run:
         self._dev_chains = with_chains(self._dev, table.mode) if isinstance(table, Sft) else []
         self._health = watch(table)
         self._parts: dict[str, Stateful] = {**parts, "health": self._health}
+        # Asked before the processes compare what they run: after that, the main one may change the folder.
+        through = not overwrite and finished(table)
         self.lm = load_model(
             table.model,
             dtype=table.dtype,
@@ -108,8 +110,9 @@ class Run:
         world.agree("recipe, model and corpus", self.fingerprint)
         seed_rng(table.seed, world.rank)
         prepare_model(self.lm, table)
-        check_lengths(self.lm, [q.audio for q in [*questions, *self._dev]])
-        if table.preflight:
+        if not through:
+            check_lengths(self.lm, [q.audio for q in [*questions, *self._dev]])
+        if table.preflight and not through:
             run_preflight(self.lm, table, questions, rewards=rewards, shown=world.is_main)
         with world.main_first():
             state = open_run(self.lm, table, kind, self.fingerprint, overwrite=overwrite, main=world.is_main)
@@ -122,7 +125,11 @@ class Run:
         self._stopping = False
         if state.optimizer is not None:
             world.load_optimizer(self.lm, self.optimizer, state.optimizer)
-            restore_rng(state.rng, world.rank)
+            if not restore_rng(state.rng, world.rank) or len(state.rng) != world.size:
+                note(
+                    f"the checkpoint is of {len(state.rng)} processes and here are {world.size}: the run goes on, but "
+                    "not to the last digit"
+                )
             for name, part in self._parts.items():
                 part.load_state_dict(state.extra[name])
             if table.on_trouble == "stop":  # what it stopped for is told once an episode: it would go on without a word

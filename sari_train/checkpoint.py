@@ -48,6 +48,8 @@ from sari_train.run_folder import (
 )
 from sari_train.state_io import capture_rng, named_optimizer_state, read_state, write_state
 
+# In ``RunState.extra``: the trouble that ended the run, in words.
+TROUBLE = "trouble"
 # Changing these does not change what a run computes.
 FREE_KEYS = (
     "out",
@@ -140,7 +142,7 @@ def open_run(
         state = _resume(lm, out, checkpoints, fingerprint)
         if main:
             with storing(f"the output folder {out}"):
-                prune(out, table.keep)
+                prune(out, table.keep + (state.extra.get(TROUBLE) is not None))
                 cut_lines(out, state.step)
         return state
     if main:

@@ -66,6 +66,8 @@ def train_grpo(table: Grpo, *, overwrite: bool = False, world: World = ALONE) ->
     )
     run = Run(table, "grpo", questions, {"curriculum": stream}, overwrite=overwrite, world=world, rewards=rewards)
     lm = run.lm
+    for advice in doubts(table, len(questions)):
+        note(advice)
     reference = Reference(lm, table, world) if table.beta > 0 else None
     engine = make_engine(lm, table, world)
     note(
@@ -77,11 +79,31 @@ def train_grpo(table: Grpo, *, overwrite: bool = False, world: World = ALONE) ->
             with run.phase("rollout"):
                 engine.update_weights(lm, run.step)
                 rollout = collect(lm, engine, questions, stream, run.step, table, rewards, world, run.phase)
-            experience, metrics = compare(lm, rollout, reference, table, world)
+            with run.phase("reference") if reference is not None and table.kl_in == "reward" else nullcontext():
+                experience, metrics = compare(lm, rollout, reference, table, world)
             metrics |= learn(lm, run.optimizer, experience, reference, run.step, table, world, run.phase)
             kept = partial(kept_groups, rollout, experience, table, world)
             run.finish_step(metrics, tokens=rollout.tokens, kept=kept)
     return run.outcome
+
+
+def doubts(table: Grpo, questions: int) -> list[str]:
+    """Return what a recipe says that can be run, but hardly be meant."""
+    found = []
+    if table.prompts_per_step > questions:
+        found.append(
+            f"prompts_per_step is {table.prompts_per_step} of {questions} prompts: a step has some of them twice"
+        )
+    if table.beta > 0 and table.kl_in == "loss" and table.kl == "k1":
+        found.append(
+            "kl k1 in the loss has a gradient whose mean is 0, nothing but noise: take k2 or k3, or kl_in reward"
+        )
+    if table.beta > 0 and table.kl_in == "reward" and (table.scale or LOSSES[table.loss].scale) == "group":
+        found.append(
+            "kl_in reward with scale group: where all samples of a group earn the same, differences of their "
+            "divergence alone are scaled up to full advantages; scale batch or none leaves them small"
+        )
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,13 +298,15 @@ def penalise(lm: AudioLM, group: Group, reference: Reference, table: Grpo) -> tu
 
     The divergence is measured on the sampled tokens, from the log-probabilities that the sampler gave them.
     """
-    rows = [Encoded(group.prompt.clip, group.prompt.prompt, done.ids) for done in group.completions]
-    batch = collate(lm, rows)
-    mask_BC = batch.completion_mask_BC
-    ref_BC = reference.logprobs(batch)
-    logps_BC = torch.zeros_like(ref_BC)
-    logps_BC[mask_BC] = torch.cat([torch.from_numpy(done.logps) for done in group.completions]).to(ref_BC)
-    found = sequence_kl(logps_BC.double(), ref_BC.double(), mask_BC, table.kl).tolist()
+    found: list[float] = []
+    for at in range(0, len(group.completions), table.micro_batch):
+        some = group.completions[at : at + table.micro_batch]
+        batch = collate(lm, [Encoded(group.prompt.clip, group.prompt.prompt, done.ids) for done in some])
+        mask_BC = batch.completion_mask_BC
+        ref_BC = reference.logprobs(batch)
+        logps_BC = torch.zeros_like(ref_BC)
+        logps_BC[mask_BC] = torch.cat([torch.from_numpy(done.logps) for done in some]).to(ref_BC)
+        found += sequence_kl(logps_BC.double(), ref_BC.double(), mask_BC, table.kl).tolist()
     rewards = tuple(r - table.beta * d for r, d in zip(group.result.rewards, found, strict=True))
     return rewards, sum(found)
 

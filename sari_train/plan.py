@@ -38,8 +38,8 @@ PARTS = (
     *("weights", "reference", "gradients", "optimizer", "audio", "text", "decoder"),
     *("cache", "head", "data", "process"),
 )
-# Rows, and keys and values in MiB, of an evaluation's batch (evaluate.py, responder.py).
-EVALUATION_ROWS, EVALUATION_MIB = 128, 4096
+# Rows of an evaluation's batch (evaluate.py).
+EVALUATION_ROWS = 128
 
 Parts = dict[str, int]
 
@@ -110,11 +110,12 @@ def plan_phases(sizes: Sizes, table: Grpo, load: Load, *, workers: int = 1) -> l
     ]
     micro, count = micro_batches(table, workers)
     if table.beta > 0:
-        found.append(("reference", [_reference(sizes, load, micro[:1])]))
+        visits = {"reference": sum(sizes.weights.values())} if sizes.whole and _away(sizes, table) else {}
+        found.append(("reference", [_sum([visits, _reference(sizes, load, micro[:1])])]))
     found.append(("policy", _policy(sizes, table, load, micro, count)))
     found.append(("optimizer", [{"gradients": sum(sizes.trained.values()), "optimizer": sizes.update}]))
     if table.eval_every:
-        room = _room(sizes, EVALUATION_MIB // workers, table.max_new_tokens)
+        room = _room(sizes, table.cache_mib // workers, table.max_new_tokens)
         asked = _side_by_side(_packed([1] * table.eval_questions, EVALUATION_ROWS, room, load), workers)
         moments = [*_prefill(sizes, table, load, asked), _decoding(sizes, load, asked, sampled=False)]
         found.append(("evaluation", moments))
@@ -135,11 +136,16 @@ def _held(sizes: Sizes, table: Grpo, load: Load) -> Parts:
     return {
         "weights": weights,
         # Under adapters the bare model is the reference, and beside all else there is a second copy.
-        "reference": weights if table.beta > 0 and sizes.whole else 0,
+        "reference": weights if table.beta > 0 and sizes.whole and not _away(sizes, table) else 0,
         "optimizer": sizes.optimizer,
         "data": states + (features + load.corpus if sizes.cpu else 0),
         "process": load.process if sizes.cpu else 0,
     }
+
+
+def _away(sizes: Sizes, table: Grpo) -> bool:
+    """Whether the reference is in the device's memory only while it runs; on a CPU there is no other place."""
+    return table.reference_offload and not sizes.cpu
 
 
 # -- sampling ---------------------------------------------------------------------------------------------------
@@ -212,7 +218,7 @@ def _decoded(sizes: Sizes, load: Load, share: Share, sampled: bool) -> Parts:
 def micro_batches(table: Grpo, workers: int) -> tuple[list[Share], int]:
     """Return the largest micro-batches, as many as run side by side, and how many there are in all."""
     total, g = table.prompts_per_step * table.group_size, table.group_size
-    size = max(1, min(table.micro_batch, -(-total // workers)))
+    size = table.micro_batch if table.loss == "bnpo" else max(1, min(table.micro_batch, -(-total // workers)))
     found = []
     # How micro-batches lie over the groups comes round again.
     for begin in range(0, min(total, lcm(size, g) * workers), size):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 
@@ -54,7 +54,11 @@ class LocalResponder:
         self.lm = load_model(model, dtype=dtype, device=device) if isinstance(model, str) else model
         self.batch_size = batch_size
         self.cache_mib = cache_mib
-        self.name = f"{self.lm.name}@{weights_hash(self.lm)}"
+
+    @cached_property
+    def name(self) -> str:
+        """Model and revision; made when it is asked for, since where there is no folder all weights are read for it."""
+        return f"{self.lm.name}@{weights_hash(self.lm)}"
 
     def respond(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Response]:
         """Yield every sample of every request, batch by batch; inside a window the order is by length."""

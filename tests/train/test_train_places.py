@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,14 @@ import pytest
 
 from sari_data.errors import CheckpointError, InputError, SariError, StorageError
 from sari_data.types import AudioQuestion, Reasoning
-from sari_train import checkpoint, prepare
+from sari_train import checkpoint, prepare, run
 from sari_train.checkpoint import corpus_hash, finished, replace_folder
 from sari_train.config import Grpo, Sft
 from sari_train.lora import merge
 from sari_train.progress import read_metrics
+from sari_train.run_folder import list_checkpoints
 from sari_train.sft import train_sft
+from sari_train.state_io import read_state, write_state
 
 
 @pytest.fixture
@@ -177,3 +180,32 @@ def test_evaluation_needs_dev_questions(table: Sft) -> None:
     with pytest.raises(InputError, match=r"split 'dev' of corpus .* is empty"):
         train_sft(table.model_copy(update={"eval_every": 1}))
     assert not Path(table.out).exists()
+
+
+def test_a_run_that_is_through_is_not_checked_anew(table: Sft, monkeypatch: pytest.MonkeyPatch) -> None:
+    train_sft(table)
+
+    def check(*given: object, **options: object) -> None:
+        raise AssertionError("nothing is left to train")
+
+    monkeypatch.setattr(run, "check_lengths", check)
+    monkeypatch.setattr(run, "run_preflight", check)
+    again = table.model_copy(update={"preflight": True})
+    assert train_sft(again).step == table.steps
+    with pytest.raises(AssertionError):
+        train_sft(again, overwrite=True)
+
+
+def test_other_processes_than_the_checkpoints_are_told(table: Sft, capsys: pytest.CaptureFixture[str]) -> None:
+    train_sft(table)
+    (newest,) = list_checkpoints(Path(table.out))
+    state = read_state(newest.path / "training")
+    train_sft(table)
+    assert "not to the last digit" not in capsys.readouterr().err
+    write_state(newest.path / "training", state | {"rng": state["rng"] * 2})
+    manifest = newest.manifest | {"files": {}}
+    (newest.path / "manifest.json").write_text(json.dumps(manifest))
+    train_sft(table)
+    assert "of 2 processes and here are 1: the run goes on, but not to the last digit" in " ".join(
+        capsys.readouterr().err.split()
+    )

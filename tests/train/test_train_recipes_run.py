@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from train_helpers import make_lm, sampled, set_reward
 
-from sari_data.errors import CheckpointError, InputError
+from sari_data.errors import InputError
 from sari_data.types import AudioQuestion
 from sari_train import policy, sft
 from sari_train.batch import Example, collate, encode_example
@@ -100,6 +100,15 @@ def test_a_mode_with_a_thought_tells_its_words(
     assert metrics["thought_words"] > 5
 
 
+@pytest.mark.parametrize("kl_in", ["loss", "reward"])
+def test_time_is_told_of_the_reference_where_there_is_one(table: Grpo, kl_in: str) -> None:
+    for beta in (0.0, 0.1):
+        asked = table.model_copy(update={"steps": 1, "beta": beta, "kl_in": kl_in, "out": f"{table.out}-{beta}"})
+        train_grpo(asked)
+        (timing,) = read_lines(Path(asked.out) / "timings.jsonl")
+        assert ("seconds/reference" in timing) == (beta > 0)
+
+
 def test_a_loss_that_is_not_finite_leaves_the_weights_and_says_so(
     small_folder: Path, small_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,10 +134,37 @@ def test_a_loss_that_is_not_finite_leaves_the_weights_and_says_so(
     assert {row["step"] for row in told} == {2}
     row = json.loads((outcome.out / "metrics.jsonl").read_text().splitlines()[1])
     assert (row["loss"], row["skipped_update"]) == (None, 1.0)
-    # The same command does not go on as if nothing had been; the other setting does, and is the same run.
-    with pytest.raises(CheckpointError, match=r"stopped after step 2: .*on_trouble"):
-        train_sft(table)
+    # The same command says so again: what was told once would else never stop it. Nor does it lose the step before.
+    again = train_sft(table.model_copy(update={"keep": 1}))
+    assert (again.step, again.trouble) == (2, outcome.trouble)
+    assert (outcome.out / "checkpoints/step-00000001/manifest.json").is_file()
+    # The same command with the other setting goes on; this setting is no other run.
     assert train_sft(table.model_copy(update={"on_trouble": "go_on"})).step == 4
+
+
+@pytest.mark.parametrize(
+    ("at", "kept"), [(3, ["step-00000002", "step-00000003"]), (4, ["step-00000003", "step-00000004"])]
+)
+def test_trouble_leaves_the_checkpoint_before_and_ends_no_run_that_is_at_its_end(
+    small_folder: Path, small_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int, kept: list[str]
+) -> None:
+    original, calls = sft.take_step, []
+
+    def broken(*given: Any) -> dict[str, float]:
+        calls.append(1)
+        return original(*given) | ({"grad_norm": float("inf")} if len(calls) == at else {})
+
+    monkeypatch.setattr(sft, "take_step", broken)
+    table = Sft(
+        model=str(small_folder), corpus=str(small_corpus), out=str(tmp_path / "out"), mode="direct", steps=4,
+        batch_size=2, save_every=1, preflight=False,
+    )  # fmt: skip
+    outcome = train_sft(table)
+    assert (outcome.step, outcome.stopped, outcome.trouble is None) == (at, False, at == 4)
+    assert [row["step"] for row in read_lines(outcome.out / "troubles.jsonl")] == [at]
+    assert sorted(path.name for path in (outcome.out / "checkpoints").glob("step-*")) == kept
+    assert train_sft(table.model_copy(update={"on_trouble": "go_on"})).step == 4
+    assert [path.name for path in (outcome.out / "checkpoints").glob("step-*")] == ["step-00000004"]
 
 
 def test_trouble_that_is_only_told_lets_the_run_go_on(table: Grpo, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,6 +322,26 @@ def test_the_best_checkpoint_by_dev_accuracy_is_kept(
     kept = sorted(path.name for path in (tmp_path / "out/checkpoints").glob("step-*"))
     assert kept == ["step-00000002", "step-00000004"]
     assert json.loads((tmp_path / "out/best.json").read_text())["step"] == 2
+
+
+def test_an_evaluation_keeps_to_the_recipes_memory_and_reads_no_weights_for_a_name(
+    table: Grpo, scene_questions: list[AudioQuestion], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sari_data.store import write_corpus
+    from sari_train import responder
+
+    corpus = tmp_path / "with-dev"
+    write_corpus(corpus, {"sft": [], "rl": scene_questions[:6], "dev": scene_questions[6:9]}, {}, card="x")
+    original, rooms, hashed = responder.Room.of, [], []
+    monkeypatch.setattr(responder, "weights_hash", lambda lm: hashed.append(lm) or "00000000")
+    monkeypatch.setattr(
+        responder.Room, "of", lambda lm, mib, new_tokens: rooms.append(mib) or original(lm, mib, new_tokens)
+    )
+    asked = {"corpus": str(corpus), "eval_every": 1, "steps": 1, "cache_mib": 64, "curriculum": "random"}
+    train_grpo(table.model_copy(update=asked))
+    assert set(rooms) == {64 // torch.get_num_threads()}
+    assert len(rooms) >= 2
+    assert hashed == []
 
 
 def test_the_reference_off_the_device_gives_the_same_numbers(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -209,7 +210,8 @@ def save_run(
         "rng": [dict(state) for state in (rng if rng is not None else [capture_rng()])],
         "extra": dict(extra or {}),
     }
-    numbers = {name: float(value) for name, value in (metrics or {}).items()}
+    # JSON has no word for what is not finite; metrics.jsonl and troubles.jsonl tell of it.
+    numbers = {name: float(value) for name, value in (metrics or {}).items() if math.isfinite(value)}
 
     def fill(fresh: Path) -> None:
         save_model(lm, fresh, model_state)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
@@ -284,7 +285,7 @@ def _report(outcome: Outcome, world: World, as_json: bool, then: str, target: st
         "step": outcome.step,
         "stopped": outcome.stopped,
         "trouble": outcome.trouble,
-        "metrics": outcome.metrics,
+        "metrics": {name: value if math.isfinite(value) else None for name, value in outcome.metrics.items()},
         "url": url,
     }
     lines = [

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from sari_data.store import write_corpus
 from sari_data.types import AudioQuestion
 from sari_train import cli, hub, prepare, sft
+from sari_train.distributed import ALONE
 from sari_train.rewards import REWARDS
 from sari_train.run import Outcome
 
@@ -167,6 +169,14 @@ def test_only_a_run_that_is_through_is_pushed(
     outcome = Outcome(Path("out"), 1, {}, stopped, trouble)
     assert cli._pushed(outcome, "me/run", False) == (None if stopped or trouble else "https://hub/me/run")
     assert len(pushed) == (not stopped and not trouble)
+
+
+def test_json_of_a_run_in_trouble_is_json(capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = Outcome(Path("out"), 1, {"loss": float("nan"), "reward": 1.0}, trouble="the loss of step 1 is nan")
+    with pytest.raises(typer.Exit) as ended:
+        cli._report(outcome, ALONE, True, "next", None, False)
+    body = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert (ended.value.exit_code, body["metrics"]) == (1, {"loss": None, "reward": 1.0})
 
 
 @pytest.mark.parametrize("presses", [1, 2])

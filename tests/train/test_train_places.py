@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +159,27 @@ def test_what_grpo_would_refuse_is_refused_before_the_warm_up(
     ):
         with pytest.raises(SariError, match=message):
             prepare.ensure_warm_up(good.model_copy(update=change), table)
+
+
+def test_the_warm_ups_model_is_gone_when_grpo_loads_its_own(
+    table: Sft, small_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[weakref.ref[object]] = []
+    original = run.make_optimizer
+
+    def make(lm: Any, table: Any) -> Any:
+        made = original(lm, table)
+        kept.extend(map(weakref.ref, (lm, made)))
+        return made
+
+    monkeypatch.setattr(run, "make_optimizer", make)
+    asked = Grpo(model=table.out, corpus=str(small_corpus), mode="direct", out=str(tmp_path / "grpo"))
+    gc.disable()
+    try:
+        assert prepare.ensure_warm_up(asked, table)
+        assert [found() is None for found in kept] == [True, True]
+    finally:
+        gc.enable()
 
 
 def test_a_finished_warm_up_of_another_recipe_is_used_and_told(

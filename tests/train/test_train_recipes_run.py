@@ -134,6 +134,9 @@ def test_a_loss_that_is_not_finite_leaves_the_weights_and_says_so(
     assert {row["step"] for row in told} == {2}
     row = json.loads((outcome.out / "metrics.jsonl").read_text().splitlines()[1])
     assert (row["loss"], row["skipped_update"]) == (None, 1.0)
+    for manifest in ("manifest.json", "checkpoints/step-00000002/manifest.json"):
+        body = json.loads((outcome.out / manifest).read_text(), parse_constant=pytest.fail)  # NaN is no JSON
+        assert body["metrics"]["skipped_update"] == 1.0
     # The same command says so again: what was told once would else never stop it. Nor does it lose the step before.
     again = train_sft(table.model_copy(update={"keep": 1}))
     assert (again.step, again.trouble) == (2, outcome.trouble)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 
 from sari_data.config import Table
 from sari_data.errors import SariError
@@ -65,9 +65,9 @@ class Training(Table):
 
     model_config = ConfigDict(allow_inf_nan=False)
 
-    model: str
+    model: str = Field(min_length=1)
     out: str = Field(min_length=1)
-    corpus: str = "corpus"
+    corpus: str = Field("corpus", min_length=1)
     mode: str = "structured"
     steps: int = Field(ge=1)
     micro_batch: int = Field(16, ge=1)
@@ -120,7 +120,7 @@ class Sft(Training):
         batch_size: Chains in a step.
     """
 
-    model: str = "tiny"
+    model: str = Field("tiny", min_length=1)
     out: str = Field("checkpoints/sft", min_length=1)
     split: str = "sft"
     chains: int | None = Field(None, ge=1)
@@ -145,6 +145,17 @@ class RolloutEngine(Table):
     url: str = "http://127.0.0.1:8000"
     timeout: float = Field(default=600.0, gt=0)
     correction_cap: float = Field(default=2.0, gt=0)
+
+    @field_validator("url")
+    @classmethod
+    def _possible_url(cls, url: str) -> str:
+        from sari_train.rollouts.client import split_url
+
+        try:
+            split_url(url)
+        except SariError as error:
+            raise ValueError("expected an address such as http://127.0.0.1:8000") from error
+        return url
 
 
 class Grpo(Training):
@@ -177,7 +188,7 @@ class Grpo(Training):
         rollout: What samples.
     """
 
-    model: str = "checkpoints/sft"
+    model: str = Field("checkpoints/sft", min_length=1)
     out: str = Field("checkpoints/grpo", min_length=1)
     split: str = "rl"
     steps: int = Field(80, ge=1)
@@ -200,14 +211,17 @@ class Grpo(Training):
     curriculum: Literal["easy_to_hard", "hard_to_easy", "random", "staged", "adaptive"] = "easy_to_hard"
     stages: int = Field(3, ge=2)
     cache_mib: int = Field(4096, ge=1)
-    rewards: dict[str, float] = Field(default_factory=lambda: {"accuracy": 2.0, "format": 1.0})
+    rewards: dict[str, float] = Field(
+        default_factory=lambda: {"accuracy": 2.0, "format": 1.0},
+        validate_default=True,  # the default's sum does not go with every scale
+    )
     thought_words: int = Field(50, ge=1)
     rollout: RolloutEngine = RolloutEngine()
 
     @field_validator("rewards")
     @classmethod
-    def _known_rewards(cls, weights: dict[str, float]) -> dict[str, float]:
-        from sari_train.rewards import check_rewards, list_rewards
+    def _known_rewards(cls, weights: dict[str, float], info: ValidationInfo) -> dict[str, float]:
+        from sari_train.rewards import REWARDS, check_rewards, list_rewards
 
         if not weights or any(w < 0 for w in weights.values()) or not any(weights.values()):
             raise ValueError(f"expected weights of 0 or more for some of {list_rewards()}, one of them above 0")
@@ -215,4 +229,15 @@ class Grpo(Training):
             check_rewards(weights)
         except SariError as error:
             raise ValueError(str(error)) from error
+        # How much a user's own reward pays is not known before it does.
+        total = sum(weights.values())
+        if info.data.get("scale") == "beta" and total > 1 and not set(weights) - set(REWARDS):
+            raise ValueError(f'scale = "beta" needs rewards in [0, 1], so weights of at most 1 in all, not {total:g}')
         return weights
+
+    @field_validator("scale")
+    @classmethod
+    def _bounded_rewards(cls, scale: str | None, info: ValidationInfo) -> str | None:
+        if scale == "beta" and info.data.get("beta", 0) > 0 and info.data.get("kl_in") == "reward":
+            raise ValueError('"beta" needs rewards in [0, 1], which kl_in = "reward" leaves: take kl_in = "loss"')
+        return scale

@@ -109,6 +109,22 @@ def test_rewards_cannot_all_be_zero(empty_folder: Path, run_command: Run) -> Non
     assert "grpo.rewards" in err
 
 
+def test_rewards_that_do_not_fit_the_scale_are_told_before_anything_is_sampled(
+    empty_folder: Path, run_command: Run
+) -> None:
+    """The default weights 2 : 1 leave [0, 1], and so does a divergence that is taken off."""
+    beta = ["--set", "grpo.scale=beta"]
+    code, _, err = run_command("sari-train", "grpo", *beta)
+    assert code == 2
+    assert 'grpo.rewards: scale = "beta" needs rewards in [0, 1], so weights of at most 1 in all, not 3' in err
+    beta += ["--set", "grpo.rewards={accuracy=0.7, format=0.3}", "--set", "grpo.kl_in=reward"]
+    code, _, err = run_command("sari-train", "grpo", *beta, "--set", "grpo.beta=0.1", "--set", "grpo.model=")
+    assert code == 2
+    assert 'grpo.scale: "beta" needs rewards in [0, 1], which kl_in = "reward" leaves' in err
+    assert "grpo.model: " in err
+    assert "2 problems" in err
+
+
 def test_help_does_not_import_torch() -> None:
     program = (
         "import sys\nfrom sari_train.cli import app\nsys.argv = ['sari-train', '--help']\n"
@@ -171,6 +187,7 @@ def test_ctrl_c_ends_the_command_with_130(
     assert "Traceback" not in err
     assert Path("checkpoints/sft/model.safetensors").exists() == (presses == 1)
     assert ("stopped after step 1" in out) == (presses == 1)
+    assert err.endswith("\nstopped\n") == (presses == 2)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     code, out, _ = run_command("sari-train", "sft", *settings, "--json")
     assert (code, json.loads(out)["step"]) == (0, 2)

@@ -68,8 +68,8 @@ def train_grpo(table: Grpo, *, overwrite: bool = False, world: World = ALONE) ->
     reference = Reference(lm, table, world) if table.beta > 0 else None
     engine = make_engine(lm, table, world)
     note(
-        f"GRPO: {lm.name}, {len(questions)} prompts in mode {table.mode}, {table.curriculum}, {table.steps} steps of "
-        f"{table.prompts_per_step} x {table.group_size}, loss {table.loss}"
+        f"GRPO: {lm.name}, {len(questions)} prompts in mode {table.mode}, curriculum {table.curriculum}, "
+        f"{table.steps} steps of {table.prompts_per_step} x {table.group_size}, loss {table.loss}"
     )
     with closing(engine), run.going():
         while run.more:

@@ -278,7 +278,7 @@ def test_a_run_and_what_is_read_from_are_never_replaced(
         with pytest.raises(CheckpointError, match="which is read from"):
             export_model(str(model), out, overwrite=True)
     (tmp_path / "lab" / "config.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(CheckpointError, match="is or holds .*which is read from"):
+    with pytest.raises(CheckpointError, match=r"is or holds .*which is read from"):
         export_model(str(model), "lab", overwrite=True)
     run = tmp_path / "run"
     export_model(str(small_folder), run)

@@ -235,8 +235,9 @@ class Trained:
 
     def step(self, drawn: list[Any], step: int) -> list[int]:
         """Take a step on these questions; returns the lengths of the completions."""
-        from sari_train.grpo import StepSamples, compare, roll_out
+        from sari_train.grpo import compare, roll_out
         from sari_train.policy import learn
+        from sari_train.samples import StepSamples
 
         places = [(at, at) for at in range(len(drawn))]
         groups = tuple(roll_out(self.lm, self.engine, drawn, places, step, self.table, self.rewards))

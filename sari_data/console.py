@@ -117,6 +117,12 @@ def run_app(app: typer.Typer, arguments: Sequence[str] | None = None) -> NoRetur
     except KeyboardInterrupt:
         err.print("stopped")
         sys.exit(130)
+    except SystemExit as ending:
+        # typer turns Ctrl-C into a bare exit code; a command that ends with 130 of its own has said why.
+        exit_ = ending.__context__
+        if exit_ is not None and isinstance(exit_.__cause__, KeyboardInterrupt):
+            err.print("stopped")
+        raise
     sys.exit(0)
 
 

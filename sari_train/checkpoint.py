@@ -43,6 +43,7 @@ from sari_train.run_folder import (
     is_run,
     list_checkpoints,
     prune,
+    share,
     storing,
     verify,
     write_checkpoint,
@@ -140,7 +141,8 @@ def open_run(
             settle(out)
     checkpoints = list_checkpoints(out)
     if checkpoints:
-        state = _resume(lm, out, checkpoints, fingerprint)
+        check_same(table, fingerprint)
+        state = _resume(lm, checkpoints)
         if main:
             with storing(f"the output folder {out}"):
                 prune(out, table.keep + (state.extra.get(TROUBLE) is not None))
@@ -152,6 +154,33 @@ def open_run(
             cut_lines(out, 0)
             write_effective(out / RECIPE, {name: table})
     return RunState()
+
+
+def check_same(table: Training, fingerprint: str) -> None:
+    """Refuse an output folder whose newest checkpoint is another run's; nothing is loaded or changed.
+
+    Raises:
+        CheckpointError: It is another run's, or a manifest is damaged.
+    """
+    out = Path(os.path.realpath(table.out))
+    checkpoints = list_checkpoints(out)
+    if checkpoints and checkpoints[-1].manifest["fingerprint"] != fingerprint:
+        raise CheckpointError(
+            f"{out} holds a run with another recipe, model or corpus{_difference(table, out)}: give --overwrite to "
+            "start anew, or choose another out"
+        )
+
+
+def _difference(table: Training, out: Path) -> str:
+    """Say which keys of the recipe differ from those that a run was made with, as far as that can be read."""
+    try:
+        made = next(iter(json.loads((out / RECIPE).read_text(encoding="utf-8")).values()))
+        asked = table.model_dump(mode="json")
+        keys = [key for key in asked if key not in FREE_KEYS and key in made and made[key] != asked[key]]
+    except (OSError, ValueError, AttributeError, TypeError, StopIteration):
+        keys = []
+    told = ", ".join(f"{key} = {made[key]!r}, now {asked[key]!r}" for key in keys)
+    return f" ({told})" if told else f" (see {out / RECIPE})"
 
 
 def finished(table: Training) -> bool:
@@ -266,6 +295,7 @@ def replace_folder(out: Path, fill: Callable[[Path], None]) -> None:
                 shutil.rmtree(leftover, ignore_errors=True)
             fresh.mkdir(parents=True)
             fill(fresh)
+            share(fresh)
             if out.exists():
                 os.replace(out, old)
             os.replace(fresh, out)
@@ -277,13 +307,8 @@ def replace_folder(out: Path, fill: Callable[[Path], None]) -> None:
             raise
 
 
-def _resume(lm: AudioLM, out: Path, checkpoints: list[Checkpoint], fingerprint: str) -> RunState:
+def _resume(lm: AudioLM, checkpoints: list[Checkpoint]) -> RunState:
     newest, best = checkpoints[-1], best_of(checkpoints)
-    if newest.manifest["fingerprint"] != fingerprint:
-        raise CheckpointError(
-            f"{out} holds a run with another recipe, model or corpus (see {out / RECIPE}): give --overwrite to start "
-            "anew, or choose another out"
-        )
     verify(newest)
     state = read_state(newest.path / TRAINING)
     try:

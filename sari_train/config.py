@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from sari_data.config import Table
 from sari_data.errors import SariError
@@ -66,9 +66,9 @@ class Training(Table):
 
     model_config = ConfigDict(allow_inf_nan=False)
 
-    model: str
+    model: str = Field(min_length=1)
     out: str = Field(min_length=1)
-    corpus: str = "corpus"
+    corpus: str = Field("corpus", min_length=1)
     mode: str = "structured"
     steps: int = Field(ge=1)
     micro_batch: int = Field(16, ge=1)
@@ -130,7 +130,7 @@ class Sft(Training):
         batch_size: Chains in a step.
     """
 
-    model: str = "tiny"
+    model: str = Field("tiny", min_length=1)
     out: str = Field("checkpoints/sft", min_length=1)
     split: str = "sft"
     chains: int | None = Field(None, ge=1)
@@ -161,6 +161,17 @@ class RolloutEngine(Table):
     url: str = "http://127.0.0.1:8000"
     timeout: float = Field(default=600.0, gt=0)
     correction_cap: float = Field(default=2.0, gt=0)
+
+    @field_validator("url")
+    @classmethod
+    def _possible_url(cls, url: str) -> str:
+        from sari_train.rollouts.client import split_url
+
+        try:
+            split_url(url)
+        except SariError as error:
+            raise ValueError("expected an address such as http://127.0.0.1:8000") from error
+        return url
 
 
 class Grpo(Training):
@@ -196,7 +207,7 @@ class Grpo(Training):
         rollout: What samples.
     """
 
-    model: str = "checkpoints/sft"
+    model: str = Field("checkpoints/sft", min_length=1)
     out: str = Field("checkpoints/grpo", min_length=1)
     split: str = "rl"
     steps: int = Field(80, ge=1)
@@ -224,14 +235,6 @@ class Grpo(Training):
     thought_words: int = Field(50, ge=1)
     rollout: RolloutEngine = RolloutEngine()
 
-    @model_validator(mode="after")
-    def _fitting(self) -> Grpo:
-        if self.scale == "beta" and self.beta > 0 and self.kl_in == "reward":
-            raise ValueError(
-                "scale = 'beta' compares rewards in [0, 1] one by one: set kl_in to 'loss', or another scale"
-            )
-        return self
-
     @field_validator("rewards")
     @classmethod
     def _known_rewards(cls, weights: dict[str, float]) -> dict[str, float]:
@@ -245,23 +248,20 @@ class Grpo(Training):
             raise ValueError(str(error)) from error
         return weights
 
-    @model_validator(mode="after")
-    def _fits_together(self) -> Grpo:
-        if self.rollout.engine == "vllm" and self.temperature > 2:
-            raise ValueError(f"a vLLM server samples at temperatures up to 2; found {self.temperature}: lower it")
-        if self.scale != "beta":
-            return self
-        from sari_train.rewards import REWARDS
+    @field_validator("scale")
+    @classmethod
+    def _bounded_rewards(cls, scale: str | None, info: ValidationInfo) -> str | None:
+        if scale == "beta" and info.data.get("beta", 0) > 0 and info.data.get("kl_in") == "reward":
+            raise ValueError(
+                "beta is for rewards in [0, 1], and a divergence taken off them leads beyond: set kl_in to loss, or "
+                "take another scale"
+            )
+        return scale
 
-        most = sum(weight for name, weight in self.rewards.items() if name in REWARDS)
-        if most > 1 + 1e-9:  # weights that come to 1 may be rounded above it
-            raise ValueError(
-                f"scale beta is for rewards in [0, 1], and the weights of these come to {most:g}: lower them, for "
-                "instance to accuracy 0.7 and format 0.3, or take another scale"
-            )
-        if self.beta > 0 and self.kl_in == "reward":
-            raise ValueError(
-                "scale beta is for rewards in [0, 1], and a divergence taken off them leads beyond: set kl_in to loss, "
-                "or take another scale"
-            )
-        return self
+    @field_validator("rollout")
+    @classmethod
+    def _servers_temperature(cls, rollout: RolloutEngine, info: ValidationInfo) -> RolloutEngine:
+        temperature = info.data.get("temperature", 1.0)
+        if rollout.engine == "vllm" and temperature > 2:
+            raise ValueError(f"a vLLM server samples at temperatures up to 2; found {temperature}: lower it")
+        return rollout

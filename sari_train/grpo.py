@@ -17,9 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
 from functools import partial
-from statistics import fmean, pstdev
 
 import torch
 
@@ -30,9 +28,8 @@ from sari_data.store import read_split
 from sari_data.types import AudioQuestion
 from sari_train.advantages import decomposed_advantages, group_advantages
 from sari_train.batch import Encoded, Example, collate, encode_example
-from sari_train.completions import KeptGroup, KeptSample
 from sari_train.config import Grpo
-from sari_train.curriculum import PromptStream, breakdown, pass_rate
+from sari_train.curriculum import PromptStream
 from sari_train.distributed import ALONE, World
 from sari_train.losses import LOSSES
 from sari_train.losses.kl import sequence_kl
@@ -43,6 +40,7 @@ from sari_train.rewards import Reward, Sample, Settings, count_words, load_rewar
 from sari_train.rollout import Completion, RolloutPrompt
 from sari_train.rollouts.engine import RolloutEngine, make_engine
 from sari_train.run import Outcome, Run
+from sari_train.samples import Group, Result, StepSamples, kept_groups, summarise
 
 
 def train_grpo(table: Grpo, *, overwrite: bool = False, world: World = ALONE) -> Outcome:
@@ -71,8 +69,8 @@ def train_grpo(table: Grpo, *, overwrite: bool = False, world: World = ALONE) ->
     reference = Reference(lm, table, world) if table.beta > 0 else None
     engine = make_engine(lm, table, world)
     note(
-        f"GRPO: {lm.name}, {len(questions)} prompts in mode {table.mode}, {table.curriculum}, {table.steps} steps of "
-        f"{table.prompts_per_step} x {table.group_size}, loss {table.loss}"
+        f"GRPO: {lm.name}, {len(questions)} prompts in mode {table.mode}, curriculum {table.curriculum}, "
+        f"{table.steps} steps of {table.prompts_per_step} x {table.group_size}, loss {table.loss}"
     )
     with closing(engine), run.going():
         while run.more:
@@ -104,61 +102,6 @@ def doubts(table: Grpo, questions: int) -> list[str]:
             "divergence alone are scaled up to full advantages; scale batch or none leaves them small"
         )
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What the samples of one prompt earned; small, so that every process can know of every prompt.
-
-    Args:
-        place: In the order in which the step's prompts were drawn.
-        index: The question's place in the corpus.
-        rewards: The weighted sum of each sample.
-        parts: Each sample's rewards before weighting.
-        right: Whether each sample gave the right option.
-        lengths: Tokens of each sample.
-        words: Words of each sample's thought.
-        cut: Samples that the length bound cut.
-    """
-
-    place: int
-    index: int
-    rewards: tuple[float, ...]
-    parts: tuple[Mapping[str, float], ...]
-    right: tuple[bool, ...]
-    lengths: tuple[int, ...]
-    words: tuple[int, ...]
-    cut: int
-
-    @property
-    def flat(self) -> bool:
-        """Whether all samples earned the same: the group teaches nothing."""
-        return len(set(self.rewards)) == 1
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """One prompt with its samples, in the process that drew them."""
-
-    result: Result
-    question: AudioQuestion
-    prompt: Encoded
-    completions: tuple[Completion, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class StepSamples:
-    """A step's samples: this process's groups that are learned from, and of every process all that was drawn."""
-
-    groups: tuple[Group, ...]
-    chosen: tuple[Result, ...]
-    drawn: tuple[Result, ...]
-    questions: Sequence[AudioQuestion]
-
-    @property
-    def tokens(self) -> int:
-        """Tokens sampled by all processes."""
-        return sum(sum(r.lengths) for r in self.drawn)
 
 
 def collect(
@@ -309,51 +252,3 @@ def penalise(lm: AudioLM, group: Group, reference: Reference, table: Grpo) -> tu
         found += sequence_kl(logps_BC.double(), ref_BC.double(), mask_BC, table.kl).tolist()
     rewards = tuple(r - table.beta * d for r, d in zip(group.result.rewards, found, strict=True))
     return rewards, sum(found)
-
-
-def summarise(rollout: StepSamples, table: Grpo) -> dict[str, float]:
-    """Return the metrics of all that a step drew, the same in every process."""
-    drawn, questions = rollout.drawn, rollout.questions
-    rewards = [value for r in drawn for value in r.rewards]
-    count = len(rewards)
-    metrics = {f"reward_{name}": fmean(p[name] for r in drawn for p in r.parts) for name in table.rewards}
-    metrics |= {f"reward_std/{name}": pstdev(p[name] for r in drawn for p in r.parts) for name in table.rewards}
-    metrics["reward"], metrics["reward_std"] = sum(rewards) / count, pstdev(rewards)
-    metrics["length"] = sum(sum(r.lengths) for r in drawn) / count
-    if thought_sections(table.mode):
-        metrics["thought_words"] = sum(sum(r.words) for r in drawn) / count
-    metrics["truncated"] = sum(r.cut for r in drawn) / count
-    metrics["flat_groups"] = sum(r.flat for r in drawn) / len(drawn)
-    if table.dynamic_sampling:
-        metrics["resampled"] = float(len(drawn) - len(rollout.chosen))
-    rates = [rate for r in drawn if (rate := pass_rate(questions[r.index], table.mode)) is not None]
-    if rates:
-        metrics["pass_rate"] = sum(rates) / len(rates)
-    passed = [fmean(r.right) for r in drawn]
-    return metrics | breakdown([questions[r.index] for r in drawn], passed, table.mode)
-
-
-def kept_groups(
-    rollout: StepSamples, experience: Sequence[Experience], table: Grpo, world: World = ALONE
-) -> list[KeptGroup]:
-    """Return what is kept of a step's completions for people to read, from all processes, in the order of drawing."""
-    rows = iter(experience)
-    mine = []
-    for group in rollout.groups:
-        result = group.result
-        samples = [
-            KeptSample(
-                done.text,
-                done.finish_reason,
-                rewards=parts,
-                reward=reward,
-                advantage=next(rows).advantage,
-                correct=right,
-                tokens=len(done.ids),
-            )
-            for done, parts, reward, right in zip(
-                group.completions, result.parts, result.rewards, result.right, strict=True
-            )
-        ]
-        mine.append((result.place, KeptGroup(group.question, render_prompt(group.question, table.mode), samples)))
-    return [kept for _, kept in sorted(world.gather(mine), key=lambda item: item[0])]

@@ -10,7 +10,7 @@ from sari_data.errors import CheckpointError, InputError
 from sari_train.config import Lora
 from sari_train.models.base import AudioLM
 from sari_train.models.export import export_model
-from sari_train.models.load import TINY
+from sari_train.models.load import TINY, quiet_peft
 
 
 def add_lora(lm: AudioLM, table: Lora, *, seed: int) -> None:
@@ -43,7 +43,7 @@ def add_lora(lm: AudioLM, table: Lora, *, seed: int) -> None:
         # Of a mixture of experts peft keeps the last names only, which the audio tower has too.
         exclude_modules=rf"(?!{prefix}\.).*" if experts else None,
     )
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), quiet_peft():
         torch.manual_seed(seed)
         lm.adapter = get_peft_model(lm.model, config).eval()
     # Set afterwards: peft writes down the path as it was given, which another working folder does not know.

@@ -13,7 +13,7 @@ import torch
 from sari_data.console import note
 from sari_data.errors import InputError
 from sari_data.types import AudioQuestion, AudioRef
-from sari_train.checkpoint import TROUBLE, corpus_hash, finished, open_run, recipe_hash, save_run
+from sari_train.checkpoint import TROUBLE, check_same, corpus_hash, finished, open_run, recipe_hash, save_run
 from sari_train.completions import KeptGroup, save_completions
 from sari_train.config import Grpo, Sft, Training
 from sari_train.distributed import ALONE, World
@@ -108,6 +108,8 @@ class Run:
         )
         self.fingerprint = recipe_hash(table, model=weights_hash(self.lm), corpus=corpus_hash(questions))
         world.agree("recipe, model and corpus", self.fingerprint)
+        if not overwrite:
+            check_same(table, self.fingerprint)
         seed_rng(table.seed, world.rank)
         prepare_model(self.lm, table)
         if not through:

@@ -210,6 +210,7 @@ def write_checkpoint(out: Path, step: int, about: Mapping[str, Any], fill: Calla
         fill(fresh)
         body = {"format": FORMAT, "format_version": FORMAT_VERSION, "step": step, **about, "files": _describe(fresh)}
         write_json(fresh / MANIFEST, body)
+        share(fresh)
         # A checkpoint that has its name survives a power cut too, and so do the lines of the steps before it.
         for path in (*fresh.rglob("*"), *(out / name for name in LOGS), fresh):
             _sync(path)
@@ -254,6 +255,14 @@ def write_json(path: Path, body: Any) -> None:
     aside = path.with_name(f".{path.name}.new")
     aside.write_text(json.dumps(body, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(aside, path)
+
+
+def share(folder: Path) -> None:
+    """Let whoever may read a folder's JSON files read its weights: safetensors writes them for their owner alone."""
+    usual = next((path.stat().st_mode & 0o777 for path in sorted(folder.rglob("*.json"))), None)
+    if usual is not None:
+        for path in folder.rglob("*.safetensors"):
+            path.chmod(usual)
 
 
 def _sync(path: Path) -> None:

@@ -22,6 +22,7 @@ from typing import Any, Literal, get_args
 from sari_data.errors import CheckpointError, InputError
 from sari_train.models.base import AudioLM
 from sari_train.models.load import _adapter_for, _base_of_adapter, _locate, load_model, no_bars
+from sari_train.run_folder import is_run
 
 Layout = Literal["model", "thinker", "full"]
 LAYOUTS: tuple[str, ...] = get_args(Layout)
@@ -62,7 +63,9 @@ def export_model(
     if layout not in LAYOUTS:
         raise InputError(f"layout must be one of {', '.join(LAYOUTS)}; found {layout!r}: correct it")
     target = check_target(out, overwrite=overwrite)
+    check_apart(target, source if isinstance(source, str) else None, full_from)
     lm = load_model(source, dtype=dtype, device="cpu") if isinstance(source, str) else source
+    check_apart(target, lm.path)
     if layout != "model" and lm.full_class is None:
         raise InputError(
             f"model {lm.name!r} is a {type(lm.model).__name__}, which is no part of a larger model, so there is no "
@@ -87,7 +90,7 @@ def check_target(out: str | Path, *, overwrite: bool) -> Path:
     """Return the folder to write a model to.
 
     Raises:
-        CheckpointError: It is a file, or in use, or with ``overwrite`` holds something that is no model.
+        CheckpointError: It is a file, or in use, or with ``overwrite`` holds something that is no model, or a run.
     """
     target = Path(out)
     if target.exists() and not target.is_dir():
@@ -97,7 +100,24 @@ def check_target(out: str | Path, *, overwrite: bool) -> Path:
             raise CheckpointError(f"{target} exists: give another folder or --overwrite")
         if not (target / "config.json").is_file() and not (target / "adapter_config.json").is_file():
             raise CheckpointError(f"{target} holds no model, so it is left alone: give another folder")
+        if is_run(target):  # its checkpoints and metrics would go with it
+            raise CheckpointError(f"{target} is a run's folder, so it is left alone: give another folder")
     return target
+
+
+def check_apart(target: Path, *sources: str | Path | None) -> None:
+    """Refuse to replace a folder that a model is read from.
+
+    Args:
+        target: The folder that is replaced.
+        *sources: Names of models: folders, hub ids or ``None``.
+
+    Raises:
+        CheckpointError: One of them is the target, or lies within it.
+    """
+    for source in sources:
+        if source is not None and Path(source).is_dir() and Path(source).resolve().is_relative_to(target.resolve()):
+            raise CheckpointError(f"{target} is or holds {source}, which is read from: give another folder to write")
 
 
 def _write_thinker(lm: AudioLM, folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -128,9 +129,9 @@ def _adapter_for(source: str) -> type[AudioLM]:
         with no_bars():
             config = AutoConfig.from_pretrained(source)
     except Exception as error:  # transformers checks a config with errors of many types
+        where = "" if Path(source).is_dir() else "is no folder here, and as a hub id it "
         raise CheckpointError(
-            f"model {source!r} cannot be opened ({_first_line(error)}): give 'tiny', a model folder or a hub id; "
-            f"supported architectures are {', '.join(sorted(ADAPTERS))}"
+            f"model {source!r} {where}cannot be opened ({_first_line(error)}): give 'tiny', a model folder or a hub id"
         ) from error
     architectures = getattr(config, "architectures", None)
     name = str(architectures[0]) if isinstance(architectures, list) and architectures else "none named"
@@ -153,8 +154,8 @@ def _load_processor(source: str, adapter: type[AudioLM] = AudioLM) -> Any:
         processor = adapter.load_processor(source)
     except Exception as error:  # whatever a damaged file leads to
         raise CheckpointError(
-            f"model {source!r} has no processor that loads ({_first_line(error)}): save the processor into the same "
-            f"folder; supported architectures are {', '.join(sorted(ADAPTERS))}"
+            f"model {source!r} has no processor that loads ({_first_line(error)}): save the processor, with its "
+            "tokenizer, into the same folder"
         ) from error
     if getattr(processor, "feature_extractor", None) is None or getattr(processor, "tokenizer", None) is None:
         raise CheckpointError(
@@ -214,6 +215,14 @@ def _load_weights(source: str, adapter: type[AudioLM], dtype: str, device: torch
     return model
 
 
+@contextmanager
+def quiet_peft() -> Iterator[None]:
+    """Keep off the terminal that peft asks models for an attribute which transformers has renamed."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+        yield
+
+
 def _load_adapter(folder: Path, name: str, *, dtype: str, device: str, quantize: str | None) -> AudioLM:
     """Load an adapter's base model, apply the adapter and merge it into the weights in memory."""
     from peft import PeftModel
@@ -223,7 +232,8 @@ def _load_adapter(folder: Path, name: str, *, dtype: str, device: str, quantize:
         raise CheckpointError(f"adapter {str(folder)!r} has no adapter_model.safetensors: give a complete folder")
     base = load_model(name_of_base, dtype=dtype, device=device, quantize=quantize)
     try:
-        merged = PeftModel.from_pretrained(base.model, str(folder)).merge_and_unload()
+        with quiet_peft():
+            merged = PeftModel.from_pretrained(base.model, str(folder)).merge_and_unload()
     except Exception as error:  # whatever a damaged file leads to
         raise CheckpointError(
             f"adapter {str(folder)!r} cannot be put onto model {name_of_base!r} ({_first_line(error)}): give a "

@@ -14,7 +14,7 @@ import threading
 import time
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from sari_data.errors import InputError, ResponderError
 
@@ -42,6 +42,23 @@ class HttpError(ResponderError):
         self.status, self.detail = status, detail
 
 
+def split_url(url: str) -> SplitResult:
+    """Return the parts of a server's address.
+
+    Raises:
+        InputError: Not an address such as http://host:8000.
+    """
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and not (parts.query or parts.fragment)
+        fits = fits and parts.port != 0  # asking for the port raises where it is no number
+    except ValueError:
+        fits = False
+    if not fits:
+        raise InputError(f"rollout.url must look like http://host:8000; found {url!r}: correct it")
+    return parts
+
+
 class Client:
     """Asks one server.
 
@@ -55,16 +72,9 @@ class Client:
     """
 
     def __init__(self, url: str, *, timeout: float, key: str | None = None) -> None:
-        parts = urlsplit(url)
-        try:
-            fits = parts.scheme in ("http", "https") and bool(parts.hostname) and not (parts.query or parts.fragment)
-            port = parts.port
-        except ValueError:
-            fits, port = False, None
-        if not fits:
-            raise InputError(f"rollout.url must look like http://host:8000; found {url!r}: correct it")
+        parts = split_url(url)
         self.url, self.timeout = url.rstrip("/"), timeout
-        self._host, self._port = str(parts.hostname), port
+        self._host, self._port = str(parts.hostname), parts.port
         self._secure, self._base = parts.scheme == "https", parts.path.rstrip("/")
         key = os.environ.get("VLLM_API_KEY") if key is None else key
         self._headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})

@@ -16,12 +16,13 @@ import torch
 from rollout_server import Loopback, Server
 from train_helpers import make_clip, make_lm
 
-from sari_data.errors import InputError, ResponderError, SariError
+from sari_data.config import load_tables
+from sari_data.errors import InputError, RecipeError, ResponderError, SariError
 from sari_data.prompting import render_prompt
 from sari_data.responder import Sampling
 from sari_data.types import AudioQuestion
 from sari_train.batch import Encoded, Example, collate, encode_example
-from sari_train.config import Lora, RolloutEngine
+from sari_train.config import Grpo, Lora, RolloutEngine
 from sari_train.logprobs import completion_logprobs
 from sari_train.lora import add_lora
 from sari_train.models.base import AudioLM
@@ -418,9 +419,12 @@ def test_no_server(lm: AudioLM, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://host", "http://", "http://host:port"])
-def test_an_address_that_is_none(lm: AudioLM, tmp_path: Path, url: str) -> None:
+def test_an_address_that_is_none(url: str) -> None:
+    """It is told with the recipe's other problems, before a model is loaded."""
     with pytest.raises(InputError, match=r"rollout\.url must look like http://host:8000"):
-        VllmEngine(lm, SAMPLING, RolloutEngine(engine="vllm", url=url), folder=tmp_path)
+        Client(url, timeout=1.0)
+    with pytest.raises(RecipeError, match=r"grpo\.rollout\.url: expected an address such as http://127\.0\.0\.1:8000"):
+        load_tables(None, {"grpo": Grpo}, [f"grpo.rollout.url={url}"])
 
 
 def test_a_server_that_lacks_something(lm: AudioLM, server: Server, asked: Any, tmp_path: Path) -> None:

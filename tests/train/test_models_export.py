@@ -264,3 +264,26 @@ def test_what_has_no_such_layout(small_lm: AudioLM, small_folder: Path, tmp_path
         export_model(lm, tmp_path / "out")
     assert export_model(small_lm, tmp_path / "out") == tmp_path / "out"
     assert torch.equal(logps(load_model(str(tmp_path / "out"))), logps(small_lm))
+
+
+def test_a_run_and_what_is_read_from_are_never_replaced(
+    small_lm: AudioLM, small_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Merging an adapter into its own folder, or over a run, would delete the checkpoints there."""
+    monkeypatch.chdir(tmp_path)
+    model = tmp_path / "lab" / "model"
+    export_model(str(small_folder), model)
+    before = sorted(p.name for p in model.iterdir())
+    for out in (model, Path("lab/model"), Path("lab/../lab/model")):
+        with pytest.raises(CheckpointError, match="which is read from"):
+            export_model(str(model), out, overwrite=True)
+    (tmp_path / "lab" / "config.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"is or holds .*which is read from"):
+        export_model(str(model), "lab", overwrite=True)
+    run = tmp_path / "run"
+    export_model(str(small_folder), run)
+    (run / "checkpoints").mkdir()
+    (run / "checkpoints" / "run.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(CheckpointError, match="run is a run's folder"):
+        export_model(str(model), run, overwrite=True)
+    assert sorted(p.name for p in model.iterdir()) == before

@@ -347,7 +347,8 @@ def test_overwriting_deletes_what_the_run_wrote_and_nothing_else(table: Sft) -> 
     (out / "completions").mkdir()
     (out / "completions" / "step-00000002.jsonl").write_text("{}\n")
     lora = table.model_copy(update={"lora": Lora(rank=2), "steps": 2})
-    with pytest.raises(CheckpointError, match="another recipe, model or corpus"):
+    told = rf"another recipe, model or corpus \(steps = {table.steps}, now 2, lora = None, now .*\): give --overwrite"
+    with pytest.raises(CheckpointError, match=told):
         train_sft(lora)
     train_sft(lora, overwrite=True)
     assert steps(out) == [2]
@@ -502,3 +503,22 @@ def test_a_model_made_in_memory_is_saved_without_a_run(processor: Any, tmp_path:
     lm = make_lm(processor)
     save_run(lm, make_optimizer(lm, Sft()), tmp_path / "out", step=1, fingerprint="f")
     load_model(str(tmp_path / "out"))
+
+
+def test_another_run_is_refused_before_the_model_is_checked(table: Sft, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Preflight of a large model takes a minute; that the folder is taken is known before."""
+    train_sft(table)
+    monkeypatch.setattr("sari_train.run.run_preflight", lambda *_, **__: pytest.fail("preflight ran"))
+    with pytest.raises(CheckpointError, match=r"learning_rate = .*, now 0\.5"):
+        train_sft(table.model_copy(update={"learning_rate": 0.5, "preflight": True}))
+    (Path(table.out) / "recipe.json").write_text("[", encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"\(see .*recipe\.json\): give --overwrite"):
+        train_sft(table.model_copy(update={"learning_rate": 0.5, "preflight": True}))
+
+
+def test_weights_can_be_read_by_whoever_can_read_the_rest(table: Sft) -> None:
+    train_sft(table)
+    usual = (Path(table.out) / "config.json").stat().st_mode
+    weights = list(Path(table.out).rglob("*.safetensors"))
+    assert len(weights) >= 3
+    assert {path.stat().st_mode for path in weights} == {usual}

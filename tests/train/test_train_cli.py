@@ -112,6 +112,18 @@ def test_rewards_cannot_all_be_zero(empty_folder: Path, run_command: Run) -> Non
     assert "grpo.rewards" in err
 
 
+def test_rewards_that_do_not_fit_the_scale_are_told_before_anything_is_sampled(
+    empty_folder: Path, run_command: Run
+) -> None:
+    """A divergence that is taken off a reward leads out of [0, 1]; told with the recipe's other problems."""
+    keys = ("grpo.scale=beta", "grpo.kl_in=reward", "grpo.beta=0.1", "grpo.model=")
+    code, _, err = run_command("sari-train", "grpo", *(part for key in keys for part in ("--set", key)))
+    assert code == 2
+    assert "grpo.scale: beta is for rewards in [0, 1]" in err
+    assert "grpo.model: " in err
+    assert "2 problems" in err
+
+
 def test_help_does_not_import_torch() -> None:
     program = (
         "import sys\nfrom sari_train.cli import app\nsys.argv = ['sari-train', '--help']\n"
@@ -136,7 +148,6 @@ def test_help_does_not_import_torch() -> None:
         ("grpo.mode=sung", "grpo.mode"),
         ("sft.log_completions=3", "SFT samples nothing"),
         ("sft={mixed_precision='bf16', dtype='bfloat16'}", "mixed_precision bf16 is for weights in float32"),
-        ("grpo.scale='beta'", "the weights of these come to 3"),
         ("grpo={scale='beta', rewards={accuracy=1.0}, beta=0.1, kl_in='reward'}", "set kl_in to loss"),
         ("grpo={temperature=2.5, rollout={engine='vllm'}}", "temperatures up to 2"),
         ("grpo=3", "grpo: expected a table"),
@@ -198,6 +209,7 @@ def test_ctrl_c_ends_the_command_with_130(
     assert "Traceback" not in err
     assert Path("checkpoints/sft/model.safetensors").exists() == (presses == 1)
     assert ("stopped after step 1" in out) == (presses == 1)
+    assert err.endswith("\nstopped\n") == (presses == 2)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     code, out, _ = run_command("sari-train", "sft", *settings, "--json")
     assert (code, json.loads(out)["step"]) == (0, 2)

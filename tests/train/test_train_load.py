@@ -38,7 +38,9 @@ def test_weights_stored_as_float16_load_as_float32(folder: Path) -> None:
 
 def test_no_processor(folder: Path) -> None:
     (folder / "processor_config.json").unlink()
-    with pytest.raises(CheckpointError, match=r"no processor .*save the processor into the same folder"):
+    with pytest.raises(
+        CheckpointError, match=r"no processor .*save the processor, with its tokenizer, into the same folder"
+    ):
         load_model(str(folder))
 
 

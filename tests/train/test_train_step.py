@@ -16,7 +16,7 @@ from sari_train import policy
 from sari_train.batch import Encoded, collate, embed, positions
 from sari_train.config import Grpo, Lora
 from sari_train.distributed import ALONE
-from sari_train.grpo import StepSamples, collect, compare, doubts, roll_out, train_grpo
+from sari_train.grpo import collect, compare, doubts, roll_out, train_grpo
 from sari_train.logprobs import completion_logprobs
 from sari_train.lora import add_lora
 from sari_train.models.base import AudioLM
@@ -27,6 +27,7 @@ from sari_train.reference import Reference
 from sari_train.rewards import Settings, load_rewards
 from sari_train.rollouts import engine as engines
 from sari_train.rollouts.engine import make_engine
+from sari_train.samples import StepSamples
 
 TOLERANCE = 2e-3  # of the gradient's norm; float32 against float64
 

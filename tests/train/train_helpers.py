@@ -21,6 +21,7 @@ from sari_train.models.tiny import build_processor
 from sari_train.policy import Experience
 from sari_train.rewards import REWARDS, Settings, load_rewards
 from sari_train.rollouts.engine import RolloutEngine, make_engine
+from sari_train.samples import StepSamples
 
 
 def make_clip(seed: int, seconds: float) -> AudioRef:
@@ -164,5 +165,5 @@ def sampled(
     places = enumerate(range(len(questions)))
     groups = tuple(grpo.roll_out(lm, engine, questions, places, step, table, rewards))
     results = tuple(group.result for group in groups)
-    samples = grpo.StepSamples(groups, results, results, questions)
+    samples = StepSamples(groups, results, results, questions)
     return grpo.compare(lm, samples, None, table)

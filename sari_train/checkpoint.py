@@ -28,6 +28,7 @@ from sari_data.config import write_effective
 from sari_data.errors import CheckpointError
 from sari_data.types import AudioQuestion
 from sari_train.config import Training
+from sari_train.lora import WEIGHTS, fold_saved
 from sari_train.model_card import render_card
 from sari_train.models.base import AudioLM
 from sari_train.models.load import load_model, no_bars
@@ -243,11 +244,11 @@ def save_run(
     numbers = {name: float(value) for name, value in (metrics or {}).items() if math.isfinite(value)}
 
     def fill(fresh: Path) -> None:
-        save_model(lm, fresh, model_state)
+        own = save_model(lm, fresh, model_state)
         if (out / RECIPE).is_file():
             shutil.copyfile(out / RECIPE, fresh / RECIPE)
         (fresh / CARD).write_text(render_card(out, fresh, step=step), encoding="utf-8")
-        write_state(fresh / TRAINING, training)
+        write_state(fresh / TRAINING, training if own is None else {**training, "adapter": own})
 
     with storing(f"checkpoint {out}", "; the checkpoint before it is unchanged"):
         if not is_run(out):
@@ -259,13 +260,18 @@ def save_run(
     return written.path
 
 
-def save_model(lm: AudioLM, folder: Path, state: Mapping[str, Tensor] | None = None) -> None:
+def save_model(lm: AudioLM, folder: Path, state: Mapping[str, Tensor] | None = None) -> dict[str, Tensor] | None:
     """Write model (or adapter) and processor in Hugging Face format, the weights as safetensors.
+
+    Where the model was loaded with an adapter and got another, both are written as one, against the model under both.
 
     Args:
         lm: The model.
         folder: Where to.
         state: The weights, where ``lm`` does not hold them all; default: its own.
+
+    Returns:
+        The model's own adapter alone, where what is written is more than that; else ``None``.
     """
     given = {} if state is None else {"state_dict": dict(state)}
     with no_bars():
@@ -275,9 +281,10 @@ def save_model(lm: AudioLM, folder: Path, state: Mapping[str, Tensor] | None = N
             # The vocabulary never changes, so peft need not ask a hub what the base's was.
             lm.adapter.save_pretrained(str(folder), save_embedding_layers=False, **given)
     lm.processor.save_pretrained(str(folder))
+    return None if lm.adapter is None or lm.start is None else fold_saved(folder, lm.start)
 
 
-def replace_folder(out: Path, fill: Callable[[Path], None]) -> None:
+def replace_folder(out: Path, fill: Callable[[Path], object]) -> None:
     """Let ``fill`` write a fresh folder beside ``out``, then put it in its place.
 
     Args:
@@ -332,5 +339,7 @@ def _resume(lm: AudioLM, checkpoints: list[Checkpoint]) -> RunState:
         from peft import set_peft_model_state_dict
         from safetensors.torch import load_file
 
-        set_peft_model_state_dict(lm.adapter, load_file(newest.path / "adapter_model.safetensors"))
+        # Where the run started from an adapter, the file holds that one too; older files do not.
+        own = state.get("adapter")
+        set_peft_model_state_dict(lm.adapter, load_file(newest.path / WEIGHTS) if own is None else own)
     return found

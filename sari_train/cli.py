@@ -15,6 +15,7 @@ from sari_data.config import DEFAULT_RECIPE, load_tables
 from sari_data.console import note, out, run_app
 
 if TYPE_CHECKING:
+    from sari_train.config import Sft, Training
     from sari_train.distributed import World
     from sari_train.sft import Outcome
 
@@ -61,7 +62,7 @@ def sft(
     from sari_train.config import Sft
 
     table: Sft = load_tables(_or_default(recipe), {"sft": Sft}, set_ or ())["sft"]
-    target = _target(table.out, push, repo)
+    target = _target(table, table, push, repo)
     from sari_train.distributed import join
     from sari_train.prepare import ensure_corpus
     from sari_train.sft import train_sft
@@ -87,7 +88,7 @@ def grpo(
 
     tables = load_tables(_or_default(recipe), {"sft": Sft, "grpo": Grpo}, set_ or ())
     table: Grpo = tables["grpo"]
-    target = _target(table.out, push, repo)
+    target = _target(table, tables["sft"], push, repo)
     from sari_train.distributed import join
     from sari_train.grpo import train_grpo
     from sari_train.prepare import ensure_corpus, ensure_warm_up
@@ -231,17 +232,21 @@ def push(
     dataset: Annotated[
         str | None, typer.Option(metavar="REPO", help="The corpus's repository, for the card to link to.")
     ] = None,
+    base: Annotated[
+        str | None, typer.Option(metavar="REPO", help="Of an adapter trained on a folder: its base on the Hub.")
+    ] = None,
     private: PrivateOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Upload a run's model to the Hugging Face Hub, with its card, recipe, metrics, curves and benchmark results."""
     from sari_data.hub import find_repo
-    from sari_train.hub import find_model, push_run
+    from sari_train.hub import check_base, find_model, push_run
 
     folder, checkpoint = find_model(run, best=best)
+    check_base(checkpoint.path, base)
     target = find_repo(repo, folder.name)
     note(f"pushing {run} after {checkpoint.step} steps to {target}")
-    url = push_run(run, target, best=best, private=private, dataset=dataset)
+    url = push_run(run, target, best=best, private=private, dataset=dataset, base=base)
     _emit({"run": str(folder), "step": checkpoint.step, "url": url}, as_json, [f"model: {url}"])
 
 
@@ -258,11 +263,16 @@ def tiny(
     _emit(make_tiny(table), as_json, [f"base model in {table.out}"])
 
 
-def _target(out_: str, push: bool, repo: str | None) -> str | None:
-    """The repository to push to, asked for before the work, so that a missing token costs no time."""
+def _target(table: Training, sft: Sft, push: bool, repo: str | None) -> str | None:
+    """The repository to push to, asked for before the work, so that what keeps it from working costs no time."""
+    if not push and not repo:
+        return None
     from sari_data.hub import find_repo
+    from sari_train.hub import check_start
 
-    return find_repo(repo, Path(out_).name) if push or repo else None
+    target = find_repo(repo, Path(table.out).name)
+    check_start(table, sft)
+    return target
 
 
 def _pushed(outcome: Outcome, target: str | None, private: bool) -> str | None:

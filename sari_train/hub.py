@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sari_data.console import note
-from sari_data.errors import CheckpointError, MissingFileError, StorageError
+from sari_data.errors import CheckpointError, InputError, MissingFileError, StorageError
 from sari_data.hub import first_line, hub_api, transport_errors
-from sari_train.model_card import BENCH, read_results, read_rows, render_card
+from sari_train.model_card import BENCH, HUB_ID, is_hub_id, read_results, read_rows, render_card
 from sari_train.publication import has_own_card
 from sari_train.run_files import CURVES, METRICS
 from sari_train.run_folder import (
@@ -30,6 +30,9 @@ from sari_train.run_folder import (
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
+    from sari_train.config import Sft, Training
+
+ADAPTER = "adapter_config.json"
 # What a push replaces as a whole: weights of another number of files, or an adapter where a model was, must not stay.
 _REPLACED = (
     "*.safetensors",
@@ -82,6 +85,7 @@ def push_run(
     best: bool = False,
     private: bool = False,
     dataset: str | None = None,
+    base: str | None = None,
     api: HfApi | None = None,
 ) -> str:
     """Upload a run's model in one commit; the repository is made where it is not there.
@@ -97,6 +101,7 @@ def push_run(
         best: Push the best checkpoint by dev accuracy, not the newest.
         private: Make a new repository private.
         dataset: The corpus's repository on the Hub, to link to.
+        base: Of an adapter, the repository on the Hub that its base is, where the run had it from a folder.
         api: How to reach the Hub; default: its usual address with the stored token.
 
     Returns:
@@ -104,13 +109,15 @@ def push_run(
 
     Raises:
         MissingFileError, CheckpointError: See :func:`find_model`.
+        CheckpointError, InputError: See :func:`check_base`.
         StorageError: The Hub refused or cannot be reached.
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
     out, chosen = find_model(folder, best=best)
+    check_base(chosen.path, base)
     hub = api or hub_api()
-    content = _content(out, chosen, repo, dataset)
+    content = _content(out, chosen, repo, dataset, base)
     try:
         hub.create_repo(repo, repo_type="model", private=private, exist_ok=True)
         there = hub.list_repo_files(repo, repo_type="model")
@@ -128,11 +135,67 @@ def push_run(
     return f"{hub.endpoint}/{repo}"
 
 
-def _content(out: Path, chosen: Checkpoint, repo: str, dataset: str | None) -> dict[str, Path | bytes]:
+def check_base(model: str | Path, base: str | None = None) -> None:
+    """Refuse an adapter whose base nobody else would have.
+
+    Args:
+        model: Folder of a model or adapter, or any name of a model.
+        base: The repository on the Hub that the base is, to be written in place of a folder.
+
+    Raises:
+        CheckpointError: The base is a folder of this machine, and ``base`` is not given.
+        InputError: ``base`` is no ``owner/name``, or given for what is no adapter.
+    """
+    file = Path(model) / ADAPTER
+    if base is not None and not file.is_file():
+        raise InputError(f"--base {base} is for an adapter, and {model} holds a whole model: leave it out")
+    if base is not None and not HUB_ID.fullmatch(base):
+        raise InputError(f"expected the base as owner/name of the Hub, found {base!r}: correct it")
+    if base is None and file.is_file():
+        named = json.loads(file.read_text(encoding="utf-8")).get("base_model_name_or_path")
+        if named != "tiny" and not is_hub_id(str(named)):
+            raise CheckpointError(
+                f"{model} is an adapter for the model in the folder {named}, which nobody else has: name the same "
+                "model on the Hub with `sari-train push --base owner/name`, or write the whole model with "
+                "`sari-train merge` and upload that"
+            )
+
+
+def check_start(table: Training, sft: Sft) -> None:
+    """Refuse, before a training that is to be pushed at its end, what :func:`check_base` would refuse then.
+
+    Args:
+        table: The training's table.
+        sft: The warm-up's, which may still have to make the model that the training starts from.
+
+    Raises:
+        CheckpointError: It would write an adapter for a folder of this machine.
+    """
+    from sari_train.models.load import _base_of_adapter
+
+    name = table.model
+    if table.lora is not None and not Path(name).is_dir() and Path(name) == Path(sft.out) and sft.lora is not None:
+        name = sft.model
+    while (Path(name) / ADAPTER).is_file():
+        name = _base_of_adapter(Path(name))
+    if table.lora is not None and name != "tiny" and (Path(name).exists() or Path(name) == Path(sft.out)):
+        raise CheckpointError(
+            f"the run would push an adapter for the model in the folder {name}, which nobody else has: leave "
+            "--push-to-hub and --repo out, and give its base when it is finished, with `sari-train push --base "
+            "owner/name`, or upload what `sari-train merge` writes"
+        )
+
+
+def _content(
+    out: Path, chosen: Checkpoint, repo: str, dataset: str | None, base: str | None
+) -> dict[str, Path | bytes]:
     """The files of a push by their name there: a path, or the bytes."""
     found: dict[str, Path | bytes] = {
         name: chosen.path / name for name in chosen.manifest["files"] if not name.startswith(f"{TRAINING}/")
     }
+    if base is not None:
+        config = json.loads((chosen.path / ADAPTER).read_text(encoding="utf-8")) | {"base_model_name_or_path": base}
+        found[ADAPTER] = (json.dumps(config, indent=2) + "\n").encode()
     if (out / CURVES).is_file():
         found[CURVES] = out / CURVES
     rows = [row for row in read_rows(out) if row["step"] <= chosen.step]
@@ -144,7 +207,7 @@ def _content(out: Path, chosen: Checkpoint, repo: str, dataset: str | None) -> d
     if has_own_card(out):
         found[CARD] = out / CARD
     else:
-        card = render_card(out, chosen.path, step=chosen.step, repo=repo, dataset=dataset, results=flat)
+        card = render_card(out, chosen.path, step=chosen.step, repo=repo, dataset=dataset, base=base, results=flat)
         found[CARD] = card.encode()
     return found
 

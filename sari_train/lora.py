@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from sari_data.errors import CheckpointError, InputError
 from sari_train.config import Lora
 from sari_train.models.base import AudioLM
 from sari_train.models.export import export_model
-from sari_train.models.load import TINY, quiet_peft
+from sari_train.models.load import base_name
+from sari_train.models.low_rank import LowRank, Start, calling_peft, fold
+
+CONFIG = "adapter_config.json"
+WEIGHTS = "adapter_model.safetensors"
+# How peft names the two matrices of a linear layer in its files.
+_PREFIX, _A, _B = "base_model.model.", ".lora_A.weight", ".lora_B.weight"
 
 
 def add_lora(lm: AudioLM, table: Lora, *, seed: int) -> None:
     """Freeze the model and put adapters into the text model's linear layers, in place.
 
     Raises:
-        InputError: A target module that the text model does not have.
+        InputError: A target module that the text model does not have, or the model was loaded with an adapter that
+            cannot be saved together with another.
     """
     from peft import LoraConfig, get_peft_model
 
+    if lm.start is not None and lm.start.obstacle is not None:
+        raise InputError(
+            f"model {lm.name!r} is an adapter of a kind that cannot be one with the run's own ({lm.start.obstacle}): "
+            "write the merged model with `sari-train merge` and start from that"
+        )
     if not table.target_modules:
         raise InputError("lora.target_modules is empty: name the text model's linear layers that get an adapter")
     names = {name.rsplit(".", 1)[-1] for name, m in lm.text_model.named_modules() if isinstance(m, torch.nn.Linear)}
@@ -43,12 +58,47 @@ def add_lora(lm: AudioLM, table: Lora, *, seed: int) -> None:
         # Of a mixture of experts peft keeps the last names only, which the audio tower has too.
         exclude_modules=rf"(?!{prefix}\.).*" if experts else None,
     )
-    with torch.random.fork_rng(), quiet_peft():
+    with torch.random.fork_rng(), calling_peft():
         torch.manual_seed(seed)
         lm.adapter = get_peft_model(lm.model, config).eval()
     # Set afterwards: peft writes down the path as it was given, which another working folder does not know.
-    config.base_model_name_or_path = _base_name(lm)
+    config.base_model_name_or_path = base_name(lm)
     lm.freeze_audio()
+
+
+def fold_saved(folder: Path, start: Start) -> dict[str, Tensor]:
+    """Make of a run's saved adapter one that also holds the adapter that the run started from, in place.
+
+    What is written is against the model under both, and alone equals both one after the other. Every scale is 1 (alpha
+    is the rank), also for loaders that know neither ``rank_pattern`` nor ``alpha_pattern``; the configuration's ``r``
+    is the largest rank.
+
+    Args:
+        folder: Where peft has saved the run's own adapter, one of :func:`add_lora`.
+        start: What the model was loaded with.
+
+    Returns:
+        The run's own adapter as it was saved, which it needs to go on.
+    """
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    own = load_file(folder / WEIGHTS)
+    scale = config["lora_alpha"] / config["r"]
+    updates = {
+        name: LowRank(tensor, own[f"{_PREFIX}{name}{_B}"], scale)
+        for name, tensor in ((key.removeprefix(_PREFIX).removesuffix(_A), own[key]) for key in own if key.endswith(_A))
+    }
+    folded = fold(start.updates, updates)
+    tensors = {f"{_PREFIX}{name}{_A}": update.a_RI.contiguous() for name, update in folded.items()}
+    tensors |= {f"{_PREFIX}{name}{_B}": update.b_OR.contiguous() for name, update in folded.items()}
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    rank = max(update.rank for update in folded.values())
+    lower = {name: update.rank for name, update in folded.items() if update.rank != rank}
+    config |= {"r": rank, "lora_alpha": rank, "rank_pattern": lower, "alpha_pattern": lower}
+    config["base_model_name_or_path"] = start.base
+    if folded.keys() != updates.keys():
+        config |= {"target_modules": list(folded), "exclude_modules": None}
+    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    return own
 
 
 def merge(
@@ -81,11 +131,3 @@ def merge(
             "or [grpo.lora]"
         )
     return export_model(str(folder), out, layout, full_from=full_from, dtype=dtype, overwrite=overwrite)
-
-
-def _base_name(lm: AudioLM) -> str | None:
-    if lm.path is None:
-        return None
-    if lm.path == str(TINY):
-        return "tiny"
-    return str(Path(lm.path).resolve()) if Path(lm.path).is_dir() else lm.path

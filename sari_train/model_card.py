@@ -48,6 +48,7 @@ def render_card(
     step: int,
     repo: str | None = None,
     dataset: str | None = None,
+    base: str | None = None,
     results: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """Return the card (Markdown with a YAML head) of a run's model.
@@ -58,12 +59,13 @@ def render_card(
         step: Optimizer steps that it has done; what was logged later is left out.
         repo: Its repository on the Hub (``owner/name``); default: the run folder's name stands in its place.
         dataset: The corpus's repository on the Hub, to link to.
+        base: The repository of an adapter's base; default: what its configuration names.
         results: Benchmark results, see :func:`read_results`.
     """
     kind, recipe = read_recipe(out)
     adapter = _json(model / "adapter_config.json")
     is_adapter = isinstance(adapter, dict)
-    base = _base(recipe, adapter if isinstance(adapter, dict) else {})
+    origin = _base(recipe, adapter if isinstance(adapter, dict) else None, base)
     rows = [row for row in read_rows(out) if row["step"] <= step]
     columns, cells = _table(rows)
     corpus = _corpus(recipe)
@@ -73,14 +75,15 @@ def render_card(
         name=_cell((repo or out.name).rsplit("/", 1)[-1]),
         repo=repo or f"./{out.name}",
         kind=kind,
-        recipe={"steps": None, "mode": None, **recipe},
+        recipe={"steps": None, "mode": None, "lora": None, **recipe},
         recipe_text=json.dumps(recipe, indent=2, ensure_ascii=False),
         version=version("sari-audio"),
         step=step,
         adapter=is_adapter,
-        architecture=_architecture(model, base.get("path")),
+        rank=adapter.get("r") if isinstance(adapter, dict) else None,
+        architecture=_architecture(model, origin["path"]),
         library="peft" if is_adapter else "transformers",
-        base=base,
+        base=origin,
         dataset=dataset or corpus["hub_id"],
         tags=_tags(kind, recipe, is_adapter),
         best=_best(rows),
@@ -153,9 +156,13 @@ def _result(body: Mapping[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def _base(recipe: Mapping[str, Any], adapter: Mapping[str, Any]) -> dict[str, Any]:
-    """Where the weights come from: the start of the run, the runs before it, and the model on the Hub behind them."""
-    start = str(recipe.get("model") or adapter.get("base_model_name_or_path") or "")
+def _base(recipe: Mapping[str, Any], adapter: Mapping[str, Any] | None, given: str | None) -> dict[str, Any]:
+    """Where the weights come from: the start of the run, the runs before it, and the model on the Hub behind them.
+
+    An adapter's base is the one that it needs; that may be nearer than the model on the Hub.
+    """
+    needed = given or (str(adapter.get("base_model_name_or_path") or "") if adapter is not None else "")
+    start = str(recipe.get("model") or needed)
     name, chain, seen = start, [], set()
     while name and name not in seen and Path(name).is_dir():
         seen.add(name)
@@ -164,11 +171,22 @@ def _base(recipe: Mapping[str, Any], adapter: Mapping[str, Any]) -> dict[str, An
             break
         chain.append(f"`{_cell(name)}` is a run of `sari-train {kind}` from `{_cell(before['model'])}`")
         name = str(before["model"])
-    is_hub = bool(HUB_ID.fullmatch(name)) and not Path(name).exists()
+    if adapter is not None:
+        name = needed
     text = f"`{_cell(start)}`" if start else "not recorded"
     if start == "tiny":
         text = "`tiny`, the base model that ships with sari"
-    return {"text": text, "path": start or None, "hub_id": name if is_hub else None, "chain": chain}
+    return {
+        "text": text,
+        "path": (needed if adapter is not None else start) or None,
+        "hub_id": name if given or is_hub_id(name) else None,
+        "chain": chain,
+    }
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a model's name is one of the Hub, and no file or folder here."""
+    return bool(HUB_ID.fullmatch(name)) and not Path(name).exists()
 
 
 def _architecture(model: Path, base: str | None) -> str:

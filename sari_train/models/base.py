@@ -26,6 +26,7 @@ from sari_train.kernels.packing import Packing
 from sari_train.models.cache import SharedCache
 from sari_train.models.clips import BoundedCache, Clip, Span
 from sari_train.models.long_audio import Mode, load_pieces
+from sari_train.models.low_rank import Start
 
 # Frames that the tower runs over at once (with clips of 30 s: ten of them); results do not depend on it.
 ENCODED_FRAMES = 32_768
@@ -59,6 +60,7 @@ class AudioLM(ABC):
         banned_ids: Tokens that a response must never hold; sampling and GRPO's log-probs leave them out.
         control_tokens: Strings that must not stand in a prompt or target.
         adapter: The peft wrapper where LoRA is on, else ``None``.
+        start: The adapters that the model was loaded with, which are in its weights; ``None`` without.
         audio_frozen: The audio tower does not train; its states are then computed once for a clip.
         checkpointing: Keep only each text layer's input for the backward pass, and run the layer again there.
         long_audio: What is done with audio that is longer than ``max_seconds`` (``models/long_audio.py``).
@@ -85,6 +87,7 @@ class AudioLM(ABC):
         self.name = name
         self.path = path
         self.adapter: Any = None
+        self.start: Start | None = None
         self.audio_frozen = False
         self.checkpointing = False
         self.long_audio: Mode = "error"

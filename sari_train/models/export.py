@@ -75,7 +75,7 @@ def export_model(
         raise InputError(
             f"model {lm.name!r} in memory has adapters or quantised weights: save the adapter and give its folder"
         )
-    fill: Callable[[Path], None] = partial(save_model, lm)
+    fill: Callable[[Path], object] = partial(save_model, lm)
     if layout == "thinker":
         fill = partial(_write_thinker, lm)
     elif layout == "full":

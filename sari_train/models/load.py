@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -14,6 +13,7 @@ import torch
 
 from sari_data.errors import CheckpointError
 from sari_train.models.base import AudioLM
+from sari_train.models.low_rank import Start, calling_peft, fold, keep_beside, read_updates
 from sari_train.models.quantize import keep_layout, quantization
 
 TINY = Path(__file__).resolve().parent.parent / "assets" / "tiny"
@@ -42,6 +42,9 @@ def load_model(
         device: A torch device, or ``auto`` for a GPU where there is one.
         quantize: Hold the text model's linear layers in 4 bits (``nf4``) or 8 (``int8``), for adapters on top; such a
             model is not to be saved (``models/quantize.py``).
+
+    An adapter's folder gives its base with the adapter merged into the weights; beside them, unrounded, where these
+    are quantised. The model's ``start`` says what it was.
 
     Raises:
         CheckpointError: No such model, no processor, no weights, an architecture without an adapter, or one that
@@ -215,16 +218,8 @@ def _load_weights(source: str, adapter: type[AudioLM], dtype: str, device: torch
     return model
 
 
-@contextmanager
-def quiet_peft() -> Iterator[None]:
-    """Keep off the terminal that peft asks models for an attribute which transformers has renamed."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
-        yield
-
-
 def _load_adapter(folder: Path, name: str, *, dtype: str, device: str, quantize: str | None) -> AudioLM:
-    """Load an adapter's base model, apply the adapter and merge it into the weights in memory."""
+    """Load an adapter's base model, and merge the adapter into its weights in memory, or keep it beside them."""
     from peft import PeftModel
 
     name_of_base = _base_of_adapter(folder)
@@ -232,14 +227,37 @@ def _load_adapter(folder: Path, name: str, *, dtype: str, device: str, quantize:
         raise CheckpointError(f"adapter {str(folder)!r} has no adapter_model.safetensors: give a complete folder")
     base = load_model(name_of_base, dtype=dtype, device=device, quantize=quantize)
     try:
-        with quiet_peft():
-            merged = PeftModel.from_pretrained(base.model, str(folder)).merge_and_unload()
+        with calling_peft():
+            wrapped = PeftModel.from_pretrained(base.model, str(folder))
+        updates, obstacle = read_updates(wrapped)
+        model = wrapped.merge_and_unload() if quantize is None else wrapped.unload()
     except Exception as error:  # whatever a damaged file leads to
         raise CheckpointError(
             f"adapter {str(folder)!r} cannot be put onto model {name_of_base!r} ({_first_line(error)}): give a "
             "complete folder, and the base that it was trained on"
         ) from error
-    return type(base)(merged, base.processor, name=name, path=str(folder))
+    if quantize is None:
+        model.requires_grad_(True)  # peft has frozen the base, whose weights may all train now
+    else:
+        if obstacle is not None:
+            raise CheckpointError(
+                f"adapter {str(folder)!r} cannot be kept beside weights in {quantize} ({obstacle}), and merged into "
+                "them it would be rounded away: write the merged model with `sari-train merge` and start from that"
+            )
+        keep_beside(model, updates)
+    lm = type(base)(model, base.processor, name=name, path=str(folder))
+    before = base.start or Start(base_name(base), {})
+    lm.start = Start(before.base, fold(before.updates, updates), before.obstacle or obstacle)
+    return lm
+
+
+def base_name(lm: AudioLM) -> str | None:
+    """Return what an adapter's configuration is to call a model: ``tiny``, a folder's whole path, or a hub id."""
+    if lm.path is None:
+        return None
+    if lm.path == str(TINY):
+        return "tiny"
+    return str(Path(lm.path).resolve()) if Path(lm.path).is_dir() else lm.path
 
 
 def _base_of_adapter(folder: Path) -> str:

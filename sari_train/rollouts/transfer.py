@@ -26,6 +26,7 @@ from torch import Tensor
 
 from sari_data.errors import InputError, ResponderError, StorageError
 from sari_train.models.base import AudioLM
+from sari_train.models.low_rank import kept_beside
 from sari_train.rollouts.client import Client
 
 # Bytes of weights in one file on the way over the disk.
@@ -94,6 +95,8 @@ def _merged(layer: Any) -> Tensor:
         from peft.utils.integrations import dequantize_module_weight
 
         weight = dequantize_module_weight(base).detach()
+        for update in kept_beside(base):
+            weight = weight + update.weight().to(weight.dtype)
     for name in layer.active_adapters:
         a_RI, b_OR = (_whole(getattr(layer, part)[name].weight.detach()) for part in ("lora_A", "lora_B"))
         weight = weight + (b_OR @ a_RI * layer.scaling[name]).to(weight.dtype)

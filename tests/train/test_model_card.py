@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -14,14 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from huggingface_hub import ModelCard
 
 from sari_data.config import write_effective
-from sari_data.errors import CheckpointError, MissingFileError
+from sari_data.errors import CheckpointError, InputError, MissingFileError
 from sari_train.checkpoint import open_run, save_run
 from sari_train.config import Grpo, Lora, Sft, Training
-from sari_train.hub import find_model
+from sari_train.hub import check_base, check_start, find_model
 from sari_train.lora import add_lora
 from sari_train.model_card import read_results, render_card
 from sari_train.models.load import load_model
@@ -54,6 +57,10 @@ def make_run(table: Training, kind: str, *, rows: int = 20) -> Path:
     lm = load_model(table.model)
     if table.lora is not None:
         add_lora(lm, table.lora, seed=0)
+        with torch.no_grad():
+            for name, weight in lm.model.named_parameters():
+                if "lora_B" in name:
+                    weight.fill_(0.1)
     open_run(lm, table, kind, "f")
     out = Path(table.out)
     lines = [{"step": n, "loss": 1 / n, "grad_norm": 0.5} for n in range(1, rows + 1)]
@@ -144,6 +151,56 @@ def test_the_card_of_an_adapter(sft_table: Sft) -> None:
     assert "PeftModel.from_pretrained" in text
     assert "low-rank adapters of rank 3, alpha 5" in text
     assert "it needs its base model" in text
+    assert "of rank 3; it needs" in text
+    assert "no other one" not in text
+
+
+def run_snippet(text: str, folder: Path) -> Any:
+    """Run the card's way to load the model, as it stands, and return the model."""
+    (code,) = re.findall(r"## Load it\n+```python\n(.*?)```", text, re.DOTALL)
+    names: dict[str, Any] = {}
+    with contextlib.chdir(folder):
+        exec(code, names)
+    return names["model"]
+
+
+@pytest.mark.parametrize("base", ["tiny", "folder"])
+def test_the_way_to_load_an_adapter_on_an_adapter_works(
+    sft_table: Sft, small_folder: Path, tmp_path: Path, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sari_train.models.load.TINY", small_folder)
+    model = "tiny" if base == "tiny" else str(small_folder)
+    lora = {"lora": Lora(rank=3, alpha=5)}
+    first = make_run(sft_table.model_copy(update={"model": model, **lora}), "sft")
+    then = Grpo(model=str(first), corpus=sft_table.corpus, out=str(tmp_path / "grpo"), lora=Lora(rank=2))
+    head, text = read_card(make_run(then, "grpo"))
+    assert "base_model" not in head
+    assert "of rank 5" in text
+    assert "no other one is to be loaded" in text
+    assert "sari-train merge FOLDER merged" in text
+    assert f"is a run of `sari-train sft` from `{model}`" in text
+    found = run_snippet(text, tmp_path).merge_and_unload().state_dict()
+    expected = load_model(str(tmp_path / "grpo"), device="cpu").model.state_dict()
+    bare = load_model(model, device="cpu").model.state_dict()
+    for name in expected:
+        torch.testing.assert_close(found[name], expected[name], atol=1e-6, rtol=1e-6)
+    once = load_model(str(first), device="cpu").model.state_dict()
+    assert all(max((w[n] - found[n]).abs().max() for n in found) > 1e-3 for w in (bare, once))
+    (tmp_path / "grpo" / "recipe.json").unlink()
+    assert "of rank 5; it needs" in render_card(tmp_path / "grpo", tmp_path / "grpo", step=20)
+    assert "of rank 3" in read_card(first)[1]
+    assert "no other one is to be loaded" not in read_card(first)[1]
+
+
+def test_an_adapter_is_not_told_to_be_for_the_model_behind_its_base(sft_table: Sft, tmp_path: Path) -> None:
+    warm_up = make_run(sft_table, "sft")
+    recipe = json.loads((warm_up / "recipe.json").read_text())
+    recipe["sft"]["model"] = "Qwen/Qwen2-Audio-7B-Instruct"
+    (warm_up / "recipe.json").write_text(json.dumps(recipe))
+    table = Grpo(model=str(warm_up), corpus=sft_table.corpus, out=str(tmp_path / "grpo"), lora=Lora(rank=2))
+    head, text = read_card(make_run(table, "grpo"))
+    assert "base_model" not in head, "its base is the whole model of the warm-up"
+    assert f'from_pretrained("{warm_up}")' in text
 
 
 def test_benchmark_results_beside_the_run_are_in_the_card(sft_table: Sft) -> None:
@@ -326,6 +383,52 @@ def test_a_run_is_pushed(hub: dict[str, Any], sft_table: Sft, tmp_path: Path) ->
     assert card.data.datasets == ["lab/other"]
     assert [result.metric_value for result in card.data.eval_results] == [88.67]
     assert 'from_pretrained("zoe/warm-up")' in card.text
+
+
+def test_an_adapter_for_a_folder_is_pushed_with_its_bases_name_only(
+    hub: dict[str, Any], sft_table: Sft, tmp_path: Path
+) -> None:
+    out = make_run(sft_table.model_copy(update={"lora": Lora(rank=2)}), "sft")
+    done = command(tmp_path, hub["endpoint"], "push", "warm-up")
+    assert done.returncode == 2
+    told = " ".join(done.stderr.split())
+    assert f"is an adapter for the model in the folder {sft_table.model}, which nobody else has" in told
+    assert "--base owner/name" in told
+    assert "sari-train merge" in told
+    assert (hub["repo"], hub["files"]) == (None, {}), "it is said before anything is pushed"
+    done = command(tmp_path, hub["endpoint"], "push", "warm-up", "--base", "Qwen/Qwen2-Audio-7B-Instruct")
+    assert done.returncode == 0, done.stderr
+    assert sft_table.model not in hub["files"]["adapter_config.json"].decode()
+    card = ModelCard(hub["files"]["README.md"].decode())
+    assert (card.data.base_model, card.data.base_model_relation) == ("Qwen/Qwen2-Audio-7B-Instruct", "adapter")
+    assert 'from_pretrained("Qwen/Qwen2-Audio-7B-Instruct")' in card.text
+    assert 'PeftModel.from_pretrained(base, "zoe/warm-up")' in card.text
+    config = json.loads(hub["files"]["adapter_config.json"])
+    own = json.loads((out / "adapter_config.json").read_text())
+    assert config == own | {"base_model_name_or_path": "Qwen/Qwen2-Audio-7B-Instruct"}
+
+
+def test_a_base_that_nobody_has_is_told_before_the_training(sft_table: Sft, tmp_path: Path) -> None:
+    lora = {"lora": Lora(rank=2)}
+    hub_id = sft_table.model_copy(update={"model": "Qwen/Qwen2-Audio-7B-Instruct"})
+    for table, sft in (
+        (sft_table.model_copy(update=lora), sft_table),
+        (Grpo(model=sft_table.out, **lora), hub_id),
+        (Grpo(model=sft_table.out, **lora), sft_table.model_copy(update=lora)),
+    ):
+        with pytest.raises(CheckpointError, match=r"which nobody else has: leave --push-to-hub.*--base owner/name"):
+            check_start(table, sft)
+    check_start(sft_table, sft_table)
+    check_start(Grpo(model=sft_table.out, **lora), hub_id.model_copy(update=lora))
+    check_start(Grpo(model=sft_table.out), hub_id)
+    check_start(Grpo(model="tiny", **lora), sft_table)
+    make_run(sft_table.model_copy(update=lora), "sft")
+    with pytest.raises(CheckpointError, match=f"in the folder {sft_table.model}"):
+        check_start(Grpo(model=sft_table.out, **lora), sft_table)
+    with pytest.raises(InputError, match="holds a whole model: leave it out"):
+        check_base(sft_table.model, "a/b")
+    with pytest.raises(InputError, match="expected the base as owner/name"):
+        check_base(sft_table.out, "a/b/c")
 
 
 @pytest.mark.parametrize(

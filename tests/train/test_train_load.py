@@ -166,7 +166,6 @@ def test_a_folder_called_tiny_is_not_the_embedded_model(
     monkeypatch.chdir("/")
     assert load_model(str(tmp_path / "adapter")).name == "adapter"
     monkeypatch.setattr(load, "TINY", small_folder)
-    monkeypatch.setattr("sari_train.lora.TINY", small_folder)
     embedded = load_model("tiny")
     add_lora(embedded, Lora(rank=1), seed=0)
     assert embedded.adapter.peft_config["default"].base_model_name_or_path == "tiny"

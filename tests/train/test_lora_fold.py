@@ -153,11 +153,7 @@ def test_chains_of_any_length_end_at_the_first_base(small_folder: Path, tmp_path
     merged = merge(str(folders[-1]), tmp_path / "merged")
     for key, tensor in load_model(str(merged), device="cpu").model.state_dict().items():
         before = lm.model.state_dict()[key]
-        layer = (
-            expected.model.get_submodule(key.rpartition(".")[0].replace(".weight", ""))
-            if "_proj.weight" in key
-            else None
-        )
+        layer = expected.model.get_submodule(key.rpartition(".")[0]) if "_proj.weight" in key else None
         if layer is not None and hasattr(layer, "get_delta_weight"):
             before = before + layer.get_delta_weight("default").detach()
         torch.testing.assert_close(tensor, before, atol=1e-5, rtol=1e-5)

@@ -16,15 +16,8 @@ from rich.table import Table
 from sari_data.console import note, out, say
 from sari_train.config import Grpo, Sft
 from sari_train.plan import PARTS, Load, Phase, peak, plan_phases
-from sari_train.plan_inputs import (
-    Lengths,
-    find_device,
-    find_memory,
-    meta_model,
-    read_lengths,
-    read_sizes,
-    starting_model,
-)
+from sari_train.plan_inputs import Lengths, find_device, find_memory, read_lengths, starting_model
+from sari_train.plan_model import meta_model, read_sizes
 from sari_train.plan_sizes import Sizes
 from sari_train.rollouts.engine import ROLLOUT_ROWS
 

@@ -49,6 +49,8 @@ class Tower(ABC):
         window: Frames of a window.
         states: Width of the states that are kept of a frozen tower.
         projector: Widths of what the projector's products save of a token: their inputs, and a GELU's.
+        outputs: How often a layer saves its attention's output: 2 where it is there head beside head as well.
+        narrow: Under autocast the layers hand on what products give, and norms leave it so.
     """
 
     width: int
@@ -59,6 +61,8 @@ class Tower(ABC):
     window: int
     states: int
     projector: tuple[int, ...]
+    outputs: int = 2
+    narrow: bool = False
 
     @abstractmethod
     def kept_frames(self, frames: int) -> int:
@@ -74,10 +78,10 @@ class Tower(ABC):
 
     def saved(self, spans: Sequence[int], w: int, c: int, *, mixed: bool) -> int:
         """What the tower saves of spans of so many true frames."""
-        d = self.width
+        d, w = self.width, c if self.narrow else w
         # Of a norm: its input, mean and deviation; of a product its input, under autocast once for each product.
         norms = 2 * d * w + 4 * FLOAT + (2 * d * w if c == w else 4 * d * c)
-        attention = 5 * d * c + FLOAT * self.heads  # q, k, v, output, that once more head beside head
+        attention = (3 + self.outputs) * d * c + FLOAT * self.heads  # q, k, v, and the output
         layer = norms + attention + 2 * self.inner * c
         return sum(
             run.convolved * c + self.layers * (run.places * layer + run.mask * c) + run.ending * w
@@ -204,9 +208,9 @@ class ChunksTower(Tower):
         together: Chunks that the convolutions run over at once.
     """
 
-    channels: int
-    joined: int
-    together: int
+    channels: int = 0
+    joined: int = 1
+    together: int = 1
 
     def kept_frames(self, frames: int) -> int:
         """The true ones."""

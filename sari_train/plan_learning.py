@@ -55,7 +55,7 @@ def reference(sizes: Sizes, load: Load, share: Share, division: Division = ONE) 
     head = sizes.head_scan(share.rows * load.completion, with_entropy=False, with_jacobian=False)
     highest = max(({"text": layer}, {"audio": tower}, {"head": head}), key=total_bytes)
     # Weights that want a gradient, as those of a copy do, keep their cast copies to the end of a pass.
-    casts = sum(sizes.casts.values()) if sizes.mixed and own_copy else sizes.layer_cast
+    casts = sum(sizes.casts.values()) if sizes.mixed and own_copy else sizes.layer_cast()
     return add([highest, {"text": casts, "gathered": 0 if own_copy else whole_weights(sizes, division)}])
 
 
@@ -177,9 +177,9 @@ def _saved_below(
     sizes: Sizes, tokens: int, queries: int, *, apart: bool, checkpointing: bool
 ) -> tuple[list[int], list[int]]:
     """What is saved up to each layer, that layer included, and what each layer makes again in the backward pass."""
-    cast = sizes.layer_cast
-    layers = [sizes.text_saved(tokens, tokens, first=at == 0) + cast for at in range(sizes.layers - 1)]
-    layers.append(sizes.text_saved(tokens, queries, first=sizes.layers == 1, last=True, apart=apart) + cast)
+    layers = [sizes.text_saved(tokens, tokens, first=at == 0) for at in range(sizes.layers - 1)]
+    layers.append(sizes.text_saved(tokens, queries, first=sizes.layers == 1, last=True, apart=apart))
+    layers = [size + sizes.layer_cast(first=at == 0) for at, size in enumerate(layers)]
     again = [0] * sizes.layers
     if checkpointing:
         layers, again = [tokens * sizes.hidden * sizes.w] * sizes.layers, layers

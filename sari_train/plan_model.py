@@ -99,7 +99,7 @@ def read_sizes(lm: AudioLM, table: Training, *, cpu: bool) -> Sizes:
         layers=text.num_hidden_layers,
         head_norms=hasattr(_layers(lm)[0].self_attn, "q_norm"),
         experts=experts,
-        audio=_tower(lm),
+        audio=_tower(lm, cpu=cpu),
         context=lm.context_length,
         weights={
             place: sum(stored.get(id(p), p.numel() * p.element_size()) for p in weights)
@@ -114,7 +114,7 @@ def read_sizes(lm: AudioLM, table: Training, *, cpu: bool) -> Sizes:
         adapter_w=adapter_w,
         cpu=cpu,
         mixed=table.mixed_precision == "bf16" and lm.dtype == torch.float32,
-        casts=_casts(lm, places),
+        casts=_casts(lm),
         quantized=quantize is not None,
         unpacked=max((_unpacked(p, quantize) for p in products), default=0) * w if quantize else 0,
         largest=max(p.numel() * p.element_size() for p in named.values()),
@@ -167,7 +167,7 @@ def _experts(lm: AudioLM) -> Experts | None:
     )
 
 
-def _tower(lm: AudioLM) -> Tower:
+def _tower(lm: AudioLM, *, cpu: bool) -> Tower:
     audio, hidden = lm.model.config.audio_config, lm.model.config.text_config.hidden_size
     width = audio.d_model
     common = {
@@ -177,21 +177,26 @@ def _tower(lm: AudioLM) -> Tower:
         "heads": audio.encoder_attention_heads,
         "bands": audio.num_mel_bins,
     }
+    # Narrow: these cast positions to the convolutions' type; on a GPU autocast gives norms in float32 all the same.
     if isinstance(lm, Qwen3Omni):
         return ChunksTower(
             **common,
             window=lm.chunk,
             states=width,
             projector=(width,) * 3,
+            outputs=1,
+            narrow=cpu,
             channels=audio.downsample_hidden_size,
             joined=audio.n_window_infer // lm.chunk,
             together=audio.conv_chunksize,
         )
     if isinstance(lm, Qwen2_5Omni):
-        return ThinkerTower(**common, window=2 * lm.tower.n_window, states=width, projector=(width,))
+        size = 2 * lm.tower.n_window
+        return ThinkerTower(**common, window=size, states=width, projector=(width,), outputs=1, narrow=cpu)
     if isinstance(lm, Voxtral):
         joined = audio.intermediate_size
-        return JoinedTower(**common, window=lm.window, states=joined, projector=(joined, hidden, hidden))
+        made = (joined, hidden, hidden)
+        return JoinedTower(**common, window=lm.window, states=joined, projector=made, narrow=cpu)
     if isinstance(lm, AudioFlamingo3):
         return WindowsTower(**common, window=lm.window, states=width, projector=(width, hidden, hidden))
     if isinstance(lm, Qwen2Audio):
@@ -229,12 +234,17 @@ def _projector(lm: AudioLM) -> set[int]:
     return {id(p) for part in parts for p in part.parameters()}
 
 
-def _casts(lm: AudioLM, places: dict[str, list[Tensor]]) -> dict[str, int]:
+def _casts(lm: AudioLM) -> dict[str, int]:
     """Bytes of the copies in bfloat16 of all weights that enter a product; fused experts' stay as they are."""
-    linear = [m.weight for layer in _layers(lm) for m in layer.modules() if isinstance(m, nn.Linear)]
-    matrices = {place: [p for p in places[place] if p.dim() >= 2] for place in ("tower", "projector")}
-    counts = {place: sum(p.numel() for p in weights) for place, weights in (matrices | {"layers": linear}).items()}
-    return {place: HALF * count for place, count in counts.items()}
+    projecting = _projector(lm)
+    found = dict.fromkeys(("tower", "projector", "layers"), 0)
+    inside = {id(module) for layer in _layers(lm) for module in layer.modules()}
+    for name, module in lm.model.named_modules():
+        if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d):
+            place = "projector" if id(module.weight) in projecting else "tower"
+            if id(module) in inside or place == "projector" or "audio_tower" in name:
+                found["layers" if id(module) in inside else place] += HALF * module.weight.numel()
+    return found
 
 
 def _optimizer(lm: AudioLM, table: Training) -> tuple[int, int]:

@@ -185,10 +185,10 @@ class TextSizes:
         """Bytes a token that a mixture of experts saves."""
         experts = self.experts
         assert experts is not None
-        # The router's probabilities, the chosen ones before and behind the division by their sum, and the sum.
-        router = FLOAT * (experts.count + 2 * experts.chosen + 1) + INDEX * experts.chosen
+        # The router's probabilities, the chosen ones and their sum, and their places.
+        router = FLOAT * (experts.count + experts.chosen + 1) + INDEX * experts.chosen
         # Of a pair: its places, its weight, gate and up, SiLU, the product with the last projection.
-        pair = 3 * INDEX + FLOAT + (3 * experts.inner + self.hidden) * self.w
+        pair = 3 * INDEX + (1 + 3 * experts.inner + self.hidden) * self.w
         if self.whole:  # the inputs of the router, and of both projections
             router += self.hidden * self.c
             pair += (self.hidden + experts.inner) * self.w
@@ -202,10 +202,13 @@ class TextSizes:
         """What the norm after the last layer saves."""
         return self._norm() * queries
 
-    @property
-    def layer_cast(self) -> int:
-        """Bytes of the cast copies of one layer's weights."""
-        return self.casts["layers"] // self.layers if self.mixed else 0
+    def layer_cast(self, *, first: bool = False) -> int:
+        """Bytes of the cast copies of one layer's weights that the backward pass keeps."""
+        if not self.mixed:
+            return 0
+        # With adapters no gradient reaches the first layer's input: of its frozen products nothing is kept.
+        left_out = HALF * self.hidden * (self.queries + 2 * self.keys) if first and not self.whole else 0
+        return self.casts["layers"] // self.layers - left_out
 
     # -- what is needed for a moment ----------------------------------------------------------------------------
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 from plan_models import FAMILIES, Counter, encoded_prompts, family_lm, saved_by, some_ids
 
-from sari_train import distributed, policy
+from sari_data.responder import Sampling
+from sari_train import distributed, policy, rollout
 from sari_train.batch import collate
 from sari_train.config import Grpo, Lora
 from sari_train.logprobs import completion_hidden
@@ -18,6 +19,8 @@ from sari_train.optim import make_optimizer
 from sari_train.plan import Load, plan_phases
 from sari_train.plan_model import read_sizes
 from sari_train.plan_sizes import Sizes
+from sari_train.rollout import RolloutPrompt
+from sari_train.rollouts.engine import LocalEngine
 
 # Of what is saved: the indices and sums of single tokens, which the formulas leave out.
 TOLERANCE = 0.005
@@ -53,7 +56,7 @@ def saved_bytes(sizes: Sizes, load: Load, prompts: int, rows: int) -> int:
     layers = [sizes.text_saved(tokens, tokens, first=at == 0) for at in range(sizes.layers - 1)]
     layers.append(sizes.text_saved(tokens, queries, last=True))
     audio = sizes.audio_saved(prompts, load.heard, load.audio, mixed=False)
-    casts = sizes.layers * sizes.layer_cast
+    casts = sum(sizes.layer_cast(first=at == 0) for at in range(sizes.layers))
     if sizes.mixed:
         casts += sum(sizes.casts[place] for place in ("tower", "projector") if sizes.trained[place])
     return sum(layers) + audio + casts + sizes.rotary(tokens) + tokens + sizes.final_norm_saved(queries)
@@ -72,3 +75,60 @@ def test_saved_tensors_are_those_that_autograd_saves(family: str, name: str) -> 
         _, counted = saved_by(lm, lambda: completion_hidden(lm, collate(lm, rows)))
     predicted = saved_bytes(sizes, load, 2, 6)
     assert predicted == pytest.approx(counted, rel=TOLERANCE)
+
+
+def counted_step(
+    lm: AudioLM, encoded: list[Any], table: Grpo, monkeypatch: pytest.MonkeyPatch, *, steps: int = 2
+) -> Counter:
+    """Torch's count of a step of GRPO on made-up samples, the optimizer's state there already."""
+    counter = Counter()
+    lm.stop_ids = (-1,)
+    sampling = Sampling(temperature=1.0, max_new_tokens=table.max_new_tokens, seed=0, stop=())
+    engine = LocalEngine(lm, sampling)
+    prompts = [RolloutPrompt(str(at), e, range(table.group_size)) for at, e in enumerate(encoded)]
+    optimizer = make_optimizer(lm, table)
+
+    def watch(where: Any, attribute: str) -> None:
+        plain = getattr(where, attribute)
+        monkeypatch.setattr(where, attribute, lambda *given, **named: counter.call(attribute, plain, *given, **named))
+
+    for step in range(steps):
+        if step == steps - 1:
+            for where, attribute in (
+                (lm, "decoder"),
+                (rollout, "prefill"),
+                (rollout._State, "run"),
+                (distributed, "backward_all"),
+                (policy, "take_step"),
+            ):
+                watch(where, attribute)
+        done = engine.sample(prompts, [None] * len(prompts), seed=step)  # type: ignore[list-item]
+        experience = [
+            policy.Experience(replace(encoded[at // table.group_size], completion=d.ids), 1.0 if at % 2 else -1.0, d)
+            for at, d in enumerate(done)
+        ]
+        policy.learn(lm, optimizer, experience, None, step, table)
+    return counter
+
+
+PEAKS = {name: SETTINGS[name] for name in SETTINGS} | {
+    "checkpointing": {"checkpointing": True},
+    "mixed with checkpointing": {"mixed_precision": "bf16", "checkpointing": True, "freeze_audio": True},
+    "one sequence at a time": {"loss": "gspo", "updates_per_rollout": 2},
+}
+
+
+@pytest.mark.parametrize("name", PEAKS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_phase_takes_what_was_predicted(family: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = table_of(**PEAKS[name])
+    lm = family_lm(family, table)
+    sizes = read_sizes(lm, table, cpu=True)
+    encoded = encoded_prompts(lm, 2, 2.9)
+    load = load_of(lm, encoded)
+    phases = {phase.name: phase.parts for phase in plan_phases(replace(sizes, cpu=True), table, load)}
+    there = ("weights", "reference", "optimizer", "data", "decoder")
+    predicted = {phase: sum(size for part, size in parts.items() if part not in there) for phase, parts in phases.items()}
+    counter = counted_step(lm, encoded, table, monkeypatch)
+    found = counter.highest
+    print(family, name, "policy %+.3f prefill %+.3f" % (predicted["policy"]/found["backward_all"]-1, predicted["prefill"]/found["prefill"]-1), "dec", sizes.prepacked, found["decoder"], "opt", found["take_step"], sizes.update, predicted["decoding"], found["run"]+counter.left["prefill"])

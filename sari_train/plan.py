@@ -1,4 +1,4 @@
-"""How many bytes a training step takes, phase by phase, worked out from the model's sizes and the recipe; nothing is run.
+"""How many bytes a training step takes, phase by phase, worked out from model and recipe; nothing is run.
 
 The phases follow one another (``grpo.py``): prompts are prefilled and samples decoded (or a server gets the weights),
 the reference scores them, the policy runs forward and backward in micro-batches, the optimizer steps. Of SFT the

@@ -92,7 +92,11 @@ class Tower(ABC):
         """Most that the tower needs without gradients."""
         # A layer's input, its half's, normed; both inner states of the MLP.
         layer = 3 * self.width + 2 * self.inner
-        return w * max(max(run.widest, run.places * layer) for run in self._all_runs(spans))
+        return w * max(self.beside(run) + max(run.widest, run.places * layer) for run in self._all_runs(spans))
+
+    def beside(self, run: Run) -> int:
+        """Elements that are there all the while the tower runs, beyond the layers' own."""
+        return 0
 
     def backward(self, spans: Sequence[int], w: int) -> int:
         """Beyond what was saved: the gradient of a layer's output and inner states."""
@@ -172,6 +176,13 @@ class JoinedTower(WindowsTower):
     def ending(self, places: int) -> int:
         """The last norm's input."""
         return places * self.width
+
+    def beside(self, run: Run) -> int:
+        """The features of the spans padded, side by side, and cut into windows.
+
+        What the convolutions made is there too: as much as the states, which are not yet, though they are counted.
+        """
+        return 3 * run.inputs
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The planner's phases that learn: the reference's pass, the policy's passes forward and backward, the optimizer's step.
+"""The planner's phases that learn: the reference's pass, the policy's forward and backward, the optimizer's step.
 
 For each the moments that can be its highest are written down with what is alive then.
 
@@ -99,8 +99,8 @@ def policy(
 def _in_shards(sizes: Sizes, division: Division) -> Parts:
     """An upper bound on what is gathered, and on gradients, at any moment of a pass with weights in shards.
 
-    Whole are the weights of two layers, and all outside the layers; of their gradients one layer's and the others', each
-    once more while they are summed.
+    Whole are the weights of two layers, and all outside the layers; of their gradients one layer's and the others',
+    each once more while they are summed.
     """
     layers = LAYERS_AT_ONCE / max(LAYERS_AT_ONCE, sizes.layers)
     rest = {name: size for name, size in sizes.weights.items() if name != "layers"}

@@ -1,6 +1,7 @@
-"""A model's sizes, read from its own modules: for ``sari-train plan`` on the device ``meta``, built from the config alone.
+"""A model's sizes, read from its own modules.
 
-It is frozen and adapted by the code that training uses; so its weights are counted, not estimated.
+For ``sari-train plan`` these are on the device ``meta``, built from the config alone. The model is frozen and adapted by
+the code that training uses; so its weights are counted, not estimated.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def read_sizes(lm: AudioLM, table: Training, *, cpu: bool) -> Sizes:
     """
     if not isinstance(lm, TextHalf):
         raise CheckpointError(
-            f"model {lm.name!r} is a {type(lm).__name__}, whose layers the planner does not know: measure a step instead"
+            f"model {lm.name!r} is a {type(lm).__name__}, whose layers the planner does not know: measure a step"
         )
     text = lm.text_config
     head_size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
@@ -160,7 +161,7 @@ def _experts(lm: AudioLM) -> Experts | None:
     fused = sparse[0].gate_up_proj
     return Experts(
         count=fused.shape[0],
-        chosen=lm.text_model.config.num_experts_per_tok,  # type: ignore[union-attr]
+        chosen=int(lm.model.config.text_config.num_experts_per_tok),
         inner=fused.shape[1] // 2,
         weights=_bytes(sparse[0].parameters()),
         dense=len(sparse) < len(_layers(lm)),
@@ -202,7 +203,7 @@ def _tower(lm: AudioLM, *, cpu: bool) -> Tower:
     if isinstance(lm, Qwen2Audio):
         return WhisperTower(**common, window=lm.window, states=width, projector=(width,))
     raise CheckpointError(
-        f"model {lm.name!r} is a {type(lm).__name__}, whose audio tower the planner does not know: measure a step instead"
+        f"model {lm.name!r} is a {type(lm).__name__}, whose audio tower the planner does not know: measure a step"
     )
 
 

@@ -270,8 +270,10 @@ class TextSizes:
         """Gradients of the pairs' outputs, weighed and not, of inner states, and of the fused weights."""
         experts = self.experts
         assert experts is not None
-        pair = max(3 * self.hidden, self.hidden + 4 * experts.inner) * self.w
-        return queries * (self.hidden * self.w + experts.chosen * pair) + (experts.weights if self.whole else 0)
+        weights = experts.weights if self.whole else 0
+        # In the last projection; or when what that had saved is gone, with the gradients of all fused weights.
+        pair = (2 * self.hidden + experts.inner) * self.w
+        return queries * self.hidden * self.w + max(queries * experts.chosen * pair + weights // 3, weights)
 
     @staticmethod
     def _prompts_padded(prompt: int, prompts: int) -> int:

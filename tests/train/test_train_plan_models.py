@@ -111,6 +111,8 @@ def counted_step(
     return counter
 
 
+# Parts that a phase makes, rather than finds.
+WORKING = ("gradients", "audio", "text", "cache", "head")
 PEAKS = {name: SETTINGS[name] for name in SETTINGS} | {
     "checkpointing": {"checkpointing": True},
     "mixed with checkpointing": {"mixed_precision": "bf16", "checkpointing": True, "freeze_audio": True},
@@ -126,9 +128,21 @@ def test_every_phase_takes_what_was_predicted(family: str, name: str, monkeypatc
     sizes = read_sizes(lm, table, cpu=True)
     encoded = encoded_prompts(lm, 2, 2.9)
     load = load_of(lm, encoded)
-    phases = {phase.name: phase.parts for phase in plan_phases(replace(sizes, cpu=True), table, load)}
-    there = ("weights", "reference", "optimizer", "data", "decoder")
-    predicted = {phase: sum(size for part, size in parts.items() if part not in there) for phase, parts in phases.items()}
     counter = counted_step(lm, encoded, table, monkeypatch)
     found = counter.highest
-    print(family, name, "policy %+.3f prefill %+.3f" % (predicted["policy"]/found["backward_all"]-1, predicted["prefill"]/found["prefill"]-1), "dec", sizes.prepacked, found["decoder"], "opt", found["take_step"], sizes.update, predicted["decoding"], found["run"]+counter.left["prefill"])
+    for allocated in (True, False):
+        # What is allocated is room for 32 tokens; of a CPU's the planner counts the part that is written to.
+        phases = plan_phases(replace(sizes, cpu=not allocated), table, load)
+        predicted = {phase.name: sum(phase.parts[part] for part in WORKING) for phase in phases}
+        if allocated:
+            assert predicted["decoding"] == pytest.approx(found["run"] + counter.left["prefill"], rel=0.02)
+    # In low precision the CPU's attention keeps a block of scores for itself.
+    own = 2**17 if sizes.w < 4 else 0
+    if sizes.trained["tower"]:
+        assert predicted["prefill"] == pytest.approx(found["prefill"], rel=0.04, abs=own)
+    else:  # the states of a frozen tower are there by the second step
+        assert found["prefill"] < 1.02 * predicted["prefill"] + own
+    assert sizes.prepacked == pytest.approx(found["decoder"], rel=0.03)
+    # Recomputed under autocast it is a bound.
+    over = 0.1 if name == "mixed with checkpointing" else 0.06
+    assert 0.97 * found["backward_all"] < predicted["policy"] < (1 + over) * found["backward_all"]

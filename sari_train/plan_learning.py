@@ -152,7 +152,8 @@ def _moments(sizes: Sizes, table: Training, load: Load, share: Share) -> list[_M
     done, waits = (0, sizes.head_gradient) if sizes.tied else (sizes.head_gradient, 0)
     for at in reversed(range(sizes.layers)):
         kept = queries if at + 1 == sizes.layers else tokens
-        working = again[at] + sizes.text_backward(*lie, kept)
+        attended = tokens if share.single else kept
+        working = again[at] + sizes.text_backward(*lie, kept, attended=attended)
         moments.append(_Moment({"audio": heard, "text": below[at] + working, "gradients": done}, waits))
         done += sizes.trained["layers"] // sizes.layers
     arriving = waits + (sizes.head_weight if sizes.trained["embeddings"] else 0)

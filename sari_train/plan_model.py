@@ -1,7 +1,7 @@
 """A model's sizes, read from its own modules.
 
-For ``sari-train plan`` these are on the device ``meta``, built from the config alone. The model is frozen and adapted by
-the code that training uses; so its weights are counted, not estimated.
+For ``sari-train plan`` these are on the device ``meta``, built from the config alone. The model is frozen and adapted
+by the code that training uses; so its weights are counted, not estimated.
 """
 
 from __future__ import annotations
@@ -87,6 +87,7 @@ def read_sizes(lm: AudioLM, table: Training, *, cpu: bool) -> Sizes:
     inside = {name.split(".")[-4]: p for name, p in named.items() if ".lora_A." in name}
     adapter_w = next((p.element_size() for p in inside.values()), 0)
     adapted = [p for name, p in named.items() if name.endswith(".base_layer.weight")]
+    most = max((_unpacked(p, quantize) for p in adapted), default=0)
     experts = _experts(lm)
     return Sizes(
         w=w,
@@ -119,8 +120,8 @@ def read_sizes(lm: AudioLM, table: Training, *, cpu: bool) -> Sizes:
         quantized=quantize is not None,
         unpacked=max((_unpacked(p, quantize) for p in products), default=0) * w if quantize else 0,
         largest=max(p.numel() * p.element_size() for p in named.values()),
-        # The product of its matrices, that scaled; in the weight's type, and their sum.
-        merging=max((_unpacked(p, quantize) for p in adapted), default=0) * max(2 * adapter_w, adapter_w + w, 2 * w),
+        # The last one that was merged; the product of two matrices, that scaled; in the weight's type, and the sum.
+        merging=most * (w + max(2 * adapter_w, adapter_w + w, 2 * w)),
         split=experts.weights * len(_layers(lm)) if experts is not None else 0,
     )
 

@@ -246,10 +246,13 @@ class TextSizes:
         within = max(tokens * mlp, attention + max(padded, merged, prompt * a * w) + scores)
         return tokens * 2 * h * w + self.rotary(tokens) + within + self.unpacked
 
-    def text_backward(self, prompt: int, prompts: int, completion: int, queries: int) -> int:
+    def text_backward(
+        self, prompt: int, prompts: int, completion: int, queries: int, *, attended: int | None = None
+    ) -> int:
         """Most that one layer's backward pass needs beyond what was saved.
 
-        In the MLP, where gate and up get their gradients; or in the attention, when the MLP's are gone.
+        In the MLP, where gate and up get their gradients; or in the attention, when the MLP's are gone. ``attended``
+        are the tokens that attend, where they are more than the ``queries`` that are kept.
         """
         h, w, c, a, k = self.hidden, self.w, self.c, self.queries, self.keys
         tokens = prompts * prompt + completion
@@ -262,7 +265,7 @@ class TextSizes:
             mlp = max(mlp, sparse) if self.experts.dense else sparse
         # The gradients of output, q, k and v; and of a padded call these again, with all its inputs.
         padded = max(completion, self._prompts_padded(prompt, prompts)) * 4 * (a + k)
-        attention = queries * (h * w + 2 * a * c) + (tokens * 2 * k + padded) * c
+        attention = queries * h * w + (attended or queries) * 2 * a * c + (tokens * 2 * k + padded) * c
         scores = self._scores(prompt, prompts, completion, SCORE_BLOCKS_BACKWARD)
         return max(mlp, attention + scores - self.mlp_saved(queries)) + self.unpacked
 

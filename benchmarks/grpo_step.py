@@ -2,7 +2,7 @@
 
     python -m benchmarks.grpo_step                     # 30 s clip, G = 8
     python -m benchmarks.grpo_step --sweep             # G in 4, 8, 16 and clips of 5 and 30 s
-    python -m benchmarks.grpo_step --device cuda --dtype bfloat16 --published
+    python -m benchmarks.grpo_step --device cuda --dtype bfloat16 --published --lora 16    # Qwen2-Audio-7B's shape
 
 Three phases: rollout (sampling), reference (log-probabilities without gradients) and policy (forward and backward).
 Each side runs in a fresh process on the same model, prompt, completions and advantages; the baseline is
@@ -10,6 +10,9 @@ Each side runs in a fresh process on the same model, prompt, completions and adv
 stops a row, and the gradients of both sides are compared weight by weight. The floor of a phase is the
 time its multiplications would take at the machine's measured matrix rate (for decoding, the time to read
 the weights once a token at its measured bandwidth, where that is longer).
+
+With ``--lora`` both sides train the same adapters in every linear layer of the text model, the rest is frozen, and the
+reference is the model with its adapters off.
 """
 
 from __future__ import annotations
@@ -38,6 +41,8 @@ def work(config: dict[str, Any]) -> dict[str, Any]:
     dtype, device = getattr(torch, config["dtype"]), config["device"]
     lm = audio_model.build(size, device=device, dtype=dtype)
     lm.checkpointing = config["checkpointing"]
+    if config["lora"]:
+        adapt(lm, config["lora"])
     sizes = audio_model.lengths(config["group"], config["tokens"])
     prompt = audio_model.prompt(lm, config["clip"])
     completions = audio_model.completions(lm, sizes)
@@ -64,9 +69,36 @@ def work(config: dict[str, Any]) -> dict[str, Any]:
         grads = {n: p.grad.float().cpu().contiguous() for n, p in lm.model.named_parameters() if p.grad is not None}
         save_file(grads, config["grads"])
     found["prompt"], found["completions"] = len(prompt.prompt), sum(sizes)
+    found["tokens_per_second"] = {
+        "rollout": round(sum(sizes) / found["rollout"]["seconds"], 1),
+        "step": round(sum(sizes) / found["step"]["seconds"], 1),
+    }
+    found["weights_mib"] = round(sum(p.numel() * p.element_size() for p in lm.model.parameters()) / 2**20)
     if config["side"] == "shared":
         found["floor"] = floors.of(lm, prompt, sizes, device, dtype)
     return found
+
+
+def adapt(lm: Any, rank: int) -> None:
+    """Put adapters into the text model; they do something, so that their gradients can be compared."""
+    import torch
+
+    from sari_train.config import Lora
+    from sari_train.lora import add_lora
+
+    add_lora(lm, Lora(rank=rank, alpha=2 * rank), seed=0)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, weight in lm.model.named_parameters():
+            if "lora_B" in name:
+                weight.copy_(0.02 * torch.randn(weight.shape, generator=generator))
+
+
+def bare(lm: Any) -> Any:
+    """The model that the reference's log-probabilities come from: without its adapters, where it has some."""
+    from contextlib import nullcontext
+
+    return lm.adapter.disable_adapter() if lm.adapter is not None else nullcontext()
 
 
 def baseline(lm: Any, prompt: Any, sizes: Any, completions: Any, advantages: Any) -> list[Any]:
@@ -83,7 +115,7 @@ def baseline(lm: Any, prompt: Any, sizes: Any, completions: Any, advantages: Any
         assert [len(row) for row in found] == list(sizes)
 
     def reference() -> None:
-        with torch.no_grad():
+        with torch.no_grad(), bare(lm):
             kept["ref"], _ = plain.logprobs(lm, prompt, completions)
 
     def policy() -> None:
@@ -119,7 +151,7 @@ def shared(lm: Any, prompt: Any, sizes: Any, completions: Any, advantages: Any) 
         assert [len(c.ids) for c in found] == list(sizes)
 
     def reference() -> None:
-        with torch.no_grad():
+        with torch.no_grad(), bare(lm):
             kept["ref"] = completion_logprobs(lm, batch, with_entropy=False)[0][rows, columns]
 
     def policy() -> None:
@@ -168,6 +200,8 @@ def compare(config: dict[str, Any], threads: int) -> dict[str, Any]:
         "speedup": {name: round(plain[name]["seconds"] / ours[name]["seconds"], 2) for name in PHASES},
         "memory_ratio": {name: round(plain[name]["mib"] / max(ours[name]["mib"], 0.1), 2) for name in PHASES},
         "max_grad_rel_error": error,
+        "tokens_per_second": {"baseline": plain["tokens_per_second"], "shared": ours["tokens_per_second"]},
+        "weights_mib": ours["weights_mib"],
         "token_ratio": round(g * (p + longest) / (p + n - g), 2),
         "floor": ours["floor"],
     }
@@ -204,6 +238,7 @@ def configs(arguments: argparse.Namespace) -> list[dict[str, Any]]:
             "dtype": arguments.dtype,
             "published": arguments.published,
             "checkpointing": arguments.checkpointing,
+            "lora": arguments.lora,
             "compare_grads": not arguments.published,
             "warm": arguments.device != "cpu",
         }
@@ -226,6 +261,9 @@ def main() -> None:
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--published", action="store_true", help="Qwen2-Audio-7B's shape")
     parser.add_argument("--checkpointing", action="store_true", help="our side recomputes layers in its backward pass")
+    parser.add_argument(
+        "--lora", type=int, default=0, metavar="RANK", help="train adapters of this rank; 0: all weights"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -260,6 +298,12 @@ def table(row: dict[str, Any]) -> None:
             f"{faster:.1f}x | {leaner:.1f}x | {floor:.2f} | {b['seconds'] / floor:.2f}x |"
         )
     error = row["max_grad_rel_error"]
+    rates = row["tokens_per_second"]
+    print(
+        f"\nWeights {row['weights_mib']:,} MiB, held beside the figures above on both sides. Sampled tokens a second: "
+        f"{rates['baseline']['rollout']:,} and {rates['shared']['rollout']:,} in the rollout, "
+        f"{rates['baseline']['step']:,} and {rates['shared']['step']:,} over the step."
+    )
     told = "" if error is None else f"Largest relative error of a weight's gradient: {error:.1e}. "
     print(f"\n{told}Positions through the text model: {row['token_ratio']}x fewer.")
 

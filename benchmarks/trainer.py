@@ -229,9 +229,12 @@ def main() -> None:
         return
     print(machine.line(machine.command()))
     print(
-        f"\nA step with {arguments.clip:g} s of audio: {result['step_seconds']} s, of which {result['compute_seconds']} "
-        f"s are model compute: overhead {100 * result['overhead_share']:.1f} %.\nFrom `sari-train grpo` to its first "
-        f"step: {result['first_step_seconds']} s (median of {arguments.runs}; slowest {result['first_step_slowest']} s)."
+        f"\nA step with {arguments.clip:g} s of audio: {result['step_seconds']} s, of which "
+        f"{result['compute_seconds']} s are model compute: overhead {100 * result['overhead_share']:.1f} %."
+    )
+    print(
+        f"From `sari-train grpo` to its first step: {result['first_step_seconds']} s (median of {arguments.runs}; "
+        f"slowest {result['first_step_slowest']} s)."
     )
 
 

@@ -64,7 +64,7 @@ def group_advantages(
         gaps_PG = gaps_PG / (rewards_PG.std(correction=0) + EPSILON)
     elif scale == "beta":
         lowest, highest = rewards_PG.min().item(), rewards_PG.max().item()
-        if lowest < 0 or highest > 1:
+        if lowest < 0 or highest > 1 + 1e-9:  # a weighted sum of ones may be rounded above 1
             raise InputError(
                 f'scale = "beta" is for rewards in [0, 1]; found {lowest:.3g} to {highest:.3g}: '
                 "take another grpo.scale, or rewards within these bounds"

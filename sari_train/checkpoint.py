@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -31,9 +32,9 @@ from sari_train.model_card import render_card
 from sari_train.models.base import AudioLM
 from sari_train.models.load import load_model, no_bars
 from sari_train.publication import clear, cut_lines, publish, settle
+from sari_train.run_files import RECIPE
 from sari_train.run_folder import (
     CARD,
-    RECIPE,
     TRAINING,
     Checkpoint,
     best_of,
@@ -48,6 +49,8 @@ from sari_train.run_folder import (
 )
 from sari_train.state_io import capture_rng, named_optimizer_state, read_state, write_state
 
+# In ``RunState.extra``: the trouble that ended the run, in words.
+TROUBLE = "trouble"
 # Changing these does not change what a run computes.
 FREE_KEYS = (
     "out",
@@ -140,7 +143,7 @@ def open_run(
         state = _resume(lm, out, checkpoints, fingerprint)
         if main:
             with storing(f"the output folder {out}"):
-                prune(out, table.keep)
+                prune(out, table.keep + (state.extra.get(TROUBLE) is not None))
                 cut_lines(out, state.step)
         return state
     if main:
@@ -207,7 +210,8 @@ def save_run(
         "rng": [dict(state) for state in (rng if rng is not None else [capture_rng()])],
         "extra": dict(extra or {}),
     }
-    numbers = {name: float(value) for name, value in (metrics or {}).items()}
+    # JSON has no word for what is not finite; metrics.jsonl and troubles.jsonl tell of it.
+    numbers = {name: float(value) for name, value in (metrics or {}).items() if math.isfinite(value)}
 
     def fill(fresh: Path) -> None:
         save_model(lm, fresh, model_state)

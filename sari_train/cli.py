@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
@@ -273,7 +274,7 @@ def _target(out_: str, push: bool, repo: str | None) -> str | None:
 
 def _pushed(outcome: Outcome, target: str | None, private: bool) -> str | None:
     """Push a finished run; returns the model's address."""
-    if target is None or outcome.stopped:
+    if target is None or outcome.stopped or outcome.trouble:
         return None
     from sari_train.hub import push_run
 
@@ -291,7 +292,7 @@ def _report(outcome: Outcome, world: World, as_json: bool, then: str, target: st
         "step": outcome.step,
         "stopped": outcome.stopped,
         "trouble": outcome.trouble,
-        "metrics": outcome.metrics,
+        "metrics": {name: value if math.isfinite(value) else None for name, value in outcome.metrics.items()},
         "url": url,
     }
     lines = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from sari_data.config import Table
 from sari_data.errors import SariError
@@ -36,7 +36,8 @@ class Training(Table):
         corpus: Corpus folder.
         mode: Response mode.
         steps: Optimizer steps of the run.
-        micro_batch: Rows in one forward and backward pass; memory, not results, depends on it.
+        micro_batch: Rows in one forward and backward pass; memory, not results, depends on it (but for GRPO's loss
+            ``bnpo``, which is a mean over micro-batches).
         optimizer: ``adamw``; ``adamw_8bit`` (states in 8 bits; needs bitsandbytes and a GPU); or ``muon``: Muon for
             the matrices inside the layers and AdamW for the rest.
         learning_rate: Peak learning rate.
@@ -60,7 +61,7 @@ class Training(Table):
             rewards that are all one number, every response cut) and saved: ``stop`` or ``go_on``.
         report_to: Trackers that get the metrics beside metrics.jsonl, where installed: ``tensorboard``, ``wandb``,
             ``trackio``.
-        log_completions: Steps between samples of completions that are kept with their audio; 0: none.
+        log_completions: Steps between samples of completions that are kept with their audio; 0: none. For GRPO.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -110,6 +111,15 @@ class Training(Table):
             raise ValueError("a path cannot hold a null character")
         return out
 
+    @model_validator(mode="after")
+    def _one_precision(self) -> Training:
+        if self.mixed_precision != "no" and self.dtype != "float32":
+            raise ValueError(
+                f"mixed_precision {self.mixed_precision} is for weights in float32; found dtype {self.dtype}: set "
+                "dtype to float32, or mixed_precision to no"
+            )
+        return self
+
 
 class Sft(Training):
     """``[sft]``: supervised fine-tuning on chains.
@@ -127,6 +137,12 @@ class Sft(Training):
     steps: int = Field(400, ge=1)
     batch_size: int = Field(32, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
+
+    @model_validator(mode="after")
+    def _nothing_sampled(self) -> Sft:
+        if self.log_completions:
+            raise ValueError("log_completions keeps what GRPO samples, and SFT samples nothing: leave it out")
+        return self
 
 
 class RolloutEngine(Table):
@@ -155,21 +171,24 @@ class Grpo(Training):
         prompts_per_step: Prompts in a step.
         group_size: Samples for each prompt.
         temperature: Of the rollout, and of the log-probabilities.
-        updates_per_rollout: Optimizer steps on one rollout (mu in the paper).
+        updates_per_rollout: Optimizer updates on one rollout (mu in the paper); together they are one of ``steps``.
         loss: ``grpo``, ``dr_grpo``, ``dapo``, ``bnpo``, ``gspo`` or ``cispo`` (sari_train/losses).
         clip_epsilon: How far below 1 the ratio has a gradient; absent: what the loss's paper uses.
-        clip_epsilon_high: How far above 1; absent: what the loss's paper uses.
+        clip_epsilon_high: How far above 1; absent: ``clip_epsilon`` where that is given and the loss's paper has one
+            bound for both sides, else what the paper uses.
         beta: Weight of the KL divergence to the model it started from; 0: no reference is held.
         kl: Estimator of the divergence: ``k1``, ``k2`` or ``k3``.
         kl_in: Whether the divergence is part of the ``loss`` or of the ``reward``.
         reference_offload: Keep the reference in the CPU's memory, but for the moments when it runs.
         baseline: What is taken off a reward: the group's ``mean``, or that of the others (``leave_one_out``).
-        scale: What the rest is divided by: the standard deviation of the ``group`` or of the ``batch``, BNPO's
-            ``beta`` density (rewards in [0, 1]), or ``none``; absent: what the loss's paper uses.
+        scale: What the rest is divided by: the standard deviation of the ``group`` or of the ``batch``, BNPO's ``beta``
+            density (each reward, in [0, 1], by itself), or ``none``; absent: what the loss's paper uses.
         mask_truncated: Learn nothing from completions that the length bound cut.
         dynamic_sampling: Rounds of fresh prompts, at most, that take the place of groups without a lesson; 0: none.
         curriculum: ``easy_to_hard`` by pass rate (SARI), ``hard_to_easy``, ``random``, ``staged`` (easy to hard in
             ``stages`` parts, shuffled within each) or ``adaptive`` (where the group is expected to disagree).
+        curriculum_span: Whether the curriculum goes through each ``epoch``, so that each covers every question, or
+            once through the whole ``run``.
         stages: Parts of the ``staged`` curriculum.
         rewards: Weight of each reward (SARI: accuracy 2, format 1).
         thought_words: Words that a thought may have for the ``length`` reward.
@@ -198,11 +217,20 @@ class Grpo(Training):
     mask_truncated: bool = False
     dynamic_sampling: int = Field(0, ge=0)
     curriculum: Literal["easy_to_hard", "hard_to_easy", "random", "staged", "adaptive"] = "easy_to_hard"
+    curriculum_span: Literal["epoch", "run"] = "epoch"
     stages: int = Field(3, ge=2)
     cache_mib: int = Field(4096, ge=1)
     rewards: dict[str, float] = Field(default_factory=lambda: {"accuracy": 2.0, "format": 1.0})
     thought_words: int = Field(50, ge=1)
     rollout: RolloutEngine = RolloutEngine()
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Grpo:
+        if self.scale == "beta" and self.beta > 0 and self.kl_in == "reward":
+            raise ValueError(
+                "scale = 'beta' compares rewards in [0, 1] one by one: set kl_in to 'loss', or another scale"
+            )
+        return self
 
     @field_validator("rewards")
     @classmethod
@@ -216,3 +244,24 @@ class Grpo(Training):
         except SariError as error:
             raise ValueError(str(error)) from error
         return weights
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Grpo:
+        if self.rollout.engine == "vllm" and self.temperature > 2:
+            raise ValueError(f"a vLLM server samples at temperatures up to 2; found {self.temperature}: lower it")
+        if self.scale != "beta":
+            return self
+        from sari_train.rewards import REWARDS
+
+        most = sum(weight for name, weight in self.rewards.items() if name in REWARDS)
+        if most > 1 + 1e-9:  # weights that come to 1 may be rounded above it
+            raise ValueError(
+                f"scale beta is for rewards in [0, 1], and the weights of these come to {most:g}: lower them, for "
+                "instance to accuracy 0.7 and format 0.3, or take another scale"
+            )
+        if self.beta > 0 and self.kl_in == "reward":
+            raise ValueError(
+                "scale beta is for rewards in [0, 1], and a divergence taken off them leads beyond: set kl_in to loss, "
+                "or take another scale"
+            )
+        return self

@@ -18,6 +18,8 @@ from sari_train.disagreement import Beliefs
 
 Curriculum = Literal["easy_to_hard", "hard_to_easy", "random", "staged", "adaptive"]
 
+Span = Literal["epoch", "run"]
+
 # Those that sort by pass rate, and so need one for every question.
 RATED = ("easy_to_hard", "hard_to_easy", "staged")
 # Pass rates from which a question is of medium difficulty, and from which it is easy.
@@ -39,6 +41,7 @@ class PromptStream:
         mode: Response mode whose pass rates count.
         seed: Of the run.
         stages: Parts of ``staged``.
+        span: Whether the curriculum goes through each pass (``epoch``) or once through the whole ``run``.
         group_size: Samples that each draw will get; ``adaptive`` asks how likely so many are to disagree.
 
     Raises:
@@ -54,6 +57,7 @@ class PromptStream:
         mode: str,
         seed: int,
         stages: int = 3,
+        span: Span = "epoch",
         group_size: int = 8,
     ) -> None:
         check_curriculum(questions, curriculum=curriculum, mode=mode)
@@ -64,7 +68,9 @@ class PromptStream:
         if curriculum == "adaptive":
             self._beliefs = Beliefs([_calibration(q, mode) for q in questions], group_size=group_size, seed=seed)
         else:
-            self._order = _Order(questions, draws, curriculum=curriculum, mode=mode, seed=seed, stages=stages)
+            self._order = _Order(
+                questions, draws, curriculum=curriculum, mode=mode, seed=seed, stages=stages, span=span
+            )
 
     def take(self, n: int) -> list[int]:
         """Return the next ``n`` indices.
@@ -123,22 +129,24 @@ def schedule(
     mode: str,
     seed: int,
     stages: int = 3,
+    span: Span = "epoch",
 ) -> list[int]:
     """Return ``draws`` indices into ``questions`` in the order of training, for any curriculum but ``adaptive``.
 
-    Every question is drawn equally often, give or take once; which are drawn once more is random.
-    ``easy_to_hard`` goes through the whole run once from the highest pass rate to the lowest (SARI,
-    arXiv 2504.15900, section 3), ``hard_to_easy`` the other way; among equals no question returns before all others
-    have been drawn. ``staged`` cuts the questions by pass rate into ``stages`` parts of nearly equal size, the
-    easiest first; a part's passes are all through before the next part begins, each shuffled on its own.
-    ``random`` shuffles each pass on its own.
+    Every question is drawn equally often, give or take once; which are drawn once more is random. Each pass (epoch)
+    draws every question once: ``easy_to_hard`` from the highest pass rate to the lowest (SARI, arXiv 2504.15900,
+    section 3), ``hard_to_easy`` the other way, ``staged`` part by part, where the questions are cut by pass rate into
+    ``stages`` parts of nearly equal size, the easiest first and each shuffled, and ``random`` shuffled.
+
+    With ``span="run"`` the whole run is gone through once instead, from the easiest to the hardest: all passes over
+    the easiest questions come before those over harder ones.
 
     Raises:
         InputError: No questions, or a curriculum by pass rate with questions that have none.
     """
     assert curriculum != "adaptive", "adaptive has no order that is known beforehand: use PromptStream"
     check_curriculum(questions, curriculum=curriculum, mode=mode)
-    order = _Order(questions, draws, curriculum=curriculum, mode=mode, seed=seed, stages=stages)
+    order = _Order(questions, draws, curriculum=curriculum, mode=mode, seed=seed, stages=stages, span=span)
     return order.slice(0, draws)
 
 
@@ -199,7 +207,8 @@ def breakdown(questions: Sequence[AudioQuestion], passed: Sequence[float], mode:
 class _Order:
     """The order of draws without end: shuffled passes, sorted by the curriculum in blocks.
 
-    The first block is the expected ``draws``, then the rest of their last pass, then one pass after another.
+    A block is a pass; the last of the expected ``draws`` may cut one in two. With the span ``run`` the expected
+    ``draws`` are one block.
     """
 
     def __init__(
@@ -211,13 +220,16 @@ class _Order:
         mode: str,
         seed: int,
         stages: int,
+        span: Span,
     ) -> None:
         self._count = len(questions)
         self._rng = np.random.default_rng([seed, 0xC0])
         passes = [self._pass() for _ in range(-(-draws // self._count))] or [self._pass()]
         self._key = _key(questions, curriculum, mode, stages, passes[0])
         planned = [i for one in passes for i in one]
-        self._order = self._sorted(planned[:draws]) + self._sorted(planned[draws:])
+        size = draws if span == "run" else self._count
+        blocks = [planned[at : min(draws, at + size)] for at in range(0, draws, size or 1)]
+        self._order = [i for block in [*blocks, planned[draws:]] for i in self._sorted(block)]
 
     def slice(self, first: int, last: int) -> list[int]:
         """Return the draws from ``first`` up to ``last``."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any, TypeVar
 
 import torch
@@ -73,6 +74,10 @@ class World:
 
     def prepare(self, lm: AudioLM) -> None:
         """Make a model ready for training, in place: after its weights are loaded, before its optimizer is made."""
+
+    def adopt(self, lm: AudioLM, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+        """Return the optimizer that the loop steps, over a model that :meth:`prepare` made ready."""
+        return optimizer
 
     def share(self, items: Sequence[T]) -> list[T]:
         """Return this process's items: every ``size``-th."""
@@ -246,6 +251,11 @@ def join(device: str = "auto") -> World:
     if int(os.environ.get("WORLD_SIZE", "1")) <= 1:
         return ALONE
     _check_launcher(os.environ)
+    if _said(os.environ, "ACCELERATE_USE_DEEPSPEED") and find_spec("deepspeed") is None:
+        raise InputError(
+            "the launcher asks for DeepSpeed, which is not installed: `pip install 'sari-audio[deepspeed]'`, or launch "
+            "with recipes/accelerate/fsdp2.yaml"
+        )
     from accelerate import PartialState
 
     state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available())
@@ -254,6 +264,10 @@ def join(device: str = "auto") -> World:
 
         mute()  # what the run tells, the main process tells
     place = (state.process_index, state.num_processes, state.device)
+    if _said(os.environ, "ACCELERATE_USE_DEEPSPEED"):
+        from sari_train.zero import Zero
+
+        return Zero(*place)
     if _said(os.environ, "ACCELERATE_USE_FSDP"):
         from sari_train.sharding import Sharded
 
@@ -268,10 +282,15 @@ def _said(environment: Mapping[str, str], name: str) -> bool:
 def _check_launcher(environment: Mapping[str, str]) -> None:
     """Settings of accelerate's that would change what is computed, or that nothing here has tried."""
     if _said(environment, "ACCELERATE_USE_DEEPSPEED"):
-        raise InputError(
-            "DeepSpeed is not supported with this recipe: launch with recipes/accelerate/fsdp2.yaml, which shards the "
-            "same things"
-        )
+        stage = environment.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2")
+        if stage not in ("1", "2"):
+            raise InputError(
+                f"expected DeepSpeed's zero_stage to be 1 or 2, found {stage}: use "
+                "recipes/accelerate/deepspeed_zero2.yaml, or to cut the weights too recipes/accelerate/fsdp2.yaml"
+            )
+        for what in ("OPTIMIZER", "PARAM"):
+            if environment.get(f"ACCELERATE_DEEPSPEED_OFFLOAD_{what}_DEVICE", "none") != "none":
+                raise InputError(f"DeepSpeed's offload_{what.lower()}_device is not supported: set it to none")
     if environment.get("ACCELERATE_MIXED_PRECISION", "no") != "no":
         raise InputError(
             "mixed_precision of the launcher must be 'no', because the recipe says it (dtype, mixed_precision); found "
@@ -281,8 +300,8 @@ def _check_launcher(environment: Mapping[str, str]) -> None:
         return
     if environment.get("FSDP_VERSION", "1") != "2":
         raise InputError(
-            f"expected fsdp_version 2 in the launcher's config, found {environment.get('FSDP_VERSION', '1')}: use "
-            "recipes/accelerate/fsdp2.yaml"
+            f"expected fsdp_version 2 in the launcher's config, found {environment.get('FSDP_VERSION', '1')}: launch "
+            "with recipes/accelerate/fsdp2.yaml"
         )
     for name, key, instead in (
         ("FSDP_OFFLOAD_PARAMS", "fsdp_offload_params", "false"),

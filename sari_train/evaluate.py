@@ -64,14 +64,19 @@ def evaluate(
     mode: str,
     max_new_tokens: int,
     batch_size: int = 128,
+    cache_mib: int = 4096,
     world: World = ALONE,
 ) -> dict[str, float]:
-    """Return ``eval_accuracy``: the share answered right, out of all (a response that cannot be read is not right)."""
+    """Return ``eval_accuracy``: the share answered right, out of all (a response that cannot be read is not right).
+
+    ``cache_mib`` bounds the keys and values kept at once, in MiB.
+    """
     by_id = {question.id: question for question in world.share(list({q.id: q for q in questions}.values()))}
     requests = [Request(q.id, q.audio, render_prompt(q, mode)) for q in by_id.values()]
     right = 0
     with world.whole_weights(lm):
-        for response in LocalResponder(lm, batch_size).respond(requests, Sampling(max_new_tokens=max_new_tokens)):
+        responder = LocalResponder(lm, batch_size, cache_mib=cache_mib)
+        for response in responder.respond(requests, Sampling(max_new_tokens=max_new_tokens)):
             question = by_id[response.request_id]
             right += grade(response.text, question, finish_reason=response.finish_reason).correct
     found = world.total({"right": right, "asked": len(by_id)})

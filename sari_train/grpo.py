@@ -23,12 +23,12 @@ from statistics import fmean, pstdev
 
 import torch
 
-from sari_data.answers import grade
+from sari_data.answers import grade, read_response
 from sari_data.console import note
 from sari_data.prompting import load_mode, render_prompt
 from sari_data.store import read_split
 from sari_data.types import AudioQuestion
-from sari_train.advantages import group_advantages
+from sari_train.advantages import decomposed_advantages, group_advantages
 from sari_train.batch import Encoded, Example, collate, encode_example
 from sari_train.completions import KeptGroup, KeptSample
 from sari_train.config import Grpo
@@ -37,9 +37,9 @@ from sari_train.distributed import ALONE, World
 from sari_train.losses import LOSSES
 from sari_train.losses.kl import sequence_kl
 from sari_train.models.base import AudioLM
-from sari_train.policy import Experience, learn
+from sari_train.policy import Experience, Phase, learn, unmeasured
 from sari_train.reference import Reference
-from sari_train.rewards import Reward, Sample, Settings, load_rewards, score
+from sari_train.rewards import Reward, Sample, Settings, count_words, load_rewards, score, thought_sections
 from sari_train.rollout import Completion, RolloutPrompt
 from sari_train.rollouts.engine import RolloutEngine, make_engine
 from sari_train.run import Outcome, Run
@@ -61,10 +61,13 @@ def train_grpo(table: Grpo, *, overwrite: bool = False, world: World = ALONE) ->
         mode=table.mode,
         seed=table.seed,
         stages=table.stages,
+        span=table.curriculum_span,
         group_size=table.group_size,
     )
     run = Run(table, "grpo", questions, {"curriculum": stream}, overwrite=overwrite, world=world, rewards=rewards)
     lm = run.lm
+    for advice in doubts(table, len(questions)):
+        note(advice)
     reference = Reference(lm, table, world) if table.beta > 0 else None
     engine = make_engine(lm, table, world)
     note(
@@ -75,12 +78,32 @@ def train_grpo(table: Grpo, *, overwrite: bool = False, world: World = ALONE) ->
         while run.more:
             with run.phase("rollout"):
                 engine.update_weights(lm, run.step)
-                rollout = collect(lm, engine, questions, stream, run.step, table, rewards, world)
-            experience, metrics = compare(lm, rollout, reference, table, world)
+                rollout = collect(lm, engine, questions, stream, run.step, table, rewards, world, run.phase)
+            with run.phase("reference") if reference is not None and table.kl_in == "reward" else nullcontext():
+                experience, metrics = compare(lm, rollout, reference, table, world)
             metrics |= learn(lm, run.optimizer, experience, reference, run.step, table, world, run.phase)
             kept = partial(kept_groups, rollout, experience, table, world)
             run.finish_step(metrics, tokens=rollout.tokens, kept=kept)
     return run.outcome
+
+
+def doubts(table: Grpo, questions: int) -> list[str]:
+    """Return what a recipe says that can be run, but hardly be meant."""
+    found = []
+    if table.prompts_per_step > questions:
+        found.append(
+            f"prompts_per_step is {table.prompts_per_step} of {questions} prompts: a step has some of them twice"
+        )
+    if table.beta > 0 and table.kl_in == "loss" and table.kl == "k1":
+        found.append(
+            "kl k1 in the loss has a gradient whose mean is 0, nothing but noise: take k2 or k3, or kl_in reward"
+        )
+    if table.beta > 0 and table.kl_in == "reward" and (table.scale or LOSSES[table.loss].scale) == "group":
+        found.append(
+            "kl_in reward with scale group: where all samples of a group earn the same, differences of their "
+            "divergence alone are scaled up to full advantages; scale batch or none leaves them small"
+        )
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +117,7 @@ class Result:
         parts: Each sample's rewards before weighting.
         right: Whether each sample gave the right option.
         lengths: Tokens of each sample.
+        words: Words of each sample's thought.
         cut: Samples that the length bound cut.
     """
 
@@ -103,6 +127,7 @@ class Result:
     parts: tuple[Mapping[str, float], ...]
     right: tuple[bool, ...]
     lengths: tuple[int, ...]
+    words: tuple[int, ...]
     cut: int
 
     @property
@@ -145,6 +170,7 @@ def collect(
     table: Grpo,
     rewards: Mapping[str, Reward],
     world: World = ALONE,
+    phase: Phase = unmeasured,
 ) -> StepSamples:
     """Sample the step's prompts; with dynamic sampling, draw fresh ones for groups without a lesson.
 
@@ -153,18 +179,18 @@ def collect(
     wanted = table.prompts_per_step
     groups: list[Group] = []
     drawn: list[Result] = []
-    for _ in range(1 + table.dynamic_sampling):
-        missing = wanted - sum(not r.flat for r in drawn)
-        if missing == 0:
-            break
-        places = list(enumerate(stream.take(missing), start=len(drawn)))
-        with world.whole_weights(lm) if engine.exact else nullcontext():
-            mine = roll_out(lm, engine, questions, world.share(places), step, table, rewards)
-        groups += mine
-        fresh = sorted(world.gather(group.result for group in mine), key=lambda r: r.place)
-        for result in fresh:
-            stream.record(result.index, sum(result.right), len(result.right))
-        drawn += fresh
+    with world.whole_weights(lm) if engine.exact else nullcontext():
+        for _ in range(1 + table.dynamic_sampling):
+            missing = wanted - sum(not r.flat for r in drawn)
+            if missing == 0:
+                break
+            places = list(enumerate(stream.take(missing), start=len(drawn)))
+            mine = roll_out(lm, engine, questions, world.share(places), step, table, rewards, phase)
+            groups += mine
+            fresh = sorted(world.gather(group.result for group in mine), key=lambda r: r.place)
+            for result in fresh:
+                stream.record(result.index, sum(result.right), len(result.right))
+            drawn += fresh
     chosen = sorted(sorted(drawn, key=lambda r: r.flat)[:wanted], key=lambda r: r.place)
     kept = {r.place for r in chosen}
     return StepSamples(tuple(g for g in groups if g.result.place in kept), tuple(chosen), tuple(drawn), questions)
@@ -178,6 +204,7 @@ def roll_out(
     step: int,
     table: Grpo,
     rewards: Mapping[str, Reward],
+    phase: Phase = unmeasured,
 ) -> list[Group]:
     """Sample a group for each (place in the step, index into ``questions``), and reward every sample."""
     g = table.group_size
@@ -189,22 +216,35 @@ def roll_out(
     ]
     completions = engine.sample(prompts, [q for _, _, q in asked], seed=table.seed * 1_000_003 + step)
     groups = []
-    for number, ((place, index, question), prompt) in enumerate(zip(asked, prompts, strict=True)):
-        done = tuple(completions[number * g : (number + 1) * g])
-        samples = [Sample(question, table.mode, d.text, d.finish_reason) for d in done]
-        scored = [score(sample, table.rewards, rewards) for sample in samples]
-        parts = tuple(each for _, each in scored)
-        result = Result(
-            place,
-            index,
-            tuple(total for total, _ in scored),
-            parts,
-            right=tuple(grade(d.text, question, finish_reason=d.finish_reason).correct for d in done),
-            lengths=tuple(len(d.ids) for d in done),
-            cut=sum(d.finish_reason == "length" for d in done),
-        )
-        groups.append(Group(result, question, prompt.encoded, done))
+    with phase("reward"):
+        for number, ((place, index, question), prompt) in enumerate(zip(asked, prompts, strict=True)):
+            done = tuple(completions[number * g : (number + 1) * g])
+            groups.append(Group(rate(place, index, question, done, table, rewards), question, prompt.encoded, done))
     return groups
+
+
+def rate(
+    place: int,
+    index: int,
+    question: AudioQuestion,
+    done: Sequence[Completion],
+    table: Grpo,
+    rewards: Mapping[str, Reward],
+) -> Result:
+    """Return what a prompt's samples earned."""
+    thoughts = thought_sections(table.mode)
+    scored = [score(Sample(question, table.mode, d.text, d.finish_reason), table.rewards, rewards) for d in done]
+    readings = [read_response(d.text, question.choices, finish_reason=d.finish_reason) for d in done]
+    return Result(
+        place,
+        index,
+        rewards=tuple(total for total, _ in scored),
+        parts=tuple(each for _, each in scored),
+        right=tuple(grade(d.text, question, finish_reason=d.finish_reason).correct for d in done),
+        lengths=tuple(len(d.ids) for d in done),
+        words=tuple(count_words(reading.sections, thoughts) for reading in readings),
+        cut=sum(d.finish_reason == "length" for d in done),
+    )
 
 
 def compare(
@@ -225,9 +265,11 @@ def compare(
         metrics["kl"] = sum(found[1] for found in told.values()) / sum(sum(r.lengths) for r in rollout.chosen)
     order = sorted(rewards)
     scale = table.scale or LOSSES[table.loss].scale
-    advantages_PG, _ = group_advantages(
-        torch.tensor([rewards[place] for place in order], dtype=torch.float64), baseline=table.baseline, scale=scale
-    )
+    if scale == "beta":
+        advantages_PG = each_by_itself(rollout, table)
+    else:
+        rewards_PG = torch.tensor([rewards[place] for place in order], dtype=torch.float64)
+        advantages_PG, _ = group_advantages(rewards_PG, baseline=table.baseline, scale=scale)
     advantages = dict(zip(order, advantages_PG.tolist(), strict=True))
     experience = [
         Experience(
@@ -242,18 +284,29 @@ def compare(
     return experience, metrics | summarise(rollout, table)
 
 
+def each_by_itself(rollout: StepSamples, table: Grpo) -> torch.Tensor:
+    """Return the advantages [P, G] of BNPO: each reward is compared and scaled by itself, before weighting."""
+    parts = {
+        name: torch.tensor([[part[name] for part in r.parts] for r in rollout.chosen], dtype=torch.float64)
+        for name in table.rewards
+    }
+    return decomposed_advantages(parts, table.rewards, baseline=table.baseline, scale="beta")[0]
+
+
 def penalise(lm: AudioLM, group: Group, reference: Reference, table: Grpo) -> tuple[tuple[float, ...], float]:
     """Return a group's rewards less ``beta`` times each sample's divergence, and the divergence of the whole group.
 
     The divergence is measured on the sampled tokens, from the log-probabilities that the sampler gave them.
     """
-    rows = [Encoded(group.prompt.clip, group.prompt.prompt, done.ids) for done in group.completions]
-    batch = collate(lm, rows)
-    mask_BC = batch.completion_mask_BC
-    ref_BC = reference.logprobs(batch)
-    logps_BC = torch.zeros_like(ref_BC)
-    logps_BC[mask_BC] = torch.cat([torch.from_numpy(done.logps) for done in group.completions]).to(ref_BC)
-    found = sequence_kl(logps_BC.double(), ref_BC.double(), mask_BC, table.kl).tolist()
+    found: list[float] = []
+    for at in range(0, len(group.completions), table.micro_batch):
+        some = group.completions[at : at + table.micro_batch]
+        batch = collate(lm, [Encoded(group.prompt.clip, group.prompt.prompt, done.ids) for done in some])
+        mask_BC = batch.completion_mask_BC
+        ref_BC = reference.logprobs(batch)
+        logps_BC = torch.zeros_like(ref_BC)
+        logps_BC[mask_BC] = torch.cat([torch.from_numpy(done.logps) for done in some]).to(ref_BC)
+        found += sequence_kl(logps_BC.double(), ref_BC.double(), mask_BC, table.kl).tolist()
     rewards = tuple(r - table.beta * d for r, d in zip(group.result.rewards, found, strict=True))
     return rewards, sum(found)
 
@@ -267,6 +320,8 @@ def summarise(rollout: StepSamples, table: Grpo) -> dict[str, float]:
     metrics |= {f"reward_std/{name}": pstdev(p[name] for r in drawn for p in r.parts) for name in table.rewards}
     metrics["reward"], metrics["reward_std"] = sum(rewards) / count, pstdev(rewards)
     metrics["length"] = sum(sum(r.lengths) for r in drawn) / count
+    if thought_sections(table.mode):
+        metrics["thought_words"] = sum(sum(r.words) for r in drawn) / count
     metrics["truncated"] = sum(r.cut for r in drawn) / count
     metrics["flat_groups"] = sum(r.flat for r in drawn) / len(drawn)
     if table.dynamic_sampling:

@@ -13,12 +13,11 @@ from sari_data.errors import CheckpointError, MissingFileError, StorageError
 from sari_data.hub import first_line, hub_api, transport_errors
 from sari_train.model_card import BENCH, read_results, read_rows, render_card
 from sari_train.publication import has_own_card
+from sari_train.run_files import CURVES, METRICS
 from sari_train.run_folder import (
     CARD,
     CHECKPOINTS,
-    CURVES,
     MANIFEST,
-    METRICS,
     TRAINING,
     Checkpoint,
     best_of,

@@ -17,7 +17,8 @@ from typing import Any
 
 from sari_data.prompting import render
 from sari_data.types import DOMAINS
-from sari_train.run_folder import CARD_MARK, CURVES, METRICS, RECIPE
+from sari_train.run_files import CURVES, METRICS, RECIPE
+from sari_train.run_folder import CARD_MARK
 
 TEMPLATE = "cards/model.md.jinja"
 BENCH = "bench"

@@ -25,7 +25,7 @@ LAYERS_AT_ONCE = 2
 def micro_batches(table: Grpo, workers: int, division: Division = ONE) -> tuple[list[Share], int]:
     """Return the largest micro-batches, as many as run side by side, and how many there are in all."""
     total, g = division.share(table.prompts_per_step) * table.group_size, table.group_size
-    size = max(1, min(table.micro_batch, -(-total // workers)))
+    size = table.micro_batch if table.loss == "bnpo" else max(1, min(table.micro_batch, -(-total // workers)))
     found = []
     # How micro-batches lie over the groups comes round again.
     for begin in range(0, min(total, lcm(size, g) * workers), size):

@@ -21,7 +21,7 @@ from sari_train.rollout import RolloutPrompt
 from sari_train.rollouts.engine import ROLLOUT_ROWS
 from sari_train.rollouts.transfer import SHARD_BYTES
 
-# Rows, and keys and values in MiB, of an evaluation's batch (evaluate.py, responder.py).
+# Rows of an evaluation's batch (evaluate.py), and of SFT's the keys and values in MiB (run.py).
 EVALUATION_ROWS, EVALUATION_MIB = 128, 4096
 
 
@@ -35,7 +35,8 @@ def rollout_batches(sizes: Sizes, table: Grpo, load: Load, workers: int, divisio
 
 def evaluation_batches(sizes: Sizes, table: Training, load: Load, workers: int, division: Division) -> list[Share]:
     """The batches of an evaluation that are decoded side by side (``evaluate.py``)."""
-    room = _room(sizes, EVALUATION_MIB // workers, table.max_new_tokens)
+    mib = table.cache_mib if isinstance(table, Grpo) else EVALUATION_MIB
+    room = _room(sizes, mib // workers, table.max_new_tokens)
     asked = [1] * division.share(table.eval_questions)
     return _side_by_side(_packed(asked, EVALUATION_ROWS, room, load), workers)
 

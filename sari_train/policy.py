@@ -99,7 +99,7 @@ def learn(
     """
     loss, low, high = chosen_loss(table)
     penalty = reference if table.kl_in == "loss" else None
-    with phase("reference"):
+    with phase("policy" if penalty is None else "reference"):
         micro = micro_batches(lm, experience, penalty, table, world)
     run_tokens = world.total({"tokens": sum(m.tokens for m in micro)})["tokens"]
     old_logps: list[Tensor | None] = [None] * len(micro)
@@ -182,7 +182,9 @@ def micro_batches(
     # A mean over the micro-batch depends on all that is in it.
     every = penalty is not None or loss.weighting == "micro_batch"
     useful = [e for group in by_prompt for e in group if e.counted and (every or e.advantage != 0)]
-    size = max(1, min(table.micro_batch, -(-len(useful) // workers(lm))))
+    size = table.micro_batch
+    if loss.weighting != "micro_batch":  # there it would change the result that another machine has more threads
+        size = max(1, min(size, -(-len(useful) // workers(lm))))
     groups = [useful[i : i + size] for i in range(0, len(useful), size)]
     counts = {
         "completions": len(counted),

@@ -296,7 +296,8 @@ def _load(table: Training, sft: Sft) -> AudioLM:
     name = starting_model(table, sft) if isinstance(table, Grpo) else table.model
     if name != table.model:
         note(f"there is no model in {table.model} yet: checking with {name}, which its warm-up starts from")
-    lm = load_model(name, dtype=table.dtype, device=table.device)
+    quantize = table.lora.quantize if table.lora is not None else None
+    lm = load_model(name, dtype=table.dtype, device=table.device, quantize=quantize)
     lm.long_audio = table.long_audio
     prepare_model(lm, table)
     return lm

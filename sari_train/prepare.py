@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from collections.abc import Sequence
@@ -15,7 +16,8 @@ from sari_train.config import Grpo, Sft
 from sari_train.curriculum import check_curriculum
 from sari_train.distributed import ALONE, World
 from sari_train.publication import settle
-from sari_train.run_folder import OLD_STATE, RECIPE, check_out, is_model, is_run, storing
+from sari_train.run_files import RECIPE
+from sari_train.run_folder import OLD_STATE, check_out, is_model, is_run, storing
 from sari_train.sft import train_sft
 
 
@@ -61,6 +63,7 @@ def ensure_warm_up(table: Grpo, sft: Sft, world: World = ALONE) -> bool:
     check_curriculum(questions, curriculum=table.curriculum, mode=table.mode)
     note(f"no finished warm-up in {sft.out}: running `sari-train sft` from model {sft.model} first")
     outcome = train_sft(sft, world=world)
+    gc.collect()  # GRPO needs the room: model and optimizer are in cycles, which else go at some later time
     if outcome.trouble:
         raise CheckpointError(
             f"the warm-up stopped after step {outcome.step}: {outcome.trouble}; it goes on with `sari-train sft` and "

@@ -17,21 +17,15 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sari_data.errors import CheckpointError
+from sari_train.run_files import COMPLETIONS, CURVES, LOGS, RECIPE, REPORT, TENSORBOARD, TRACKERS
 from sari_train.run_folder import (
     BEST,
     CARD,
     CARD_MARK,
     CHECKPOINTS,
-    COMPLETIONS,
-    CURVES,
     ENTRIES,
-    LOGS,
     MANIFEST,
     OLD_STATE,
-    RECIPE,
-    REPORT,
-    TENSORBOARD,
-    TRACKERS,
     TRAINING,
     Checkpoint,
     is_inside,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 
@@ -54,7 +54,11 @@ class LocalResponder:
         self.lm = load_model(model, dtype=dtype, device=device) if isinstance(model, str) else model
         self.batch_size = batch_size
         self.cache_mib = cache_mib
-        self.name = f"{self.lm.name}@{weights_hash(self.lm)}"
+
+    @cached_property
+    def name(self) -> str:
+        """Model and revision; made when it is asked for, since where there is no folder all weights are read for it."""
+        return f"{self.lm.name}@{weights_hash(self.lm)}"
 
     def respond(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Response]:
         """Yield every sample of every request, batch by batch; inside a window the order is by length."""
@@ -122,7 +126,7 @@ class Room:
 def weights_hash(lm: AudioLM) -> str:
     """Return 8 hex digits that identify the weights: of the files, or of the tensors of a model in memory."""
     digest = hashlib.sha256()
-    files = sorted(Path(lm.path).glob("*.safetensors")) if lm.path is not None else []
+    files = sorted(_folder(lm.path).glob("*.safetensors")) if lm.path is not None else []
     for file in files:
         size = file.stat().st_size
         digest.update(f"{file.name}:{size}".encode())
@@ -138,3 +142,13 @@ def weights_hash(lm: AudioLM) -> str:
             digest.update(name.encode())
             digest.update(tensor.detach().float().cpu().numpy().tobytes())
     return digest.hexdigest()[:8]
+
+
+def _folder(path: str) -> Path:
+    """Return a model's folder; of a hub id the one that its files were downloaded to."""
+    if Path(path).is_dir() or path.count("/") != 1:
+        return Path(path)
+    from huggingface_hub import try_to_load_from_cache
+
+    config = try_to_load_from_cache(path, "config.json")
+    return Path(config).parent if isinstance(config, str) else Path(path)

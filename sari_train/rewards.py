@@ -70,6 +70,16 @@ def format_(settings: Settings) -> Reward:
     return reward
 
 
+def thought_sections(mode: str) -> tuple[str, ...]:
+    """Return the outermost sections of a mode's response that hold its thought; none in ``direct``."""
+    return tuple(dict.fromkeys(path.split(".")[0] for path in load_mode(mode).sections if path != ANSWER))
+
+
+def count_words(sections: Mapping[str, str], names: Iterable[str]) -> int:
+    """Return the number of words, which white space separates, in the sections ``names`` of a response."""
+    return sum(len(sections.get(name, "").split()) for name in names)
+
+
 def length(settings: Settings) -> Reward:
     """Make the reward that is 1 where the thought has 1 to ``thought_words`` words, else 0.
 
@@ -81,8 +91,7 @@ def length(settings: Settings) -> Reward:
     Raises:
         InputError: The mode has no thought.
     """
-    mode = load_mode(settings.mode)
-    thoughts = tuple(dict.fromkeys(path.split(".")[0] for path in mode.sections if path != ANSWER))
+    thoughts = thought_sections(settings.mode)
     if not thoughts:
         raise InputError(
             f"reward 'length' counts the words of the thought, but mode {settings.mode!r} has none: train in a mode "
@@ -93,8 +102,7 @@ def length(settings: Settings) -> Reward:
         reading = read_response(sample.text, sample.question.choices, finish_reason=sample.finish_reason)
         if sample.finish_reason == "length" and reading.answer_text is None:
             return 0.0
-        words = sum(len(reading.sections.get(name, "").split()) for name in thoughts)
-        return float(1 <= words <= settings.thought_words)
+        return float(1 <= count_words(reading.sections, thoughts) <= settings.thought_words)
 
     return reward
 

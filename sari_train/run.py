@@ -13,7 +13,7 @@ import torch
 from sari_data.console import note
 from sari_data.errors import InputError
 from sari_data.types import AudioQuestion, AudioRef
-from sari_train.checkpoint import corpus_hash, open_run, recipe_hash, save_run
+from sari_train.checkpoint import TROUBLE, corpus_hash, finished, open_run, recipe_hash, save_run
 from sari_train.completions import KeptGroup, save_completions
 from sari_train.config import Grpo, Sft, Training
 from sari_train.distributed import ALONE, World
@@ -98,6 +98,8 @@ class Run:
         self._dev_chains = with_chains(self._dev, table.mode) if isinstance(table, Sft) else []
         self._health = watch(table)
         self._parts: dict[str, Stateful] = {**parts, "health": self._health}
+        # Asked before the processes compare what they run: after that, the main one may change the folder.
+        through = not overwrite and finished(table)
         self.lm = load_model(
             table.model,
             dtype=table.dtype,
@@ -108,13 +110,14 @@ class Run:
         world.agree("recipe, model and corpus", self.fingerprint)
         seed_rng(table.seed, world.rank)
         prepare_model(self.lm, table)
-        check_lengths(self.lm, [q.audio for q in [*questions, *self._dev]])
-        if table.preflight:
+        if not through:
+            check_lengths(self.lm, [q.audio for q in [*questions, *self._dev]])
+        if table.preflight and not through:
             run_preflight(self.lm, table, questions, rewards=rewards, shown=world.is_main)
         with world.main_first():
             state = open_run(self.lm, table, kind, self.fingerprint, overwrite=overwrite, main=world.is_main)
         world.prepare(self.lm)
-        self.optimizer = make_optimizer(self.lm, table)
+        self.optimizer = world.adopt(self.lm, make_optimizer(self.lm, table))
         self.step = state.step
         self._best = state.best[1] if state.best is not None else -1.0
         self.metrics: dict[str, float] = {}
@@ -122,9 +125,15 @@ class Run:
         self._stopping = False
         if state.optimizer is not None:
             world.load_optimizer(self.lm, self.optimizer, state.optimizer)
-            restore_rng(state.rng, world.rank)
+            if not restore_rng(state.rng, world.rank) or len(state.rng) != world.size:
+                note(
+                    f"the checkpoint is of {len(state.rng)} processes and here are {world.size}: the run goes on, but "
+                    "not to the last digit"
+                )
             for name, part in self._parts.items():
                 part.load_state_dict(state.extra[name])
+            if table.on_trouble == "stop":  # what it stopped for is told once an episode: it would go on without a word
+                self._trouble = state.extra.get(TROUBLE)
             note(f"going on from step {state.step} of {table.steps} in {table.out}")
         self.phase = Phases(synchronise_with(self.lm.device))
 
@@ -177,16 +186,17 @@ class Run:
         self._progress.update(self.step, metrics, timings)
         troubles = self._health.check(self.step, metrics)
         self._progress.tell(self.step, troubles)
-        if troubles and table.on_trouble == "stop":
+        if troubles and table.on_trouble == "stop" and self.step < table.steps:
             self._trouble = troubles[0].message
         # Asked once a step: a wish that came a moment later must find a checkpoint too, and all processes must agree.
         self._stopping = self.world.total({"stop": float(bool(self._stop))})["stop"] > 0
         better = metrics.get("eval_accuracy", -1.0) > self._best
         if better or troubles or self.step % table.save_every == 0 or not self.more:
-            self.save()
+            # In trouble the checkpoint before may be the better one to go on from: it stays until the next.
+            self.save(keep=table.keep + bool(troubles))
 
-    def save(self) -> None:
-        """Write a checkpoint of where the run stands."""
+    def save(self, keep: int | None = None) -> None:
+        """Write a checkpoint of where the run stands, and prune older ones down to ``keep`` (default: the recipe's)."""
         table = self.table
         with self.phase("save"):
             weights, optimizer = self.world.states(self.lm, self.optimizer)
@@ -199,9 +209,9 @@ class Run:
                     table.out,
                     step=self.step,
                     fingerprint=self.fingerprint,
-                    extra={name: part.state_dict() for name, part in self._parts.items()},
+                    extra={name: part.state_dict() for name, part in self._parts.items()} | {TROUBLE: self._trouble},
                     metrics=self.metrics,
-                    keep=table.keep,
+                    keep=table.keep if keep is None else keep,
                     rng=rng,
                     model_state=weights,
                     optimizer_state=optimizer,
@@ -218,7 +228,14 @@ class Run:
 
     def _evaluated(self) -> dict[str, float]:
         table = self.table
-        found = evaluate(self.lm, self._dev, mode=table.mode, max_new_tokens=table.max_new_tokens, world=self.world)
+        found = evaluate(
+            self.lm,
+            self._dev,
+            mode=table.mode,
+            max_new_tokens=table.max_new_tokens,
+            cache_mib=table.cache_mib if isinstance(table, Grpo) else 4096,
+            world=self.world,
+        )
         return found | evaluate_loss(self.lm, self._dev_chains, table, self.world)
 
 

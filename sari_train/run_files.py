@@ -24,6 +24,8 @@ CURVES = "curves.png"
 REPORT = "report.html"
 TRACKERS = "trackers.json"
 TENSORBOARD = "tensorboard"
+# One JSON object a line, each with its step.
+LOGS = (METRICS, TIMINGS, TROUBLES)
 
 _STEP_FILE = re.compile(r"step-(\d+)\.jsonl")
 

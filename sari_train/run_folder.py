@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 
 from sari_data.errors import CheckpointError, StorageError
+from sari_train.run_files import CURVES, LOGS, RECIPE
 
 if TYPE_CHECKING:
     from sari_train.config import Training
@@ -42,17 +43,6 @@ MANIFEST = "manifest.json"
 OWNER = "run.json"
 BEST = "best.json"
 CARD = "README.md"
-RECIPE = "recipe.json"
-METRICS = "metrics.jsonl"
-TIMINGS = "timings.jsonl"
-TROUBLES = "troubles.jsonl"
-COMPLETIONS = "completions"
-CURVES = "curves.png"
-REPORT = "report.html"
-TRACKERS = "trackers.json"
-TENSORBOARD = "tensorboard"
-# One JSON object a line, each with its step.
-LOGS = (METRICS, TIMINGS, TROUBLES)
 # What a run of before wrote ahead of its first checkpoint; a folder that holds anything else is somebody's.
 BEFORE_CHECKPOINT = {RECIPE, *LOGS, CURVES}
 # The state of runs before checkpoints were numbered: a pickle, which is never opened.

@@ -255,6 +255,8 @@ def _random(cls: Any, config: Any, seed: int) -> Any:
         torch.manual_seed(seed)
         model = cls(config).eval()
         with torch.no_grad():
-            for weight in model.parameters():
+            for name, weight in model.named_parameters():
+                if ".experts." in name:  # transformers leaves some of these as memory happened to be
+                    weight.normal_(std=0.02)
                 weight.mul_(4) if weight.dim() > 1 else weight.add_(0.1 * torch.randn_like(weight))
     return model

@@ -39,7 +39,9 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def spread(function: Callable[..., Any], *arguments: Any, count: int = 2, **environment: str) -> list[Any]:
+def spread(
+    function: Callable[..., Any], *arguments: Any, count: int = 2, patience: float = 90, **environment: str
+) -> list[Any]:
     """Return ``function(world, *arguments)`` of each of ``count`` processes; an error of one is raised."""
     queue = _CONTEXT.Queue()
     port = free_port()
@@ -50,7 +52,7 @@ def spread(function: Callable[..., Any], *arguments: Any, count: int = 2, **envi
     for worker in workers:
         worker.start()
     try:
-        found = sorted((queue.get(timeout=90) for _ in workers), key=lambda item: item[0])
+        found = sorted((queue.get(timeout=patience) for _ in workers), key=lambda item: item[0])
     finally:
         for worker in workers:
             worker.join(5)
@@ -83,7 +85,7 @@ def sft_run(world: World, table: Sft, questions: list[AudioQuestion]) -> tuple[l
     lm = load_model(table.model, device=world.device("auto"))
     prepare_model(lm, table)
     world.prepare(lm)
-    optimizer = make_optimizer(lm, table)
+    optimizer = world.adopt(lm, make_optimizer(lm, table))
     metrics = []
     for step in range(table.steps):
         drawn = [questions[(step * table.batch_size + i) % len(questions)] for i in range(table.batch_size)]
@@ -117,7 +119,7 @@ def grpo_run(
     lm = load_model(table.model, device=world.device("auto"))
     prepare_model(lm, table)
     world.prepare(lm)
-    optimizer = make_optimizer(lm, table)
+    optimizer = world.adopt(lm, make_optimizer(lm, table))
     reference = Reference(lm, table, world) if table.beta else None
     metrics = []
     for step in range(table.steps):

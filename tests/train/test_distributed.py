@@ -19,8 +19,10 @@ from sari_train.config import Grpo, Lora, RolloutEngine, Sft
 from sari_train.distributed import ALONE, Processes, _check_launcher, join
 from sari_train.models.load import load_model
 from sari_train.sharding import Sharded
+from sari_train.zero import Zero
 
 SHARDED = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
+ZERO = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "2"}
 CPU = torch.device("cpu")
 
 
@@ -118,11 +120,22 @@ def test_two_processes_with_the_weights_in_shards(
     assert len(server.asked("/collective_rpc")) == 2  # once for two processes, once alone
 
 
-@pytest.mark.parametrize("environment", [{}, SHARDED], ids=["side by side", "sharded"])
+def test_two_processes_under_deepspeed(runs: dict[str, Any], alone: dict[str, Any]) -> None:
+    pytest.importorskip("deepspeed", reason="DeepSpeed is not installed")
+    # On a CPU DeepSpeed compiles an operator the first time.
+    first, second = spread(several, runs, patience=300, **ZERO)
+    for name in runs:
+        assert_same_runs(alone[name], first[name])
+        assert first[name][0] == second[name][0], name
+
+
+@pytest.mark.parametrize("environment", [{}, SHARDED, ZERO], ids=["side by side", "sharded", "deepspeed"])
 def test_a_run_that_was_cut_goes_on(
     sft_table: Sft, grpo_table: Grpo, tmp_path: Path, environment: dict[str, str]
 ) -> None:
     """In two processes to the bit; and what they saved, one process can go on from."""
+    if environment == ZERO:
+        pytest.importorskip("deepspeed", reason="DeepSpeed is not installed")
     often = {"steps": 2, "save_every": 1, "keep": 2}
     adapters = {"lora": Lora(rank=2), "beta": 0.1}
     tables: list[Sft | Grpo] = [sft_table.model_copy(update={"out": str(tmp_path / "sft")} | often)]
@@ -181,6 +194,8 @@ def test_every_item_is_somebodys() -> None:
         (Sharded, {"optimizer": "muon"}, "optimizer muon needs every weight whole, but FSDP2 cuts them"),
         (Sharded, {"optimizer": "adamw_8bit"}, "optimizer adamw_8bit needs every weight whole"),
         (Sharded, {"lora": Lora(quantize="nf4")}, "weights in 4 or 8 bits cannot be cut by FSDP2"),
+        (Zero, {"optimizer": "muon"}, "take adamw and whole weights"),
+        (Zero, {"dtype": "bfloat16"}, "with DeepSpeed the weights must be float32; found dtype bfloat16"),
     ],
 )
 def test_recipes_that_several_processes_cannot_run(sft_table: Sft, world: Any, change: Any, said: str) -> None:
@@ -200,7 +215,8 @@ def test_the_device_is_the_launchers() -> None:
 @pytest.mark.parametrize(
     ("environment", "said"),
     [
-        ({"ACCELERATE_USE_DEEPSPEED": "true"}, "DeepSpeed"),
+        (ZERO | {"ACCELERATE_DEEPSPEED_ZERO_STAGE": "3"}, "zero_stage to be 1 or 2, found 3"),
+        (ZERO | {"ACCELERATE_DEEPSPEED_OFFLOAD_OPTIMIZER_DEVICE": "cpu"}, "offload_optimizer_device is not supported"),
         ({"ACCELERATE_MIXED_PRECISION": "bf16"}, "mixed_precision of the launcher must be 'no'"),
         ({"ACCELERATE_USE_FSDP": "true"}, "expected fsdp_version 2 .* found 1"),
         (SHARDED | {"FSDP_OFFLOAD_PARAMS": "true"}, "fsdp_offload_params is not supported: set it to false"),
@@ -216,7 +232,7 @@ def test_shipped_configs_are_accelerates_own(repository: Path) -> None:
     from accelerate.commands.config import load_config_from_file
 
     files = sorted((repository / "recipes" / "accelerate").glob("*.yaml"))
-    assert {"ddp", "fsdp2"} <= {file.stem for file in files}
+    assert {"ddp", "fsdp2", "deepspeed_zero2"} <= {file.stem for file in files}
     for file in files:
         config = load_config_from_file(str(file))
         assert config.mixed_precision == "no", file
@@ -224,3 +240,6 @@ def test_shipped_configs_are_accelerates_own(repository: Path) -> None:
         asked = {f"{key.upper()}": str(value).lower() for key, value in (config.fsdp_config or {}).items()}
         if config.distributed_type == "FSDP":
             _check_launcher({"ACCELERATE_USE_FSDP": "true", **asked})
+        if config.distributed_type == "DEEPSPEED":
+            stage = str(config.deepspeed_config["zero_stage"])
+            _check_launcher({"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": stage})

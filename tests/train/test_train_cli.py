@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from sari_data.store import write_corpus
 from sari_data.types import AudioQuestion
-from sari_train import prepare, sft
+from sari_train import cli, hub, prepare, sft
+from sari_train.distributed import ALONE
 from sari_train.rewards import REWARDS
+from sari_train.run import Outcome
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -131,6 +134,11 @@ def test_help_does_not_import_torch() -> None:
         ("grpo.temperature=1e-30", "grpo.temperature"),
         ("grpo.rewards={accuracy=nan}", "grpo.rewards.accuracy"),
         ("grpo.mode=sung", "grpo.mode"),
+        ("sft.log_completions=3", "SFT samples nothing"),
+        ("sft={mixed_precision='bf16', dtype='bfloat16'}", "mixed_precision bf16 is for weights in float32"),
+        ("grpo.scale='beta'", "the weights of these come to 3"),
+        ("grpo={scale='beta', rewards={accuracy=1.0}, beta=0.1, kl_in='reward'}", "set kl_in to loss"),
+        ("grpo={temperature=2.5, rollout={engine='vllm'}}", "temperatures up to 2"),
         ("grpo=3", "grpo: expected a table"),
         ("=", "expected key=value"),
     ],
@@ -150,6 +158,25 @@ def test_a_corpus_without_prompts(
     assert (code, out) == (2, "")
     assert "found 'rl'" in err
     assert not Path("checkpoints").exists()
+
+
+@pytest.mark.parametrize(("stopped", "trouble"), [(False, None), (True, None), (False, "the loss of step 1 is nan")])
+def test_only_a_run_that_is_through_is_pushed(
+    monkeypatch: pytest.MonkeyPatch, stopped: bool, trouble: str | None
+) -> None:
+    pushed: list[Any] = []
+    monkeypatch.setattr(hub, "push_run", lambda *given, **options: pushed.append(given) or "https://hub/me/run")
+    outcome = Outcome(Path("out"), 1, {}, stopped, trouble)
+    assert cli._pushed(outcome, "me/run", False) == (None if stopped or trouble else "https://hub/me/run")
+    assert len(pushed) == (not stopped and not trouble)
+
+
+def test_json_of_a_run_in_trouble_is_json(capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = Outcome(Path("out"), 1, {"loss": float("nan"), "reward": 1.0}, trouble="the loss of step 1 is nan")
+    with pytest.raises(typer.Exit) as ended:
+        cli._report(outcome, ALONE, True, "next", None, False)
+    body = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert (ended.value.exit_code, body["metrics"]) == (1, {"loss": None, "reward": 1.0})
 
 
 @pytest.mark.parametrize("presses", [1, 2])

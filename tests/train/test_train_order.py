@@ -25,7 +25,7 @@ def rates(questions: list[AudioQuestion], order: list[int]) -> list[float]:
 
 def test_easy_to_hard_falls_over_the_whole_run(rated: list[AudioQuestion]) -> None:
     for draws in (7, 12, 30):
-        order = schedule(rated, draws, curriculum="easy_to_hard", mode="structured", seed=1)
+        order = schedule(rated, draws, curriculum="easy_to_hard", mode="structured", seed=1, span="run")
         found = rates(rated, order)
         assert len(order) == draws
         assert found == sorted(found, reverse=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import json
 import os
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +13,14 @@ import pytest
 
 from sari_data.errors import CheckpointError, InputError, SariError, StorageError
 from sari_data.types import AudioQuestion, Reasoning
-from sari_train import checkpoint, prepare
+from sari_train import checkpoint, prepare, run
 from sari_train.checkpoint import corpus_hash, finished, replace_folder
 from sari_train.config import Grpo, Sft
 from sari_train.lora import merge
 from sari_train.progress import read_metrics
+from sari_train.run_folder import list_checkpoints
 from sari_train.sft import train_sft
+from sari_train.state_io import read_state, write_state
 
 
 @pytest.fixture
@@ -156,6 +161,27 @@ def test_what_grpo_would_refuse_is_refused_before_the_warm_up(
             prepare.ensure_warm_up(good.model_copy(update=change), table)
 
 
+def test_the_warm_ups_model_is_gone_when_grpo_loads_its_own(
+    table: Sft, small_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[weakref.ref[object]] = []
+    original = run.make_optimizer
+
+    def make(lm: Any, table: Any) -> Any:
+        made = original(lm, table)
+        kept.extend(map(weakref.ref, (lm, made)))
+        return made
+
+    monkeypatch.setattr(run, "make_optimizer", make)
+    asked = Grpo(model=table.out, corpus=str(small_corpus), mode="direct", out=str(tmp_path / "grpo"))
+    gc.disable()
+    try:
+        assert prepare.ensure_warm_up(asked, table)
+        assert [found() is None for found in kept] == [True, True]
+    finally:
+        gc.enable()
+
+
 def test_a_finished_warm_up_of_another_recipe_is_used_and_told(
     table: Sft, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -177,3 +203,32 @@ def test_evaluation_needs_dev_questions(table: Sft) -> None:
     with pytest.raises(InputError, match=r"split 'dev' of corpus .* is empty"):
         train_sft(table.model_copy(update={"eval_every": 1}))
     assert not Path(table.out).exists()
+
+
+def test_a_run_that_is_through_is_not_checked_anew(table: Sft, monkeypatch: pytest.MonkeyPatch) -> None:
+    train_sft(table)
+
+    def check(*given: object, **options: object) -> None:
+        raise AssertionError("nothing is left to train")
+
+    monkeypatch.setattr(run, "check_lengths", check)
+    monkeypatch.setattr(run, "run_preflight", check)
+    again = table.model_copy(update={"preflight": True})
+    assert train_sft(again).step == table.steps
+    with pytest.raises(AssertionError):
+        train_sft(again, overwrite=True)
+
+
+def test_other_processes_than_the_checkpoints_are_told(table: Sft, capsys: pytest.CaptureFixture[str]) -> None:
+    train_sft(table)
+    (newest,) = list_checkpoints(Path(table.out))
+    state = read_state(newest.path / "training")
+    train_sft(table)
+    assert "not to the last digit" not in capsys.readouterr().err
+    write_state(newest.path / "training", state | {"rng": state["rng"] * 2})
+    manifest = newest.manifest | {"files": {}}
+    (newest.path / "manifest.json").write_text(json.dumps(manifest))
+    train_sft(table)
+    assert "of 2 processes and here are 1: the run goes on, but not to the last digit" in " ".join(
+        capsys.readouterr().err.split()
+    )

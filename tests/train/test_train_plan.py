@@ -305,6 +305,28 @@ def test_the_reference_is_a_second_copy_except_under_adapters(processor: Any) ->
         assert all(more[phase.name] - phase.total == copies * weights for phase in before)
 
 
+def test_a_reference_off_the_device_takes_room_only_while_it_runs(sizes: Sizes) -> None:
+    load = Load(prompt=200, audio=37, frames=150, completion=24)
+    weights = sum(sizes.weights.values())
+    for cpu in (False, True):
+        sizes = replace(sizes, cpu=cpu)
+        stays, leaves = (
+            {phase.name: phase.total for phase in plan_phases(sizes, table_of(beta=0.1, reference_offload=away), load)}
+            for away in (False, True)
+        )
+        less = {name: (stays[name] - leaves[name]) / weights for name in stays}
+        assert less == {name: 0 if cpu or name == "reference" else 1 for name in stays}
+
+
+def test_an_evaluation_keeps_to_the_recipes_cache(sizes: Sizes) -> None:
+    load = Load(prompt=200, audio=37, frames=150, completion=24)
+    room, little = (
+        {phase.name: phase.total for phase in plan_phases(sizes, table_of(eval_every=1, cache_mib=mib), load)}
+        for mib in (4096, 1)
+    )
+    assert little["evaluation"] < room["evaluation"]
+
+
 # -- how it behaves -------------------------------------------------------------------------------------------------
 
 

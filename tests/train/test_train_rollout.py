@@ -361,6 +361,22 @@ def test_the_name_of_large_weights_depends_on_what_is_in_the_middle(
     assert names[0] == names[1] != names[2]
 
 
+def test_the_name_of_a_hub_model_is_that_of_its_downloaded_files(
+    small_lm: AudioLM, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not of its weights in memory: of many gigabytes that would take minutes."""
+    import huggingface_hub
+
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    names = {}
+    cached = {"owner/there": str(tmp_path / "config.json")}
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda repo, file: cached.get(repo))
+    for path in (str(tmp_path), "owner/there", "owner/absent", None):
+        monkeypatch.setattr(small_lm, "path", path)
+        names[path] = responder.weights_hash(small_lm)
+    assert names[str(tmp_path)] == names["owner/there"] != names["owner/absent"] == names[None]
+
+
 def test_rows_that_leave_the_batch_change_nothing_for_the_others(
     small_lm: AudioLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:

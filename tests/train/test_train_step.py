@@ -15,7 +15,8 @@ from sari_data.types import AudioQuestion
 from sari_train import policy
 from sari_train.batch import Encoded, collate, embed, positions
 from sari_train.config import Grpo, Lora
-from sari_train.grpo import StepSamples, collect, compare, roll_out, train_grpo
+from sari_train.distributed import ALONE
+from sari_train.grpo import StepSamples, collect, compare, doubts, roll_out, train_grpo
 from sari_train.logprobs import completion_logprobs
 from sari_train.lora import add_lora
 from sari_train.models.base import AudioLM
@@ -164,6 +165,28 @@ def test_both_updates_of_a_step_are_the_papers(
     assert distance(0, loss="dapo" if loss in ("grpo", "dr_grpo", "gspo") else "grpo") > 10 * TOLERANCE
 
 
+def test_a_mean_over_micro_batches_does_not_depend_on_the_machines_threads(
+    table: Grpo, processor: Any, scene_questions: list[AudioQuestion], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = table.model_copy(update={"loss": "bnpo", "beta": 0.0, "micro_batch": 5, "updates_per_rollout": 1})
+    lm = make_lm(processor)
+    rows = sample(lm, scene_questions, table)
+    monkeypatch.setattr(policy, "take_step", lambda *given: {})
+
+    def step(count: int) -> tuple[list[int], float, torch.Tensor]:
+        monkeypatch.setattr(policy, "workers", lambda lm: count)
+        sizes = [len(m.batch.ids_BT) for m in policy.micro_batches(lm, rows, None, table, ALONE)]
+        lm.model.zero_grad()
+        loss = learn(lm, make_optimizer(lm, table), rows, None, 0, table)["loss"]
+        return sizes, loss, torch.cat([p.grad.flatten() for p in lm.model.parameters() if p.grad is not None])
+
+    alone, many = step(1), step(6)
+    assert alone[0] == many[0] == [5, 5, 2]
+    torch.testing.assert_close(alone[1:], many[1:])
+    table = table.model_copy(update={"micro_batch": 2})  # the recipe's own division does change it
+    assert abs(step(1)[1] - alone[1]) > 1e-3 * abs(alone[1])
+
+
 def test_who_sets_one_bound_of_the_ratio_means_both_where_the_paper_has_one(table: Grpo) -> None:
     def bounds(loss: str, **keys: float | None) -> tuple[float, float]:
         keys = {"clip_epsilon": None, "clip_epsilon_high": None} | keys
@@ -201,7 +224,8 @@ def test_completions_that_were_cut_count_nowhere(
 def test_a_divergence_in_the_reward_is_taken_off_before_samples_are_compared(
     table: Grpo, processor: Any, scene_questions: list[AudioQuestion]
 ) -> None:
-    table = table.model_copy(update={"beta": 0.3, "kl": "k1", "kl_in": "reward", "scale": "none"})
+    change = {"beta": 0.3, "kl": "k1", "kl_in": "reward", "scale": "none", "micro_batch": 3}
+    table = table.model_copy(update=change)
     lm, other = make_lm(processor), make_lm(processor, seed=5)
     reference = Reference(lm, table)
     reference._copy = other
@@ -209,6 +233,8 @@ def test_a_divergence_in_the_reward_is_taken_off_before_samples_are_compared(
     asked = scene_questions[:2]
     groups = tuple(roll_out(lm, make_engine(lm, table), asked, [(0, 0), (1, 1)], 0, table, rewards))
     results = tuple(g.result for g in groups)
+    sizes, scored = [], reference.logprobs
+    reference.logprobs = lambda batch: sizes.append(len(batch.ids_BT)) or scored(batch)  # type: ignore[method-assign]
     found, metrics = compare(lm, StepSamples(groups, results, results, asked), reference, table)
     expected, total, tokens = [], 0.0, 0
     for group in groups:
@@ -223,6 +249,31 @@ def test_a_divergence_in_the_reward_is_taken_off_before_samples_are_compared(
     assert [e.advantage for e in found] == pytest.approx(expected, abs=1e-3)
     assert metrics["kl"] == pytest.approx(total / tokens, abs=1e-4)
     assert max(abs(x) for x in expected) > 0.1
+    assert sizes == [3, 1, 3, 1]  # rows in one pass are the recipe's here too
+
+
+def test_a_divergence_alone_is_no_lesson_of_full_size_without_a_word(
+    table: Grpo, processor: Any, scene_questions: list[AudioQuestion], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the run says of ``kl_in = "reward"`` with the group's scale is so."""
+    set_reward(monkeypatch, "accuracy", lambda sample: 1.0)
+    table = table.model_copy(update={"beta": 1e-3, "kl": "k1", "kl_in": "reward"})
+    rewards = load_rewards(table.rewards, Settings(table.mode))
+    found = {}
+    for scale in ("group", "none"):
+        asked = table.model_copy(update={"scale": scale})
+        lm = make_lm(processor)
+        groups = tuple(roll_out(lm, make_engine(lm, asked), scene_questions, [(0, 0)], 0, asked, rewards))
+        reference = Reference(lm, asked)
+        reference._copy = make_lm(processor, seed=5)
+        samples = StepSamples(groups, (groups[0].result,), (groups[0].result,), scene_questions)
+        found[scale] = max(abs(e.advantage) for e in compare(lm, samples, reference, asked)[0])
+    assert found["none"] < 0.1 < 1 < found["group"]
+    said = {scale: doubts(table.model_copy(update={"scale": scale}), 99) for scale in ("group", "none", None)}
+    assert [len(said[scale]) for scale in ("group", "none", None)] == [1, 0, 1]
+    assert "divergence alone" in said["group"][0]
+    assert "a gradient whose mean is 0" in doubts(table.model_copy(update={"kl_in": "loss"}), 99)[0]
+    assert "has some of them twice" in doubts(table.model_copy(update={"beta": 0.0, "prompts_per_step": 5}), 4)[0]
 
 
 def test_dynamic_sampling_draws_fresh_prompts_for_groups_without_a_lesson(

@@ -79,6 +79,7 @@ CASES: dict[str, tuple[str, float, int, dict[str, Any]]] = {
     "beta-5s": ("wide", 5, 1, {"freeze_audio": True, "beta": 0.04}),
     "lora-5s": ("wide", 5, 1, {"lora": LORA, "group_size": 16, "micro_batch": 16}),
     "lora-30s": ("wide", 30, 1, {"lora": LORA, "beta": 0.04}),
+    "mixed-5s": ("wide", 5, 1, {"mixed_precision": "bf16"}),
     "narrow-30s": ("narrow", 30, 1, {"prompts_per_step": 4, "micro_batch": 16}),
     "narrow-checkpointing-5s": ("narrow", 5, 1, {"checkpointing": True, "prompts_per_step": 8, "micro_batch": 64}),
     "two-threads-5s": ("wide", 5, 2, {"freeze_audio": True, "prompts_per_step": 4}),

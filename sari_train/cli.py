@@ -105,7 +105,8 @@ def grpo(
 def plan(
     recipe: RecipeArgument = None,
     set_: SetOption = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda; default: the recipe's grpo.device.")] = None,
+    for_: Annotated[Literal["sft", "grpo"], typer.Option("--for", help="Which training.")] = "grpo",
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda; default: the recipe's.")] = None,
     memory: Annotated[
         float | None, typer.Option(metavar="GIB", help="Memory to fit into; default: what the device has free.")
     ] = None,
@@ -115,24 +116,30 @@ def plan(
     prompt_tokens: Annotated[
         int | None, typer.Option(metavar="TOKENS", help="Text of every prompt; default: the corpus's longest.")
     ] = None,
+    processes: Annotated[int, typer.Option(metavar="N", help="Processes that share the run, a device each.")] = 1,
+    sharded: Annotated[
+        bool, typer.Option("--sharded", help="Each holds a shard of weights, gradients and optimizer (FSDP2).")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Predict the peak memory of GRPO (table grpo) by part, and the largest group and micro-batch that fit.
+    """Predict the peak memory of GRPO or SFT by part, for one process, and the largest group and micro-batch that fit.
 
     Exit code 1 where the recipe does not fit.
     """
     from sari_train.config import Grpo, Sft
 
     tables = load_tables(_or_default(recipe), {"sft": Sft, "grpo": Grpo}, set_ or ())
+    from sari_train.plan import Division
     from sari_train.plan_report import make_plan, show
 
     found = make_plan(
-        tables["grpo"],
+        tables[for_],
         tables["sft"],
         device=device,
         memory_gib=memory,
         clip_seconds=clip_seconds,
         prompt_tokens=prompt_tokens,
+        division=Division(processes, sharded),
     )
     if as_json:
         print(json.dumps(found.to_json()))

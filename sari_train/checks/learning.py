@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from itertools import accumulate
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -17,13 +15,8 @@ from sari_train.batch import Batch, Encoded, collate, encode_example
 from sari_train.checks.corpus import clip_seconds
 from sari_train.checks.model import score_batch
 from sari_train.checks.setting import Setting, Verdict, untouched
-from sari_train.config import Grpo, Sft, Training
 from sari_train.logprobs import autocast, completion_loss
 from sari_train.optim import learning_rate, make_optimizer
-
-if TYPE_CHECKING:
-    from sari_train.plan import Load
-    from sari_train.plan_sizes import Sizes
 
 # Bytes of weights that one step may move: they are copied, to be put back.
 STEP_BYTES = 2 * 2**30
@@ -128,26 +121,21 @@ def check_memory(setting: Setting) -> Verdict:
     target for SFT, against what this process holds already and what is free. Where only prompts of mean length fit,
     that is a warning. Architectures that the planner does not know are skipped.
     """
-    from sari_train import plan, plan_inputs  # they import the training loop, which runs these checks
+    from sari_train import plan, plan_inputs, plan_model  # they import the training loop, which runs these checks
 
     lm, table = setting.lm, setting.table
-    known = {key: value for key, value in table.model_dump().items() if key in Training.model_fields}
-    grpo = setting.grpo or Grpo.model_validate(known)
     try:
-        sizes = plan_inputs.read_sizes(lm, grpo, cpu=lm.device.type == "cpu")
+        sizes = plan_model.read_sizes(lm, table, cpu=lm.device.type == "cpu")
     except CheckpointError as error:
         return Verdict("skipped", str(error))
-    pairs, completion = _lengths(setting)
-    draws = len(setting.questions)
+    pairs, target = _lengths(setting)
     corpus = sum(len(q.audio.data or b"") for q in setting.questions)
-    loads = plan_inputs._loads(lm, grpo, pairs, clips=draws, corpus=corpus)
+    completion = None if setting.grpo else target
+    loads = plan_inputs.make_loads(lm, table, pairs, clips=len(setting.questions), corpus=corpus, completion=completion)
     workers = torch.get_num_threads() if lm.device.type == "cpu" else 1
     needs = []
     for load in loads:
-        if isinstance(table, Sft):
-            highest = _sft_peak(sizes, table, grpo, replace(load, completion=completion), workers)
-        else:
-            highest = plan.peak(plan.plan_phases(sizes, grpo, load, workers=workers)).total
+        highest = plan.peak(plan.plan_phases(sizes, table, load, workers=workers)).total
         # On a CPU what the process holds counts in, and that is the weights and the corpus already.
         needs.append(highest - (sum(sizes.weights.values()) + corpus if lm.device.type == "cpu" else 0))
     free, source = plan_inputs.find_memory(lm.device, None)
@@ -246,35 +234,22 @@ def _recipe_step(setting: Setting, weights: Sequence[Tensor], kept: Sequence[Ten
 
 
 def _lengths(setting: Setting) -> tuple[list[tuple[int, float]], int]:
-    """(Tokens of the prompt's text, seconds of one window of audio) of each question read, and the longest target.
+    """(Tokens of the prompt's text, seconds of audio that are heard) of each question read, and the longest target."""
+    from sari_train.plan_inputs import span_count, text_tokens
 
-    Where long audio is split, all windows but one are counted as text.
-    """
     lm, rows = setting.lm, setting.read
-    first = encode_example(lm, replace(setting.examples[0], target=None))
-    plain = [len(i) for i in lm.tokenizer([setting.prompt(q) for q in rows], add_special_tokens=False)["input_ids"]]
-    own = len(lm.tokenizer(setting.examples[0].prompt, add_special_tokens=False)["input_ids"])
-    template = len(first.prompt) - first.prompt.count(lm.audio_token_id) - own
-    rate = first.clip.tokens / clip_seconds(setting.asked[0])
+    texts = [setting.prompt(q) for q in rows]
+    plain = [len(i) for i in lm.tokenizer([*texts, setting.examples[0].prompt], add_special_tokens=False)["input_ids"]]
+    split = setting.table.long_audio == "split"
+    template: dict[int, int] = {}  # what the chat adds, for each number of spans
     pairs = []
-    for count, q in zip(plain, rows, strict=True):
-        seconds = clip_seconds(q)
-        beyond = max(0.0, seconds - lm.max_seconds) if setting.table.long_audio == "split" else 0.0
-        pairs.append((count + template + math.ceil(beyond * rate), min(seconds, lm.max_seconds)))
+    for count, q in zip(plain, rows, strict=False):
+        seconds = clip_seconds(q) if split else min(clip_seconds(q), lm.max_seconds)
+        spans = span_count(lm, seconds)
+        if spans not in template:
+            template[spans] = text_tokens(lm, setting.examples[0].prompt, spans) - plain[-1]
+        pairs.append((count + template[spans], seconds))
     return pairs, max(len(i) + 1 for i in setting.target_ids)
-
-
-def _sft_peak(sizes: Sizes, table: Sft, settings: Grpo, load: Load, workers: int) -> int:
-    """Bytes of SFT's highest moment: a micro-batch of chains, each with its own prompt, or the optimizer's step."""
-    from sari_train import plan
-
-    rows = max(1, min(table.micro_batch, -(-table.batch_size // workers)))
-    count = -(-table.batch_size // rows)
-    shares = [plan.Share(rows, rows, single=True)] * min(workers, count)
-    moments = plan._policy(sizes, settings, load, shares, count)
-    moments.append({"gradients": sum(sizes.trained.values()), "optimizer": sizes.update})
-    held = plan._held(sizes, settings, load)
-    return max(plan._total(plan._sum([held, moment])) for moment in moments)
 
 
 def _gib(size: int) -> str:

@@ -26,7 +26,8 @@ from sari_train.models.base import AudioLM
 from sari_train.models.load import DTYPES, load_model, wrap_model
 from sari_train.optim import make_optimizer
 from sari_train.plan import Load, micro_batches, peak, plan_phases
-from sari_train.plan_inputs import container_limit, find_memory, meta_model, read_lengths, read_sizes
+from sari_train.plan_inputs import container_limit, find_memory, read_lengths
+from sari_train.plan_model import meta_model, read_sizes
 from sari_train.plan_report import MOST_SAMPLES, Plan, largest, make_plan, verdict
 from sari_train.plan_sizes import Sizes
 from sari_train.rollouts.engine import LocalEngine

@@ -204,7 +204,8 @@ class Run:
             weights, optimizer = self.world.states(self.lm, self.optimizer)
             rng = self.world.gather([capture_rng()])
             if self.world.is_main:
-                draw_curves(table.out, f"{self.kind.upper()} of {self.lm.name}, mode {table.mode}")
+                if not self.more:  # a second or two each time; the report draws them whenever it is asked
+                    draw_curves(table.out, f"{self.kind.upper()} of {self.lm.name}, mode {table.mode}")
                 save_run(
                     self.lm,
                     self.optimizer,

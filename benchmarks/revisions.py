@@ -52,7 +52,13 @@ def train(tree: Path, what: str, steps: int, source: Path, out: Path) -> list[di
         stderr=(out.parent / "log").open("ab"),
         stdout=subprocess.DEVNULL,
     )
-    return [json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    # What a clock says is in a file of its own; earlier revisions have it among the metrics.
+    rows: list[dict[str, Any]] = [{} for _ in range(steps)]
+    for name in ("metrics.jsonl", "timings.jsonl"):
+        if (out / name).is_file():
+            for row, line in zip(rows, (out / name).read_text(encoding="utf-8").splitlines(), strict=True):
+                row.update(json.loads(line))
+    return rows
 
 
 def compare(revision: str, source: Path, steps: dict[str, int]) -> dict[str, Any]:

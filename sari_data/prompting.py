@@ -154,6 +154,17 @@ def render_prompt(
     return render(f"modes/{mode}/prompt.jinja", templates=templates, question=question, word_limit=word_limit)
 
 
+def missing_need(question: AudioQuestion, mode: str, *, templates: str | Path | None = None) -> str | None:
+    """Return the first field that the mode's target is written from and the question lacks, or ``None``."""
+    for path in load_mode(mode, templates=templates).needs:
+        value: Any = question
+        for part in path.split("."):
+            value = getattr(value, part, None)
+        if value is None or value == "":
+            return path
+    return None
+
+
 def render_target(question: AudioQuestion, mode: str, *, templates: str | Path | None = None) -> str:
     """Return the response that SFT teaches for a question; its answer is the right option's text.
 
@@ -163,12 +174,9 @@ def render_target(question: AudioQuestion, mode: str, *, templates: str | Path |
         TemplateError: The mode does not exist or its template is wrong.
     """
     spec = load_mode(mode, templates=templates)
-    for path in spec.needs:
-        value: Any = question
-        for part in path.split("."):
-            value = getattr(value, part, None)
-        if value is None or value == "":
-            raise InputError(f"question {question.id!r}: mode {mode!r} needs its {path}; found none: add it first")
+    missing = missing_need(question, mode, templates=templates)
+    if missing is not None:
+        raise InputError(f"question {question.id!r}: mode {mode!r} needs its {missing}; found none: add it first")
     text = render(f"modes/{mode}/target.jinja", templates=templates, question=question)
     marks = tuple((m[1] == "", m[2].lower()) for m in tag_pattern(spec.tags).finditer(text))
     if marks != spec.marks:

@@ -9,7 +9,7 @@ import torch
 from sari_data.answers import grade
 from sari_data.console import note
 from sari_data.errors import InputError
-from sari_data.prompting import load_mode, render_prompt, render_target
+from sari_data.prompting import missing_need, render_prompt, render_target
 from sari_data.responder import Request, Sampling
 from sari_data.store import read_split
 from sari_data.types import AudioQuestion
@@ -40,18 +40,7 @@ def read_dev(table: Training) -> list[AudioQuestion]:
 
 def with_chains(questions: Sequence[AudioQuestion], mode: str) -> list[AudioQuestion]:
     """Return the questions that have what the mode's target needs; where some lack it, say how many."""
-    needs = [path.split(".") for path in load_mode(mode).needs]
-
-    def complete(question: AudioQuestion) -> bool:
-        for path in needs:
-            value: object = question
-            for part in path:
-                value = getattr(value, part, None)
-            if value is None or value == "":
-                return False
-        return True
-
-    found = [q for q in questions if complete(q)]
+    found = [q for q in questions if missing_need(q, mode) is None]
     if len(found) < len(questions):
         note(f"evaluation loss on {len(found)} of {len(questions)} dev questions: the others have no chain for {mode}")
     return found

@@ -21,7 +21,7 @@ from functools import partial
 
 import torch
 
-from sari_data.answers import grade, read_response
+from sari_data.answers import grade
 from sari_data.console import note
 from sari_data.prompting import load_mode, render_prompt
 from sari_data.store import read_split
@@ -177,15 +177,15 @@ def rate(
     """Return what a prompt's samples earned."""
     thoughts = thought_sections(table.mode)
     scored = [score(Sample(question, table.mode, d.text, d.finish_reason), table.rewards, rewards) for d in done]
-    readings = [read_response(d.text, question.choices, finish_reason=d.finish_reason) for d in done]
+    grades = [grade(d.text, question, finish_reason=d.finish_reason) for d in done]
     return Result(
         place,
         index,
         rewards=tuple(total for total, _ in scored),
         parts=tuple(each for _, each in scored),
-        right=tuple(grade(d.text, question, finish_reason=d.finish_reason).correct for d in done),
+        right=tuple(found.correct for found in grades),
         lengths=tuple(len(d.ids) for d in done),
-        words=tuple(count_words(reading.sections, thoughts) for reading in readings),
+        words=tuple(count_words(found.reading.sections, thoughts) for found in grades),
         cut=sum(d.finish_reason == "length" for d in done),
     )
 

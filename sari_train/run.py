@@ -195,10 +195,10 @@ class Run:
         better = metrics.get("eval_accuracy", -1.0) > self._best
         if better or troubles or self.step % table.save_every == 0 or not self.more:
             # In trouble the checkpoint before may be the better one to go on from: it stays until the next.
-            self.save(keep=table.keep + bool(troubles))
+            self._save(keep=table.keep + bool(troubles))
 
-    def save(self, keep: int | None = None) -> None:
-        """Write a checkpoint of where the run stands, and prune older ones down to ``keep`` (default: the recipe's)."""
+    def _save(self, keep: int) -> None:
+        """Write a checkpoint of where the run stands, and prune older ones down to ``keep``."""
         table = self.table
         with self.phase("save"):
             weights, optimizer = self.world.states(self.lm, self.optimizer)
@@ -214,7 +214,7 @@ class Run:
                     fingerprint=self.fingerprint,
                     extra={name: part.state_dict() for name, part in self._parts.items()} | {TROUBLE: self._trouble},
                     metrics=self.metrics,
-                    keep=table.keep if keep is None else keep,
+                    keep=keep,
                     rng=rng,
                     model_state=weights,
                     optimizer_state=optimizer,

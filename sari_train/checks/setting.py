@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 
 from sari_data.errors import InputError
-from sari_data.prompting import load_mode, render_prompt, render_target
+from sari_data.prompting import load_mode, missing_need, render_prompt, render_target
 from sari_data.types import AudioQuestion, AudioRef
 from sari_train.batch import Example
 from sari_train.config import Grpo, Training
@@ -141,7 +141,7 @@ class Setting:
         return self._written(question if answer is None else question.replace(answer=answer), mode or self.mode)
 
     def _written(self, question: AudioQuestion, mode: str) -> str:
-        if has_needs(question, mode):
+        if missing_need(question, mode) is None:
             return render_target(question, mode)
         return ideal_response(mode, str(question.answer), words=self.thought_words)
 
@@ -193,17 +193,6 @@ def make_setting(
     if rewards is not None:
         return setting
     return replace(setting, rewards=load_rewards(setting.weights, Settings(table.mode, setting.thought_words)))
-
-
-def has_needs(question: AudioQuestion, mode: str) -> bool:
-    """Return whether the question has what the mode's target is written from."""
-    for path in load_mode(mode).needs:
-        value: Any = question
-        for part in path.split("."):
-            value = getattr(value, part, None)
-        if value is None or value == "":
-            return False
-    return True
 
 
 def ideal_response(mode: str, answer: str, *, words: int) -> str:

@@ -10,11 +10,11 @@ from typing import Any
 
 from sari_data.answers import follows_grammar, read_response
 from sari_data.errors import SariError
-from sari_data.prompting import list_modes, load_mode
+from sari_data.prompting import list_modes, load_mode, missing_need
 from sari_data.types import AudioQuestion
 from sari_train.batch import Encoded, Example, encode_example
 from sari_train.checks.corpus import clip_seconds
-from sari_train.checks.setting import Setting, Verdict, has_needs, ideal_response, named
+from sari_train.checks.setting import Setting, Verdict, ideal_response, named
 from sari_train.models.base import AudioLM
 
 # Questions that take part where a check is slow: all modes but the recipe's, and rewards that a user wrote.
@@ -102,7 +102,7 @@ def check_rewards(setting: Setting) -> Verdict:
             "add accuracy to grpo.rewards, unless that is meant",
         )
     others = [name for name in setting.weights if name in ("length", "consistency")]
-    chains = [q for q in setting.answered if has_needs(q, setting.mode)] if others else []
+    chains = [q for q in setting.answered if missing_need(q, setting.mode) is None] if others else []
     for name in others:
         poor = [q for q in chains if setting.score(q, setting.reply(q))[1][name] < 1]
         if poor:
@@ -120,7 +120,7 @@ def check_lengths(setting: Setting) -> Verdict:
     SFT uses the bound only to evaluate, so there it is a warning.
     """
     limit, rows = setting.table.max_new_tokens, setting.answered
-    made_up = sum(not has_needs(q, setting.mode) for q in rows)
+    made_up = sum(missing_need(q, setting.mode) is not None for q in rows)
     lengths = [len(ids) + 1 for ids in setting.target_ids]
     if not lengths:
         return Verdict("skipped", "no question has an answer")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from plan_models import saved_by
 from train_helpers import make_clip, sampled
 
 from sari_data.errors import InputError, SariError
@@ -188,22 +189,6 @@ def test_clips_of_unlike_length_bring_a_mask_in_every_layer(processor: Any) -> N
         predicted = sizes.audio_saved(2, clips[0].frames, clips[0].tokens, mixed=mixed)
         assert predicted == pytest.approx(counted, rel=0.01)
         assert abs(predicted - sizes.audio_saved(2, clips[0].frames, clips[0].tokens, mixed=not mixed)) > 0.03 * counted
-
-
-def saved_by(lm: AudioLM, function: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, int]:
-    """What a function returns, and the bytes that autograd saves for it beside the weights."""
-    weights = {p.untyped_storage().data_ptr() for p in lm.model.parameters()}
-    kept: dict[int, torch.Tensor] = {}
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        if tensor.untyped_storage().data_ptr() not in weights:
-            kept[tensor.untyped_storage().data_ptr()] = tensor
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        result = function()
-    assert result.requires_grad
-    return result, sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
 
 def counted_peaks(

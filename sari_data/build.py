@@ -212,6 +212,7 @@ def _collect(table: Build) -> list[AudioQuestion]:
     repeats = 0
     with progress(f"collect from {table.source}") as advance:
         for question in source.generate(options, table.seed):
+            assert isinstance(question, AudioQuestion)
             repeats += question.id in found
             found.setdefault(question.id, question)
             advance(1)

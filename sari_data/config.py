@@ -1,9 +1,9 @@
 """Recipes: TOML validated as a whole before anything runs.
 
 A recipe describes one experiment. Each command reads its own tables from it and leaves the others
-to the commands they belong to: ``[build]`` and ``[calibrate]`` are ``sari-data``'s, ``[tiny]``,
-``[sft]`` and ``[grpo]`` are ``sari-train``'s, ``[bench]`` is ``sari-bench``'s. All problems are
-reported at once, each with its key.
+to the commands they belong to: ``[build]``, ``[annotate]``, ``[dedup]`` and ``[calibrate]`` are
+``sari-data``'s, ``[tiny]``, ``[sft]`` and ``[grpo]`` are ``sari-train``'s, ``[bench]`` is
+``sari-bench``'s. All problems are reported at once, each with its key.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sari_data.resources import recipes_dir
 
 # The recipe that the commands take when they are given none.
 DEFAULT_RECIPE = "default"
-TABLES = ("build", "calibrate", "tiny", "sft", "grpo", "bench")
+TABLES = ("build", "annotate", "dedup", "calibrate", "tiny", "sft", "grpo", "bench")
 
 TableT = TypeVar("TableT", bound="Table")
 

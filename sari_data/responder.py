@@ -46,31 +46,65 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One prompt about one piece of audio, to be answered ``samples`` times.
+    """One prompt, as a rule about one piece of audio, to be answered ``samples`` times.
 
-    ``prompt`` is the user's text alone; where the audio goes in the chat is the responder's matter.
+    ``prompt`` is the user's text alone; where the audio goes in the chat is the responder's matter. ``audio`` is
+    ``None`` where only text is asked about. ``first_sample`` is the index of the first answer wanted: the samples are
+    ``first_sample`` to ``first_sample + samples - 1``, so that more answers can be had later without the earlier ones.
     """
 
     id: str
-    audio: AudioRef
+    audio: AudioRef | None
     prompt: str
     samples: int = 1
+    first_sample: int = 0
+
+    @property
+    def wanted(self) -> range:
+        """The indices of the samples that are wanted."""
+        return range(self.first_sample, self.first_sample + self.samples)
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One sampled answer: raw text, why it ended, and its length in tokens (0 where unknown)."""
+    """One sampled answer: raw text, why it ended, and the tokens of answer and prompt (0 where unknown)."""
 
     request_id: str
     sample: int
     text: str
     finish_reason: FinishReason
     tokens: int = 0
+    prompt_tokens: int = 0
+
+
+@dataclass(slots=True)
+class Usage:
+    """What a responder has used so far; it changes while answers come in.
+
+    Args:
+        requests: Requests that were answered (a retry is none of its own).
+        retries: Requests that had to be sent again.
+        cached: Answers that were there already and cost nothing.
+        prompt_tokens: Tokens read.
+        completion_tokens: Tokens written.
+        cost: In the currency of the prices that the responder was given; ``None`` where it was given none.
+    """
+
+    requests: int = 0
+    retries: int = 0
+    cached: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float | None = None
 
 
 @runtime_checkable
 class Responder(Protocol):
-    """Answers requests. ``name`` identifies model and revision; it is recorded with every result."""
+    """Answers requests. ``name`` identifies model and revision; it is recorded with every result.
+
+    Besides the name and the prompt nothing but the audio and the sampling may decide an answer. A responder may have
+    ``usage``, a :class:`Usage`; and ``cacheable = False``, where its answers may change under the same name.
+    """
 
     name: str
 

@@ -21,7 +21,7 @@ from sari_data.types import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
-TEXT, INTEGER, SECONDS = "string", "int64", "float64"
+TEXT, INTEGER, NUMBER = "string", "int64", "float64"
 
 # The one description from which both the Arrow schema and the Hugging Face features are made.
 _STRUCTURED = dict.fromkeys(("planning", "caption", "reasoning", "summary"), TEXT)
@@ -37,10 +37,31 @@ _COLUMNS: dict[str, Any] = {
     "difficulty": TEXT,
     "caption": TEXT,
     "reasoning": {"structured": _STRUCTURED, "unstructured": TEXT},
-    "pass_rates": [{"passes": INTEGER, "samples": INTEGER, "responder": TEXT, "mode": TEXT, "seed": INTEGER}],
-    "provenance": {"dataset": TEXT, "source_id": TEXT, "licence": TEXT, "made_by": TEXT},
+    "pass_rates": [
+        {
+            "passes": INTEGER,
+            "samples": INTEGER,
+            "responder": TEXT,
+            "mode": TEXT,
+            "seed": INTEGER,
+            "audio": TEXT,
+            "estimate": NUMBER,
+            "band": TEXT,
+        }
+    ],
+    "provenance": {
+        "dataset": TEXT,
+        "source_id": TEXT,
+        "licence": TEXT,
+        "youtube_id": TEXT,
+        "segment_start": NUMBER,
+        "segment_end": NUMBER,
+        "made_by": TEXT,
+    },
+    "flags": [TEXT],
 }
-_WINDOW = {"start": SECONDS, "duration": SECONDS}
+_WINDOW = {"start": NUMBER, "duration": NUMBER}
+_RATE_NEEDS = ("passes", "samples", "responder", "mode", "seed")
 # Dictionaries and statistics only where they help: of audio bytes they would only be copies.
 DICTIONARY_COLUMNS = ["domain", "category", "sub_category", "difficulty"]
 STATISTICS_COLUMNS = ["id", *DICTIONARY_COLUMNS]
@@ -90,15 +111,18 @@ def to_row(question: AudioQuestion, *, embed: bool) -> dict[str, Any]:
             "unstructured": question.reasoning.unstructured,
         },
         "pass_rates": [
-            {"passes": r.passes, "samples": r.samples, "responder": r.responder, "mode": r.mode, "seed": r.seed}
-            for r in question.pass_rates
+            {name: getattr(rate, name) for name in _COLUMNS["pass_rates"][0]} for rate in question.pass_rates
         ],
         "provenance": {
             "dataset": source.dataset,
             "source_id": source.source_id,
             "licence": source.licence,
+            "youtube_id": source.youtube_id,
+            "segment_start": source.segment_start,
+            "segment_end": source.segment_end,
             "made_by": json.dumps(dict(source.made_by), sort_keys=True, ensure_ascii=False),
         },
+        "flags": list(question.flags),
     }
     return row if embed else row | {"start": ref.start, "duration": ref.duration}
 
@@ -118,7 +142,7 @@ def from_row(row: dict[str, Any]) -> AudioQuestion:
     if absent:
         raise InputError(f"question {row['id']!r}: expected all sections of its structured chain, found no {absent}")
     rates = row["pass_rates"] or ()
-    if any(rate is None or None in rate.values() for rate in rates):
+    if any(rate is None or None in [rate.get(name) for name in _RATE_NEEDS] for rate in rates):
         raise InputError(f"question {row['id']!r}: expected every value of a pass rate, found one with missing values")
     return AudioQuestion(
         id=row["id"] or "",
@@ -139,6 +163,7 @@ def from_row(row: dict[str, Any]) -> AudioQuestion:
         ),
         pass_rates=tuple(PassRate(**rate) for rate in rates),
         provenance=Provenance(**(source | {"made_by": _made_by(row)})) if source else Provenance(),
+        flags=tuple(flag or "" for flag in row.get("flags") or ()),
     )
 
 
@@ -187,7 +212,7 @@ def _arrow(kind: Any) -> pa.DataType:
         return pa.struct([(name, _arrow(inner)) for name, inner in kind.items()])
     if isinstance(kind, list):
         return pa.list_(_arrow(kind[0]))
-    types = {TEXT: pa.string(), INTEGER: pa.int64(), SECONDS: pa.float64()}
+    types = {TEXT: pa.string(), INTEGER: pa.int64(), NUMBER: pa.float64()}
     return types[kind]
 
 

@@ -25,7 +25,7 @@ from sari_data.shards import check_file, iter_rows, open_shard, sha256_of, stori
 from sari_data.types import AudioQuestion
 
 FORMAT = "sari-corpus"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 CARD = "README.md"
 SPLITS = ("sft", "rl", "dev")

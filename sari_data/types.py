@@ -17,6 +17,9 @@ from sari_data.errors import InputError
 
 DOMAINS = ("sound", "music", "speech")
 DIFFICULTIES = ("easy", "medium", "hard")
+# What the answers of a pass rate heard, and the bands from never passed to always passed.
+HEARD = ("own", "none", "other")
+BANDS = ("never", "hard", "medium", "easy", "always")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +31,15 @@ class AudioRef:
         data: The encoded file (WAV, FLAC, ...), or ``None`` where ``path`` is to be read.
         start: Offset of the part that is meant, in seconds from the beginning of the file.
         duration: Length of that part in seconds; ``None`` means to the end of the file.
+        sha256: SHA-256 of the encoded file as hex digits, where it is known although the bytes are not held; then
+            ``key`` is the same as with the bytes. :func:`hash_path` fills it in.
     """
 
     path: str | None = None
     data: bytes | None = field(default=None, repr=False)
     start: float = 0.0
     duration: float | None = None
+    sha256: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.path is None and self.data is None:
@@ -46,9 +52,12 @@ class AudioRef:
     @property
     def key(self) -> str:
         """Content key: a hash of the encoded bytes (or of the path where they are not at hand) and the part."""
-        body = self.data if self.data is not None else str(self.path).encode()
+        if self.data is None and self.sha256 is not None:
+            digest = bytes.fromhex(self.sha256)
+        else:
+            digest = hashlib.sha256(self.data if self.data is not None else str(self.path).encode()).digest()
         part = f"|{self.start:.6f}|{'' if self.duration is None else f'{self.duration:.6f}'}"
-        return hashlib.sha256(hashlib.sha256(body).digest() + part.encode()).hexdigest()
+        return hashlib.sha256(digest + part.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +82,18 @@ class Reasoning:
 class PassRate:
     """How often one responder answered a question right: ``passes`` of ``samples``.
 
-    A pass rate belongs to a responder, a response mode and a seed; several can live side by side.
+    A pass rate belongs to a responder, a response mode, a seed and what was heard; several can live side by side.
+
+    Args:
+        passes: Right answers.
+        samples: Answers.
+        responder: Who answered: model and revision.
+        mode: Response mode that the question was asked in.
+        seed: Seed of the sampling.
+        audio: What was heard: ``own``, ``none`` (the question alone) or ``other`` (another question's audio).
+        estimate: Estimated probability of a right answer in [0, 1], where more is known than ``rate`` says (the mean of
+            a posterior); else ``None``.
+        band: Band that the calibration placed the question in, one of BANDS; ``None`` where it placed none.
     """
 
     passes: int
@@ -81,17 +101,31 @@ class PassRate:
     responder: str
     mode: str
     seed: int
+    audio: str = "own"
+    estimate: float | None = None
+    band: str | None = None
 
     def __post_init__(self) -> None:
         if self.samples < 1 or not 0 <= self.passes <= self.samples:
             raise InputError(
                 f"a pass rate needs 0 <= passes <= samples and samples >= 1; found {self.passes} of {self.samples}"
             )
+        if self.audio not in HEARD:
+            raise InputError(f"a pass rate's audio must be one of {HEARD}; found {self.audio!r}")
+        if self.estimate is not None and not 0 <= self.estimate <= 1:
+            raise InputError(f"a pass rate's estimate must be in [0, 1] or absent; found {self.estimate}")
+        if self.band is not None and self.band not in BANDS:
+            raise InputError(f"a pass rate's band must be one of {BANDS} or absent; found {self.band!r}")
 
     @property
     def rate(self) -> float:
         """The share of samples that passed, in [0, 1]."""
         return self.passes / self.samples
+
+    @property
+    def level(self) -> float:
+        """How likely a right answer is, in [0, 1]: the estimate, or the share of samples where there is none."""
+        return self.rate if self.estimate is None else self.estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +136,9 @@ class Provenance:
         dataset: Name of the data set or source, for instance ``scenes``.
         source_id: The item's id in it.
         licence: Licence of the audio.
+        youtube_id: The YouTube video that the audio is from; empty where it is from none.
+        segment_start: Where in that video the audio begins, in seconds; ``None`` where unknown.
+        segment_end: Where it ends, in seconds.
         made_by: Field name to how it was made, for instance ``{"caption": "template:scenes@1a2b"}``.
     """
 
@@ -109,6 +146,9 @@ class Provenance:
     source_id: str = ""
     licence: str = ""
     made_by: Mapping[str, str] = field(default_factory=dict)
+    youtube_id: str = ""
+    segment_start: float | None = None
+    segment_end: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +170,7 @@ class AudioQuestion:
         reasoning: Chains of thought that lead to the answer.
         pass_rates: Calibration results, at most one for each (responder, mode, seed).
         provenance: Origin, licence and how each field was made.
+        flags: Short words for what is remarkable about the question, for instance ``passes_without_audio``.
 
     Raises:
         InputError: The parts do not fit together.
@@ -148,6 +189,7 @@ class AudioQuestion:
     reasoning: Reasoning = Reasoning()
     pass_rates: tuple[PassRate, ...] = ()
     provenance: Provenance = Provenance()
+    flags: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         where = f"question {self.id!r}"
@@ -191,6 +233,17 @@ def make_id(audio: AudioRef, question: str, choices: Iterable[str]) -> str:
         digest.update(part.encode())
         digest.update(b"\x00")
     return digest.hexdigest()[:16]
+
+
+def hash_path(path: str | Path, *, start: float = 0.0, duration: float | None = None) -> AudioRef:
+    """Return an AudioRef for a file on disk that knows the hash of the file's bytes without holding them.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return AudioRef(path=str(path), start=start, duration=duration, sha256=digest)
 
 
 def read_path(path: str | Path) -> AudioRef:

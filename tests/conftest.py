@@ -25,6 +25,12 @@ settings.register_profile("sari", derandomize=True, deadline=None, print_blob=Fa
 settings.load_profile("sari")
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what commands remember between runs in a folder of this test alone."""
+    monkeypatch.setenv("SARI_CACHE", str(tmp_path_factory.mktemp("cache", numbered=True)))
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """The top of the checkout."""

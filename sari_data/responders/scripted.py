@@ -32,6 +32,8 @@ class ScriptedResponder:
         MissingFileError: No such file.
     """
 
+    cacheable = False  # another file or function may stand behind the same name
+
     def __init__(
         self, answers: Answers | None = None, *, path: str | Path | None = None, name: str | None = None
     ) -> None:
@@ -48,7 +50,7 @@ class ScriptedResponder:
             ResponderError: There is no answer for a request's id or for one of its samples.
         """
         for request in requests:
-            for sample in range(request.samples):
+            for sample in request.wanted:
                 yield self._response(request, sample)
 
     def _response(self, request: Request, sample: int) -> Response:

@@ -1,26 +1,16 @@
-"""Corpus sources, one a file. A source yields questions; what it knows to be true it writes itself."""
+"""Corpus sources, one a file. A source yields questions and clips; what it knows to be true it writes itself."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any
 
-from sari_data.config import Table
 from sari_data.errors import InputError
-from sari_data.types import AudioQuestion
+from sari_data.sources.base import Source
 
-_MODULES = {"scenes": "sari_data.sources.scenes"}
-
-
-class Source(Protocol):
-    """What a source module offers: ``Options`` (its recipe table) and ``generate``."""
-
-    Options: type[Table]
-
-    def generate(self, options: Any, seed: int) -> Iterator[AudioQuestion]:
-        """Yield questions, the same ones for the same options and seed."""
-        ...
+_MODULES = {
+    "scenes": "sari_data.sources.scenes",
+}
 
 
 def source_names() -> list[str]:

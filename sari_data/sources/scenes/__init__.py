@@ -19,12 +19,24 @@ from pydantic import Field, field_validator
 
 from sari_data.config import Table
 from sari_data.errors import InputError
+from sari_data.sources.base import About
 from sari_data.sources.scenes import synth
 from sari_data.sources.scenes.clips import Clips, Folder, Synthesizer
 from sari_data.sources.scenes.compose import Acoustics, compose
 from sari_data.sources.scenes.families import ELASTIC, FAMILIES, NUMERIC, SKILLS, VOICED, Draft, World
 from sari_data.sources.scenes.wording import Text
 from sari_data.types import DOMAINS, AudioQuestion, AudioRef, Provenance, Reasoning, StructuredReasoning, make_id
+
+ABOUT = About(
+    name="scenes",
+    title="Composed scenes (the embedded default)",
+    gives="short scenes with questions, captions and chains of thought, right by construction",
+    needs=("nothing; or a folder of labelled recordings (build.scenes.recordings)",),
+    licence="CC0-1.0",
+    audio_licence="CC0-1.0; with recordings theirs",
+    share_audio=True,
+    get=("nothing to fetch: the clips are synthesized",),
+)
 
 OPTIONS_SHOWN = 4
 MOST_EVENTS = 50

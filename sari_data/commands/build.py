@@ -1,0 +1,74 @@
+"""``sari-data build``: a corpus from a recipe, and up to the Hub with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sari_data.commands.arguments import PUSH, JsonOption, RecipeArgument, SetOption, flags
+from sari_data.console import note, out, print_json, say
+
+
+def build(
+    recipe: RecipeArgument = None,
+    set_: SetOption = None,
+    out_: Annotated[str | None, typer.Option("--out", metavar="FOLDER", help="The corpus folder.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of the source and of the split.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a corpus that is there.")] = False,
+    push: Annotated[
+        bool, typer.Option(PUSH, help="Upload it as a dataset: --push-to-hub [REPO]; default USER/NAME of the corpus.")
+    ] = False,
+    repo: Annotated[str | None, typer.Option("--repo", metavar="REPO", help="Where to upload it to.")] = None,
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Build a corpus; without a recipe the embedded default, which downloads nothing."""
+    from sari_data.build import Build, build
+    from sari_data.calibrate import Calibrate
+    from sari_data.config import DEFAULT_RECIPE, load_tables
+    from sari_data.hub import find_repo, push_corpus
+
+    overrides = [*(set_ or ()), *flags(("build.out", out_), ("build.seed", seed))]
+    tables = load_tables(recipe or DEFAULT_RECIPE, {"build": Build, "calibrate": Calibrate}, overrides)
+    table: Build = tables["build"]
+    # Asked before the work, so that a missing token costs no time.
+    target = find_repo(repo, table.corpus_name) if push or repo else None
+    note(f"building {table.out} from {_origin(recipe)}")
+    manifest = build(table, tables["calibrate"], overwrite=overwrite)
+    url = None
+    if target is not None:
+        note(f"pushing {table.out} to {target}")
+        url = push_corpus(table.out, target, private=private)
+    if as_json:
+        print_json({"folder": str(Path(table.out).resolve()), "url": url, **manifest})
+        return
+    _print_counts(manifest)
+    say(f"corpus: {Path(table.out).resolve()}")
+    if url is not None:
+        say(f"dataset: {url}")
+    note(f"next: `sari-data check {table.out}`, or train on it with `sari-train sft`")
+
+
+def _origin(recipe: str | None) -> str:
+    from sari_data.config import DEFAULT_RECIPE, find_recipe
+    from sari_data.resources import recipes_dir
+
+    path = find_recipe(recipe or DEFAULT_RECIPE)
+    if recipe is None:
+        return "the embedded default (recipe default, which ships with sari; nothing is downloaded)"
+    return f"recipe {path}" + (" (ships with sari)" if path.parent == recipes_dir() else "")
+
+
+def _print_counts(manifest: Mapping[str, Any]) -> None:
+    from rich.table import Table
+
+    domains = list(dict.fromkeys(d for counts in manifest["counts"].values() for d in counts["domains"]))
+    levels = list(dict.fromkeys(d for counts in manifest["counts"].values() for d in counts["difficulties"]))
+    table = Table("split", "questions", *domains, *levels)
+    for split, counts in manifest["counts"].items():
+        cells = [counts["domains"].get(d, 0) for d in domains] + [counts["difficulties"].get(d, 0) for d in levels]
+        table.add_row(split, str(counts["questions"]), *map(str, cells))
+    out.print(table)

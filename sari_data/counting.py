@@ -73,7 +73,7 @@ class Tally:
         """Return the manifest's entries about the questions.
 
         Returns:
-            ``counts`` as :meth:`counts`; ``licences`` (of the audio) and ``flags``, each name to questions; ``made_by``,
+            ``counts`` as :meth:`counts`; ``licences`` (of the audio) and ``flags``, name to questions; ``made_by``,
             field to how it was made to questions; ``sources``, data set to its questions by split, their licences,
             ``share_audio`` (``None``: not known) and what else is known of it; and ``pass_rates``, for each responder,
             mode, seed and what was heard the mean level, the bands, and how many questions lie in each tenth.

@@ -8,7 +8,6 @@ the chains of ``sft`` are learnt as they are, and ``dev`` keeps the hard questio
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from sari_data.calibrate import (
 )
 from sari_data.config import DEFAULT_RECIPE, Table, load_tables
 from sari_data.console import note, progress
+from sari_data.counting import Tally, count
 from sari_data.errors import CorpusError, InputError
 from sari_data.prompting import load_mode
 from sari_data.responder import Responder
@@ -34,7 +34,7 @@ from sari_data.sources import load_source
 from sari_data.sources.scenes import Options as Scenes
 from sari_data.splitting import has_chains, split_by_clip
 from sari_data.store import check_target, read_manifest, read_split, write_corpus
-from sari_data.types import DIFFICULTIES, DOMAINS, AudioQuestion
+from sari_data.types import DOMAINS, AudioQuestion
 
 NEVER_PASSED = "never_passed"
 ABOUT = ("name", "source", "seed", "sari_version")
@@ -166,14 +166,15 @@ def write(
 ) -> dict[str, Any]:
     """Write a draft as a corpus folder with its card; returns the manifest."""
     splits = {split: found for split, found in draft.splits.items() if found or split != NEVER_PASSED}
-    everything = [question for found in splits.values() for question in found]
+    tally = Tally(splits)
+    for split, found in splits.items():
+        for question in found:
+            tally.add(split, question)
     manifest = {
         **about,
-        "counts": {split: count(found) for split, found in splits.items()},
+        **tally.to_manifest(),
         "calibrated": bool(draft.calibrations),
         "calibrations": list(draft.calibrations),
-        "licences": _tally(q.provenance.licence or "not stated" for q in everything),
-        "made_by": _made_by(everything),
         "recipe": dict(recipe),
     }
     written = write_corpus(target, splits, manifest, card=render_card, overwrite=overwrite)
@@ -187,15 +188,6 @@ def render_card(manifest: Mapping[str, Any]) -> str:
     from sari_data.prompting import render
 
     return render(CARD, manifest=manifest, licence=licence_id(manifest["licences"]), domains=DOMAINS) + "\n"
-
-
-def count(questions: Sequence[AudioQuestion]) -> dict[str, Any]:
-    """Count questions by domain and by difficulty."""
-    return {
-        "questions": len(questions),
-        "domains": _tally((q.domain for q in questions), DOMAINS),
-        "difficulties": _tally((q.difficulty or "not stated" for q in questions), DIFFICULTIES),
-    }
 
 
 def sari_version() -> str:
@@ -294,17 +286,3 @@ def _ask(
 
 def _same_run(summary: Mapping[str, Any]) -> tuple[Any, ...]:
     return summary["responder"], summary["mode"], summary["seed"]
-
-
-def _tally(values: Any, order: Sequence[str] = ()) -> dict[str, int]:
-    found = Counter(values)
-    return {key: found[key] for key in sorted(found, key=lambda k: (order.index(k) if k in order else len(order), k))}
-
-
-def _made_by(questions: Sequence[AudioQuestion]) -> dict[str, dict[str, int]]:
-    """Field to how it was made to the number of questions, without what follows the last ``/``."""
-    made: dict[str, Counter[str]] = {}
-    for question in questions:
-        for name, how in question.provenance.made_by.items():
-            made.setdefault(name, Counter())[how.rpartition("/")[0] or how] += 1
-    return {name: dict(sorted(found.items())) for name, found in sorted(made.items())}

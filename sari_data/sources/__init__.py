@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
 from typing import Any
 
@@ -28,3 +29,23 @@ def load_source(name: str) -> Source:
         raise InputError(f"source {name!r} is unknown; expected one of {source_names()}")
     module: Any = import_module(_MODULES[name])
     return module
+
+
+def dataset_facts(dataset: str) -> dict[str, Any]:
+    """Return what a data set's source says of it, for the manifest; empty where no source goes by that name.
+
+    Args:
+        dataset: As in a question's provenance; a part after ``/`` or ``:`` names a subset and does not count.
+    """
+    name = re.split(r"[/:]", dataset.lower(), maxsplit=1)[0]
+    if name not in _MODULES:
+        return {}
+    about = load_source(name).ABOUT
+    return {
+        "title": about.title,
+        "annotation_licence": about.licence,
+        "audio_licence": about.audio_licence,
+        "share_audio": about.share_audio,
+        "homepage": about.homepage,
+        "paper": about.paper,
+    }

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from sari_data.build import Build, build
+from sari_data.build import Build, Plan, build
 from sari_data.calibrate import Calibrate
 from sari_data.errors import CorpusError
 from sari_data.hub import licence_id, push_corpus
@@ -199,7 +199,7 @@ def test_only_a_complete_corpus_is_pushed(tmp_path: Path) -> None:
     table = Build.model_validate(
         {"out": str(tmp_path / "c"), "sft": 1, "dev": 1, "scenes": {"questions": {"sound": 3}}}
     )
-    build(table, Calibrate(responder="none"))
+    build(Plan(table, Calibrate(responder="none")))
     (tmp_path / "c" / "manifest.json").unlink()
     with pytest.raises(CorpusError, match="incomplete or no corpus"):
         push_corpus(tmp_path / "c", "zoe/c")

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sari_data.build import Build, Plan, build, build_from_recipe
 from sari_data.calibrate import Calibrate
@@ -20,10 +16,9 @@ from sari_data.counting import count
 from sari_data.errors import CorpusError, InputError, SariError
 from sari_data.recalibrate import recalibrate
 from sari_data.sources.scenes import Options, generate
-from sari_data.splitting import Entry, has_chains, split_by_clip
 from sari_data.stages import NEVER_PASSED
 from sari_data.store import check_corpus, read_manifest, read_split
-from sari_data.types import AudioQuestion, AudioRef, Reasoning, StructuredReasoning
+from sari_data.types import AudioQuestion, Reasoning, StructuredReasoning
 
 SMALL = {"sound": 10, "music": 10, "speech": 10}
 CHAINS = Reasoning(structured=StructuredReasoning("p", "c", "r", "s"), unstructured="t")
@@ -221,81 +216,6 @@ def test_without_a_recipe_it_is_the_default_one(empty_folder: Path) -> None:
     assert check_corpus("corpus") == []
     assert manifest["recipe"]["build"]["out"] == "corpus"
     assert manifest["splits"]["rl"] == {"rows": 6}
-
-
-def questions(clips: list[tuple[str, int, bool]]) -> list[AudioQuestion]:
-    """Make questions: for each clip its domain, how many questions it has, and whether they have chains."""
-    return [
-        AudioQuestion(
-            id=f"{clip}-{i}",
-            audio=AudioRef(data=f"clip {clip}".encode()),
-            question="Which?",
-            choices=("a", "b"),
-            answer="a",
-            domain=domain,
-            reasoning=CHAINS if chains else Reasoning(),
-        )
-        for clip, (domain, number, chains) in enumerate(clips)
-        for i in range(number)
-    ]
-
-
-def parted(everything: list[AudioQuestion], **how: Any) -> dict[str, list[AudioQuestion]]:
-    """Part questions, and return the questions themselves."""
-    by_id = {q.id: q for q in everything}
-    entries = [Entry(q.id, q.audio.key, q.domain, has_chains(q)) for q in everything]
-    return {name: [by_id[id_] for id_ in ids] for name, ids in split_by_clip(entries, **how).items()}
-
-
-CLIPS = st.lists(
-    st.tuples(st.sampled_from(["sound", "music", "speech", "sound+speech"]), st.integers(1, 3), st.booleans()),
-    min_size=1,
-    max_size=40,
-)
-
-
-@given(CLIPS, st.integers(0, 15), st.integers(0, 15), st.integers(0, 3))
-def test_a_split_is_a_partition_by_clip_of_the_asked_sizes_or_an_error(
-    clips: list[tuple[str, int, bool]], sft: int, dev: int, seed: int
-) -> None:
-    everything = questions(clips)
-    try:
-        splits = parted(everything, sft=sft, dev=dev, seed=seed)
-    except InputError:
-        usable = sum(number for _, number, chains in clips if chains)
-        whole = all(number == 1 for _, number, _ in clips)
-        assert not whole or sft + dev > len(everything) or usable < sft + dev
-        return
-    assert Counter(q.id for found in splits.values() for q in found) == Counter(q.id for q in everything)
-    assert (len(splits["sft"]), len(splits["dev"])) == (sft, dev)
-    homes = {name: {q.audio.key for q in found} for name, found in splits.items()}
-    assert sum(map(len, homes.values())) == len({key for found in homes.values() for key in found})
-    assert all(q.reasoning.structured is not None for q in splits["sft"])
-
-
-@given(st.integers(0, 50))
-def test_each_domain_has_its_share_of_each_split(seed: int) -> None:
-    everything = questions([("sound", 1, True)] * 60 + [("music", 1, True)] * 30 + [("speech", 1, True)] * 10)
-    splits = parted(everything, sft=20, dev=11, seed=seed)
-    shares = {name: Counter(q.domain for q in found) for name, found in splits.items()}
-    assert shares["sft"] == {"sound": 12, "music": 6, "speech": 2}
-    assert shares["dev"] in ({"sound": 7, "music": 3, "speech": 1}, {"sound": 6, "music": 4, "speech": 1})
-
-
-def test_a_split_depends_on_the_seed_and_not_on_the_order() -> None:
-    everything = questions([("sound", 1, True)] * 40)
-    forth = parted(everything, sft=10, dev=10, seed=1)
-    back = parted(everything[::-1], sft=10, dev=10, seed=1)
-    assert forth == back
-    assert parted(everything, sft=10, dev=10, seed=2) != forth
-
-
-def test_sizes_that_cannot_be_had_are_explained() -> None:
-    everything = questions([("sound", 1, True)] * 4 + [("sound", 1, False)] * 6)
-    with pytest.raises(InputError, match=r"need 11 questions \(build.sft 6 and build.dev 5\), found 10"):
-        parted(everything, sft=6, dev=5, seed=0)
-    with pytest.raises(InputError, match=r"split sft needs 5 questions with chains, found .* 4: lower build.sft"):
-        parted(everything, sft=5, dev=0, seed=0)
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,12 @@ SPEECH, CAR, DOG, BIRD = "Male speech, man speaking", "Car", "Dog", "Bird"
         ("first", [(SPEECH, 0.0, 2.0), (CAR, 1.0, 4.0)], [(SPEECH, 0.0, 2.0), (CAR, 0.0, 4.0)]),
         # A class and its ancestor do not compete.
         ("first", [(DOG, 0.0, 2.0), (CAR, 1.0, 4.0)], [(DOG, 0.0, 2.0), ("Bark", 1.0, 4.0)]),
+        # The voice that is heard first may be the man's.
+        (
+            "first",
+            [(CAR, 1.0, 4.0), (SPEECH, 3.0, 5.0)],
+            [("Human voice", 0.0, 1.0), (CAR, 1.0, 4.0), (SPEECH, 3.0, 5.0)],
+        ),
         # What begins as the target ends begins neither before nor after it.
         (
             "after",
@@ -155,6 +161,12 @@ SPEECH, CAR, DOG, BIRD = "Male speech, man speaking", "Car", "Dog", "Bird"
         ("count", [(DOG, 0.0, 0.2), (DOG, 1.6, 2.0)], [(DOG, 0.0, 0.05), (DOG, 1.6, 2.0)]),
         ("overlap", [(SPEECH, 0, 3), (CAR, 2, 5), (DOG, 4, 5)], [(SPEECH, 0, 3), (CAR, 2.8, 5), (DOG, 5.2, 6)]),
         ("overlap", [(SPEECH, 0, 3), (CAR, 2, 5), (DOG, 4, 5)], [(SPEECH, 0, 3), (CAR, 2, 5), (DOG, 3.1, 5)]),
+        # The animal that is heard with the man may be the dog.
+        (
+            "overlap",
+            [(SPEECH, 0.0, 3.0), (CAR, 2.0, 5.0), (DOG, 4.0, 5.0)],
+            [(SPEECH, 0.0, 3.0), (CAR, 2.0, 5.0), (DOG, 4.0, 5.0), ("Animal", 0.0, 3.0)],
+        ),
         ("together", [(SPEECH, 0.0, 3.0), (CAR, 2.0, 5.0)], [(SPEECH, 0.0, 3.0), (CAR, 2.8, 5.0)]),
         ("together", [(SPEECH, 0.0, 3.0), (CAR, 3.3, 5.0)], [(SPEECH, 0.0, 3.0), (CAR, 3.1, 5.0)]),
         ("longest", [(SPEECH, 0.0, 5.0), (CAR, 0.0, 3.9)], [(SPEECH, 0.0, 5.0), (CAR, 0.0, 4.1)]),

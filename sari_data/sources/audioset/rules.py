@@ -5,7 +5,8 @@ A rule looks at all events of a clip and gives drafts, or none where the labels 
 - Times within ``MARGIN`` of each other have no order, and sounds so close neither overlap nor are they apart; events
   shorter than ``SHORTEST`` are not asked about. Labels are said to be exact to 0.1 s (Hershey et al., 2021).
 - Sounds are counted, and looked for after a moment, only where ``CLEAR`` seconds lie between each two of their events.
-- Options are never two related labels, and a sound that is not heard is named only if it is apart from all that are
+- A sound of which another label in the clip may speak too (a related one, for instance Dog and Bark) is left out, so
+  options are never related; a sound that is not heard is named only if it is apart from all that are
   (:mod:`~sari_data.sources.audioset.ontology`).
 
 A sound that is cut by the clip's beginning or end is heard as long as it is in the clip; none that ends with the clip
@@ -120,51 +121,43 @@ class Scene:
                 grouped.setdefault(mid, []).append((start, min(end, seconds)))
         self.sounds = tuple(Sound(mid, ontology.names[mid], tuple(sorted(found))) for mid, found in grouped.items())
         self.heard = tuple(sound.mid for sound in self.sounds)
+        usable = [sound for sound in self.sounds if self._sure(sound)]
         # In an order of their own: what is taken from the front of it is drawn at random.
-        usable = [s for s in self.sounds if ontology.nameable(s.mid) and min(b - a for a, b in s.events) >= SHORTEST]
         self.usable = [usable[i] for i in rng.permutation(len(usable))]
 
-    def related(self, a: Sound, b: Sound) -> bool:
-        """Whether two sounds must not be options of one question."""
-        return self.ontology.related(a.mid, b.mid)
+    def _sure(self, sound: Sound) -> bool:
+        """Whether all times of a sound are known: no other label may speak of the same sound."""
+        return (
+            self.ontology.nameable(sound.mid)
+            and min(end - start for start, end in sound.events) >= SHORTEST
+            and not any(self.ontology.related(sound.mid, mid) for mid in self.heard if mid != sound.mid)
+        )
 
-    def separate(self, sounds: Sequence[Sound], chosen: Sequence[Sound], most: int) -> list[Sound]:
-        """Take up to ``most`` of ``sounds`` that are related neither to each other nor to what is ``chosen``."""
-        taken: list[Sound] = []
-        for sound in sounds:
-            if len(taken) < most and not any(self.related(sound, other) for other in (*chosen, *taken)):
-                taken.append(sound)
-        return taken
-
-    def unheard(self, chosen: Sequence[Sound], most: int) -> list[str]:
-        """Names of up to ``most`` sounds that are surely not heard, related neither to each other nor to ``chosen``."""
+    def unheard(self, most: int) -> list[str]:
+        """Names of up to ``most`` sounds that are surely not heard, related neither to each other nor to what is."""
         mids = self.ontology.unheard
         waits = self.rng.exponential(size=len(mids)) / np.array([0.01 + self.weights.get(mid, 0.0) for mid in mids])
         taken: list[str] = []
-        before = [sound.mid for sound in chosen]
         for i in np.argsort(waits):
             if len(taken) == most:
                 break
             if self.ontology.apart(mids[i], self.heard) and not any(
-                self.ontology.related(mids[i], other) for other in (*before, *taken)
+                self.ontology.related(mids[i], other) for other in (*self.heard, *taken)
             ):
                 taken.append(mids[i])
         return [self.ontology.names[mid] for mid in taken]
 
-    def draft(self, rule: str, gold: Sound, wrong: Sequence[Sound], also: Sequence[Sound] = (), **facts: Any) -> Draft:
+    def draft(self, rule: str, gold: Sound, wrong: Sequence[Sound], **facts: Any) -> Draft:
         """A draft with sounds for options, filled up with sounds that are not heard.
 
         Args:
             rule: The rule's name.
             gold: The right one.
             wrong: Wrong ones among those heard.
-            also: Sounds that the question names.
             **facts: For the template.
         """
-        heard = self.separate(wrong, (gold, *also), SHOWN - 1)
-        more = self.unheard((gold, *also, *heard), SHOWN - 1 - len(heard))
-        names = [sound.name for sound in heard] + more
-        return Draft(rule, gold.name, tuple(names), {"sounds": [gold, *heard], **facts})
+        heard = [sound.name for sound in wrong[: SHOWN - 1]]
+        return Draft(rule, gold.name, (*heard, *self.unheard(SHOWN - 1 - len(heard))), facts)
 
 
 def first(scene: Scene) -> Iterator[Draft]:
@@ -172,7 +165,7 @@ def first(scene: Scene) -> Iterator[Draft]:
     if not scene.usable:
         return
     gold = min(scene.usable, key=lambda sound: sound.start)
-    others = [sound for sound in scene.usable if not scene.related(sound, gold)]
+    others = [sound for sound in scene.usable if sound is not gold]
     if others and all(sound.start - gold.start >= MARGIN for sound in others):
         yield scene.draft("first", gold, others)
 
@@ -183,7 +176,7 @@ def after(scene: Scene) -> Iterator[Draft]:
         moment = target.events[0][1]
         if len(target.events) > 1 or scene.seconds - moment < CLEAR:
             continue
-        others = [s for s in scene.usable if s.clear and not scene.related(s, target)]
+        others = [sound for sound in scene.usable if sound.clear and sound is not target]
         # A sound that begins as the target ends begins neither before nor after it.
         if any(abs(start - moment) < MARGIN for s in others for start, _ in s.events):
             continue
@@ -191,45 +184,42 @@ def after(scene: Scene) -> Iterator[Draft]:
         gold = min(others, key=lambda s: nexts[s.mid], default=None)
         if gold is None or nexts[gold.mid] == np.inf:
             continue
-        wrong = [s for s in others if s is not gold and not scene.related(s, gold)]
+        wrong = [sound for sound in others if sound is not gold]
         if wrong and all(nexts[s.mid] - nexts[gold.mid] >= MARGIN for s in wrong):
-            yield scene.draft("after", gold, wrong, [target], target=target, moment=moment, nexts=nexts)
+            yield scene.draft("after", gold, wrong, target=target, moment=moment, nexts=nexts)
 
 
 def count(scene: Scene) -> Iterator[Draft]:
-    """How many separate times a sound is heard, of which no other label may be a part."""
+    """How many separate times a sound is heard."""
     for target in scene.usable:
         number = len(target.events)
-        alone = not any(scene.related(target, other) for other in scene.sounds if other is not target)
         # Once is the most common number by far: it is asked for now and then.
-        if not target.clear or not alone or number > MOST_COUNTED or (number == 1 and scene.rng.random() < 0.75):
+        if not target.clear or number > MOST_COUNTED or (number == 1 and scene.rng.random() < 0.75):
             continue
         lowest = max(1, number - int(scene.rng.integers(SHOWN)))
         wrong = tuple(str(n) for n in range(lowest, lowest + SHOWN) if n != number)
-        yield Draft("count", str(number), wrong, {"target": target, "sounds": [target]})
+        yield Draft("count", str(number), wrong, {"target": target})
 
 
 def overlap(scene: Scene) -> Iterator[Draft]:
     """Which sound is heard at the same time as another."""
     for target in scene.usable:
-        others = [s for s in scene.usable if not scene.related(s, target)]
-        together = [s for s in others if s.shared(target) >= CLEAR]
+        others = [sound for sound in scene.usable if sound is not target]
+        meeting = [s for s in others if s.shared(target) >= CLEAR]
         asunder = [s for s in others if s.shared(target) <= -MARGIN]
-        for gold in together:
-            wrong = scene.separate(asunder, [gold], SHOWN - 1)
-            if wrong:
-                yield scene.draft("overlap", gold, wrong, [target], target=target)
+        if asunder:
+            yield from (scene.draft("overlap", gold, asunder, target=target) for gold in meeting)
 
 
 def together(scene: Scene) -> Iterator[Draft]:
     """Whether two sounds are ever heard at the same time."""
-    pairs = [(a, b) for i, a in enumerate(scene.usable) for b in scene.usable[i + 1 :] if not scene.related(a, b)]
+    pairs = [(a, b) for i, a in enumerate(scene.usable) for b in scene.usable[i + 1 :]]
     # Sounds that overlap are far more common: only the answer that the draw asks for is looked for.
     answer, wrong = map(str, scene.rng.permutation(["yes", "no"]))
     for a, b in pairs:
         shared = a.shared(b)
         if (shared >= CLEAR) if answer == "yes" else (shared <= -MARGIN):
-            yield Draft("together", answer, (wrong,), {"target": a, "other": b, "sounds": [a, b], "shared": shared})
+            yield Draft("together", answer, (wrong,), {"target": a, "other": b, "shared": shared})
 
 
 def longest(scene: Scene) -> Iterator[Draft]:
@@ -237,7 +227,7 @@ def longest(scene: Scene) -> Iterator[Draft]:
     if not scene.usable:
         return
     gold = max(scene.usable, key=lambda sound: sound.total)
-    others = [sound for sound in scene.usable if not scene.related(sound, gold)]
+    others = [sound for sound in scene.usable if sound is not gold]
     if others and all(gold.total >= max(s.total * LONGER, s.total + CLEAR) for s in others):
         yield scene.draft("longest", gold, others)
 
@@ -252,10 +242,10 @@ def present(scene: Scene) -> Iterator[Draft]:
 
 def absent(scene: Scene) -> Iterator[Draft]:
     """Which of the sounds is not heard."""
-    heard = scene.separate([s for s in scene.usable if s.total >= CLEAR], (), SHOWN - 1)
-    gold = scene.unheard(heard, 1)
+    heard = [sound.name for sound in scene.usable if sound.total >= CLEAR][: SHOWN - 1]
+    gold = scene.unheard(1)
     if gold and len(heard) >= 2:
-        yield Draft("absent", gold[0], tuple(s.name for s in heard), {"sounds": heard})
+        yield Draft("absent", gold[0], tuple(heard))
 
 
 RULES: dict[str, Callable[[Scene], Iterator[Draft]]] = {

@@ -152,6 +152,28 @@ SPEECH, CAR, DOG, BIRD = "Male speech, man speaking", "Car", "Dog", "Bird"
             [(SPEECH, 0.0, 9.0), (CAR, 9.3, 10.0), (DOG, 9.6, 10.0)],
             [(SPEECH, 0.0, 10.0), (CAR, 2.5, 10.0), (DOG, 4.0, 10.0)],
         ),
+        # What begins in the clip's last moments may not be heard.
+        (
+            "after",
+            [(SPEECH, 0.0, 9.0), (CAR, 9.4, 10.0), (DOG, 0.0, 1.0), (DOG, 2.0, 10.0)],
+            [(SPEECH, 0.0, 9.6), (CAR, 9.9, 10.0), (DOG, 0.0, 1.0), (DOG, 2.0, 10.0)],
+        ),
+        # One of several that follow is as early as the first of them.
+        (
+            "after",
+            [(SPEECH, 0.0, 2.0), (CAR, 3.0, 10.0), (DOG, 3.5, 10.0), ("Music", 5.0, 10.0)],
+            [(SPEECH, 0.0, 2.0), (CAR, 3.0, 10.0), (DOG, 3.1, 10.0), ("Music", 5.0, 10.0)],
+        ),
+        (
+            "first",
+            [(SPEECH, 0.0, 2.0), (CAR, 0.3, 10.0), ("Music", 5.0, 10.0)],
+            [(SPEECH, 0.0, 2.0), (CAR, 0.1, 10.0), ("Music", 5.0, 10.0)],
+        ),
+        (
+            "longest",
+            [(SPEECH, 0.0, 5.0), (CAR, 0.0, 3.0), ("Music", 5.0, 6.0)],
+            [(SPEECH, 0.0, 5.0), (CAR, 0.0, 4.8), ("Music", 5.0, 6.0)],
+        ),
         # Gaps that may not be heard are not counted, nor do events that overlap make two.
         ("count", [(DOG, 0.0, 1.0), (DOG, 1.6, 2.0)], [(DOG, 0.0, 1.0), (DOG, 1.4, 2.0)]),
         ("count", [(DOG, 0.0, 1.0), (DOG, 1.6, 2.0)], [(DOG, 0.0, 1.7), (DOG, 1.6, 2.0)]),

@@ -10,6 +10,8 @@ from sari_data.errors import InputError
 from sari_data.sources.base import Source
 
 _MODULES = {
+    "audioset": "sari_data.sources.audioset",
+    "avqa": "sari_data.sources.avqa",
     "scenes": "sari_data.sources.scenes",
 }
 

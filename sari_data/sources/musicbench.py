@@ -141,9 +141,7 @@ def generate(options: Options, seed: int) -> Iterator[Item]:
                 yield write(draft, ABOUT.name, audio, "music", provenance, by, seed)
             if not drafts and options.make == "rules":
                 reason = "no rule fits the clip"
-                yield SetAside(
-                    stage="collect", reason=reason, id=row.music.id, provenance=provenance, detail=refused
-                )
+                yield SetAside(stage="collect", reason=reason, id=row.music.id, provenance=provenance, detail=refused)
         if options.make != "rules":
             caption = row.music.caption or None
             yield Clip(audio=audio, domain="music", facts=row.facts, caption=caption, provenance=provenance)

@@ -41,7 +41,7 @@ LONGEST_SHARE = Fraction(1, 3)  # of their notes that two chords offered togethe
 SHORTEST_CHORD = 0.5  # seconds; what is shorter is a flicker of the detector
 MOST_CHORDS = 6  # in a progression that is asked for
 UNEVEN = 0.2  # how far an interval between beats may be from their median, as a share
-# The tempi that a caption's word allows, in beats a minute: beyond them either the tempo is off by an octave or the word.
+# The tempi that a caption's word allows, in beats a minute: beyond them tempo or word is off, often by an octave.
 SAID_TEMPI = {"slow": (0, 110), "medium": (70, 150), "moderate": (70, 150), "mid": (70, 150), "fast": (90, 400)}
 METRES = {2: (3, 5, 7), 3: (5, 7), 4: (3, 5, 7)}  # never 2 and 4 together: the one is the other counted twice as fast
 

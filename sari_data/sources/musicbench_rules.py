@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -314,7 +314,7 @@ def _symbols(chords: Sequence[Chord]) -> str:
     return ", ".join(chord.symbol for chord in chords)
 
 
-def _draft(rule: str, answer: str, wrong: Sequence[str], values: dict[str, object], skill: tuple[str, str]) -> Draft:
+def _draft(rule: str, answer: str, wrong: Sequence[str], values: Mapping[str, object], skill: tuple[str, str]) -> Draft:
     return Draft(rule=rule, answer=answer, wrong=tuple(wrong), values=values, category=skill[0], sub_category=skill[1])
 
 

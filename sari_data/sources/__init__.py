@@ -12,6 +12,8 @@ from sari_data.sources.base import Source
 _MODULES = {
     "audioset": "sari_data.sources.audioset",
     "avqa": "sari_data.sources.avqa",
+    "meld": "sari_data.sources.meld",
+    "musicbench": "sari_data.sources.musicbench",
     "scenes": "sari_data.sources.scenes",
 }
 

@@ -9,7 +9,9 @@ from sari_data.errors import InputError
 from sari_data.sources.base import Source
 
 _MODULES = {
+    "audiomcq": "sari_data.sources.audiomcq",
     "scenes": "sari_data.sources.scenes",
+    "table": "sari_data.sources.table",
 }
 
 

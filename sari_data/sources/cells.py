@@ -1,7 +1,7 @@
 """What the cells of a table say: options, gold answers, domains, numbers, in the forms that published tables use.
 
-Every function reads one cell and nothing else. What it cannot read without a guess is an :class:`UnfitError`, whose reason
-a source counts its set-aside rows under. No text makes these functions raise anything else.
+Every function reads one cell and nothing else. What it cannot read without a guess is an :class:`UnfitError`, whose
+reason a source counts its set-aside rows under. No text makes these functions raise anything else.
 """
 
 from __future__ import annotations
@@ -57,22 +57,29 @@ def is_empty(value: Any) -> bool:
 
 
 def read_text(value: Any) -> str:
-    """Return a cell's text without outer white space; empty where it says nothing, list items joined by ``, ``."""
+    """Return a cell's text without outer white space; empty where it says nothing, list items joined by ``, ``.
+
+    Raises:
+        UnfitError: It is a struct or bytes, or the text has half a character (a lone surrogate), which no file can hold.
+    """
     if is_empty(value):
         return ""
     if isinstance(value, list | tuple):
         return ", ".join(filter(None, map(read_text, value)))
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace").strip()
-    return str(value).strip()
+    if isinstance(value, Mapping | bytes):
+        raise UnfitError("cell is no text", f"found {_short(value)}")
+    text = str(value).strip()
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise UnfitError("text is no Unicode", f"found {_short(text)}")
+    return text
 
 
 def read_choices(value: Any, separator: str | None = None) -> list[str | None]:
     """Read options from one cell.
 
     Args:
-        value: A list; a mapping of the letters A, B, ... to texts; or a text: split at ``separator``, or without one the
-            JSON or Python form of a list.
+        value: A list; a mapping of the letters A, B, ... to texts; or a text: split at ``separator``, or without one
+            the JSON or Python form of a list.
         separator: What stands between two options in a text.
 
     Returns:
@@ -203,7 +210,11 @@ def read_youtube(value: Any) -> str:
 
 
 def read_labels(value: Any, separator: str | None = None) -> tuple[str, ...]:
-    """Return labels from a list, a JSON or Python list, or a text split at ``separator`` (a single label without one)."""
+    """Return labels from a list, its JSON or Python form, or a text split at ``separator`` (one label without one).
+
+    Raises:
+        UnfitError: A text that begins as a list and is none.
+    """
     if isinstance(value, str):
         if separator:
             value = value.split(separator)

@@ -35,6 +35,11 @@ from sari_data.sources.table_options import Options as TableOptions
 from sari_data.sources.table_reader import Reader, read_structured
 from sari_data.types import DOMAINS, Reasoning
 
+EXAMPLE = """\
+path = "AudioMCQ-StrongAC-GeminiCoT/data.jsonl"
+audio = "AudioMCQ-StrongAC-GeminiCoT"
+"""
+
 ABOUT = About(
     name="audiomcq",
     title="AudioMCQ",

@@ -60,7 +60,7 @@ def read_text(value: Any) -> str:
     """Return a cell's text without outer white space; empty where it says nothing, list items joined by ``, ``.
 
     Raises:
-        UnfitError: It is a struct or bytes, or the text has half a character (a lone surrogate), which no file can hold.
+        UnfitError: It is a struct or bytes, or has half a character (a lone surrogate), which no file can hold.
     """
     if is_empty(value):
         return ""

@@ -44,7 +44,7 @@ def find_files(target: str, *, config: str | None, split: str | None, revision: 
         StorageError: The Hub cannot be reached.
     """
     from datasets import load_dataset_builder
-    from datasets.exceptions import DataFilesNotFoundError, DatasetNotFoundError
+    from datasets.exceptions import DatasetNotFoundError
 
     remote = target.startswith(HUB)
     name = target.removeprefix(HUB) if remote else str(Path(target).resolve())
@@ -60,7 +60,7 @@ def find_files(target: str, *, config: str | None, split: str | None, revision: 
             f"{target}: expected a data set on the Hub, found none ({first_line(error)}): correct the name, or log in "
             "with `hf auth login` where it is private or gated"
         ) from error
-    except DataFilesNotFoundError as error:
+    except FileNotFoundError as error:
         raise InputError(f"{target}: expected files of a table, found none ({first_line(error)})") from error
     except ValueError as error:
         # A configuration that is not there, or must be named: the message lists them.
@@ -126,16 +126,17 @@ def _parsed(file: str) -> re.Match[str]:
 def _reaching(what: str) -> Iterator[None]:
     """Turn the errors of a Hub that refuses or is out of reach into a StorageError; let those through that say more."""
     from datasets.exceptions import DatasetsError
-    from huggingface_hub.errors import EntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.errors import EntryNotFoundError
 
     refused: tuple[type[Exception], ...] = (*transport_errors(), ConnectionError)
     try:
         yield
     except (DatasetsError, EntryNotFoundError, FileNotFoundError):
         raise
-    except OfflineModeIsEnabled as error:
-        raise StorageError(f"{what}: the Hub is needed, but HF_HUB_OFFLINE is set: unset it") from error
     except refused as error:
+        # datasets names the client's error only in the text of its own.
+        if "OfflineModeIsEnabled" in f"{type(error).__name__} {error}":
+            raise StorageError(f"{what}: the Hub is needed, but HF_HUB_OFFLINE is set: unset it") from error
         raise StorageError(f"{what}: the Hub could not be read ({first_line(error)}): try again later") from error
 
 

@@ -22,7 +22,20 @@ from sari_data.sources.table_audio import TableAudio
 from sari_data.sources.table_options import Options
 from sari_data.sources.table_reader import Reader
 
-__all__ = ["ABOUT", "Options", "generate", "open_reader", "read_items"]
+__all__ = ["ABOUT", "EXAMPLE", "Options", "generate", "open_reader", "read_items"]
+
+EXAMPLE = """\
+path = "questions.csv"
+audio = "audio"
+domain = "sound"
+answer_form = "letter"
+
+[build.table.columns]
+audio = "file"
+question = "question"
+choices = ["A", "B", "C", "D"]
+answer = "gold"
+"""
 
 ABOUT = About(
     name="table",

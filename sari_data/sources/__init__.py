@@ -10,11 +10,13 @@ from sari_data.errors import InputError
 from sari_data.sources.base import Source
 
 _MODULES = {
+    "audiomcq": "sari_data.sources.audiomcq",
     "audioset": "sari_data.sources.audioset",
     "avqa": "sari_data.sources.avqa",
     "meld": "sari_data.sources.meld",
     "musicbench": "sari_data.sources.musicbench",
     "scenes": "sari_data.sources.scenes",
+    "table": "sari_data.sources.table",
 }
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sari_data.answer_store import VARIABLE, VERSION, AnswerCache
+from sari_data.errors import ResponderError
 from sari_data.responder import Request, Responder, Response, Sampling, Usage
 from sari_data.types import AudioRef, hash_path
 
@@ -140,7 +141,13 @@ class _Pending:
 
     def keep(self, response: Response) -> Response:
         """Store a response that has just arrived."""
-        return self.cache.put(self.keys[response.request_id, response.sample], self.name, response)
+        key = self.keys.get((response.request_id, response.sample))
+        if key is None:
+            raise ResponderError(
+                f"responder {self.name!r} answered sample {response.sample} of request {response.request_id!r}, which "
+                "was not asked for or was answered before: it must give each sample of each request once"
+            )
+        return self.cache.put(key, self.name, response)
 
     def settle(self, response: Response) -> Iterator[Response]:
         """Yield a stored response and its copies for those who waited."""

@@ -160,7 +160,7 @@ class ServerResponder:
         """How many requests may be under way, as learnt so far."""
         return self._line.concurrency
 
-    def start(self, sampling: Sampling, keep: Keep | None = None) -> Session:
+    def converse(self, sampling: Sampling, keep: Keep | None = None) -> Session:
         """Open a conversation: requests go in one by one, answers come out as they arrive.
 
         Args:
@@ -179,7 +179,7 @@ class ServerResponder:
         Raises:
             ResponderError: The server refuses everybody, or gives no answer.
         """
-        with self.start(sampling) as session:
+        with self.converse(sampling) as session:
             calls = (call for request in requests for call in session.split(request))
             more = True
             while more or session.outstanding:

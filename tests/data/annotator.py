@@ -1,0 +1,108 @@
+"""A scripted annotator: right answers to every annotation prompt, and wrong ones of each kind on demand."""
+
+import json
+import re
+from collections.abc import Callable
+
+from sari_data.responders.rehearsal import rehearse
+from sari_data.sources.base import Clip
+from sari_data.types import AudioQuestion, AudioRef, Provenance
+
+
+def reply(prompt: str, heard: str = "") -> str:
+    """Answer any prompt of the annotation rightly; the same prompt always gets the same answer."""
+    return rehearse(prompt, heard)
+
+
+def task(prompt: str) -> str:
+    """Which prompt it is: caption, question, structured, unstructured or judge."""
+    starts = {"say": "caption", "write": "question", "check": "judge"}
+    words = prompt.partition("\n")[0].split()
+    return starts.get(words[1], "structured" if "sections." in words else "unstructured")
+
+
+def is_again(prompt: str) -> bool:
+    """Whether the prompt says what was wrong with an earlier answer."""
+    return "It was wrong because:" in prompt
+
+
+def _questions(change: Callable[[dict], dict]) -> Callable[[str], str]:
+    def spoil(answer: str) -> str:
+        rows = json.loads(answer.removeprefix("```json\n").removesuffix("\n```"))
+        return json.dumps([change(dict(row)) for row in rows])
+
+    return spoil
+
+
+# What a model may do wrong, by task: each takes a right answer to one that must not be accepted.
+SPOILED: dict[str, dict[str, Callable[[str], str]]] = {
+    "caption": {
+        "refusal": lambda _: "I'm sorry, but I cannot hear the audio.",
+        "circles": lambda _: "a dog barks and a dog barks and " * 6,
+        "open": lambda _: "<caption>A dog barks twice",
+        "list": lambda _: "- a dog barks\n- a car passes",
+        "nothing": lambda _: "",
+    },
+    "question": {
+        "prose": lambda _: "Here is your question!",
+        "cut json": lambda answer: answer.replace("```json\n", "")[:60],
+        "wrong type": _questions(lambda row: row | {"options": "a, b, c, d"}),
+        "no options": _questions(lambda row: {k: v for k, v in row.items() if k != "options"}),
+        "gold missing": _questions(lambda row: row | {"answer": "something that is no option"}),
+        "same options": _questions(lambda row: row | {"options": [row["answer"]] * len(row["options"])}),
+        "mentions caption": _questions(lambda row: row | {"question": "According to the caption, what is heard?"}),
+        "holds answer": _questions(lambda row: row | {"question": f"Is it {row['answer']} that is heard?"}),
+        "catch-all": _questions(lambda row: row | {"options": [*row["options"][:-1], "All of the above"]}),
+        "unknown skill": _questions(lambda row: row | {"skill": "telepathy"}),
+    },
+    "structured": {
+        "prose": lambda _: "It fits best.",
+        "wrong answer": lambda answer: re.sub(r"<answer>.*</answer>", "<answer>none of them</answer>", answer),
+        "no planning": lambda answer: re.sub(r"<planning>.*</planning>", "", answer),
+        "told": lambda answer: answer.replace("</reasoning>", " As the given answer says.</reasoning>"),
+        "letter": lambda answer: answer.replace("</planning>", " The answer is (B).</planning>"),
+        "cut": lambda answer: answer[: len(answer) // 2],
+    },
+    "unstructured": {
+        "prose": lambda _: "It fits best.",
+        "wrong answer": lambda answer: re.sub(r"<answer>.*</answer>", "<answer>none of them</answer>", answer),
+        "no thought": lambda answer: re.sub(r"<think>.*</think>", "", answer, flags=re.DOTALL),
+        "reads": lambda answer: answer.replace("<think>", "<think>The caption says a lot. "),
+    },
+    "judge": {
+        "prose": lambda _: "Looks fine to me.",
+        "wrong type": lambda _: '{"verdict": true, "reason": "fine"}',
+        "other word": lambda _: '{"verdict": "maybe", "reason": "fine"}',
+    },
+}
+
+
+def spoil(prompt: str, kind: int, heard: str = "") -> str:
+    """Answer a prompt wrongly; ``kind`` picks the way."""
+    ways = list(SPOILED[task(prompt)].values())
+    return ways[kind % len(ways)](reply(prompt, heard))
+
+
+def clip(number: int, **changes) -> Clip:
+    """A clip of which the labels are known."""
+    known = {
+        "audio": AudioRef(path=f"{number}.wav", sha256=f"{number:064x}"),
+        "domain": "sound",
+        "labels": ("Dog", "Church bell"),
+        "provenance": Provenance("made", f"c{number}", "CC0"),
+    }
+    return Clip(**(known | changes))
+
+
+def question(number: int = 1, **changes) -> AudioQuestion:
+    """A question with a caption and without chains."""
+    made = {
+        "id": f"q{number:04d}",
+        "audio": AudioRef(path=f"{number}.wav", sha256=f"{number:064x}"),
+        "question": "Which animal is heard last?",
+        "choices": ("a cat", "a dog", "a cow", "a hen"),
+        "answer": "a dog",
+        "domain": "sound",
+        "caption": "A cat meows, and then a dog barks twice.",
+    }
+    return AudioQuestion(**(made | changes))

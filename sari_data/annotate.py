@@ -31,4 +31,4 @@ __all__ = [
 
 def is_rehearsed(question: AudioQuestion) -> bool:
     """Return whether any field of a question was written by the rehearsal; such a corpus must not be published."""
-    return any(how.partition("/")[0] == REHEARSAL for how in question.provenance.made_by.values())
+    return any(how.rpartition("/")[0] == REHEARSAL for how in question.provenance.made_by.values())

@@ -1,9 +1,14 @@
 """A scripted annotator: right answers to every annotation prompt, and wrong ones of each kind on demand."""
 
+import hashlib
 import json
+import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
+from sari_data.annotate import Annotate, OpenAsker
+from sari_data.responder import Request, Response, Sampling
 from sari_data.responders.rehearsal import rehearse
 from sari_data.sources.base import Clip
 from sari_data.types import AudioQuestion, AudioRef, Provenance
@@ -12,6 +17,60 @@ from sari_data.types import AudioQuestion, AudioRef, Provenance
 def reply(prompt: str, heard: str = "") -> str:
     """Answer any prompt of the annotation rightly; the same prompt always gets the same answer."""
     return rehearse(prompt, heard)
+
+
+def serve(ask: Any) -> str:
+    """Answer a request to the loopback chat server: ``chat_server.py --reply annotator:serve``."""
+    return reply(ask.prompt, "" if ask.audio is None else hashlib.sha256(ask.audio).hexdigest())
+
+
+class Annotator:
+    """A responder that answers in a shuffled order and keeps what it was asked.
+
+    Args:
+        answer: The answer to a request: a text, or a text and its finish reason; default: the right one.
+        seed: Of the order.
+        most: Requests that it takes before it answers one.
+    """
+
+    cacheable = False
+
+    def __init__(
+        self, answer: Callable[[Request], str | tuple[str, str]] | None = None, *, seed: int = 0, most: int = 8
+    ) -> None:
+        self.name = "annotator"
+        self.asked: list[Request] = []
+        self.under_way = 0
+        self._answer = answer or (lambda request: reply(request.prompt, request.audio.key if request.audio else ""))
+        self._rng, self._most = random.Random(seed), most
+
+    def respond(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Response]:
+        waiting: list[Request] = []
+        source = iter(requests)
+        more = True
+        while more or waiting:
+            while more and len(waiting) < self._most:
+                request = next(source, None)
+                if request is None:
+                    more = False
+                else:
+                    waiting.append(request)
+                    self.asked.append(request)
+            if waiting:
+                request = waiting.pop(self._rng.randrange(len(waiting)))
+                answer = self._answer(request)
+                text, finish = (answer, "stop") if isinstance(answer, str) else answer
+                yield Response(request.id, 0, text, finish)
+
+
+def asker(responder: Any = None, **changes: Any) -> OpenAsker:
+    """An open asker; by default one that answers rightly."""
+    return OpenAsker(responder if responder is not None else Annotator(), Sampling(stop=()), **changes)
+
+
+def table(**changes: Any) -> Annotate:
+    """The recipe's table with changes."""
+    return Annotate.model_validate(changes)
 
 
 def task(prompt: str) -> str:

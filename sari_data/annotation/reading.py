@@ -117,7 +117,11 @@ def plain_text(value: Any, what: str, *, most: int) -> str:
 
 def has_tags(text: str) -> bool:
     """Return whether a text has one of the tags that responses are read by; it could not be part of one then."""
-    return tag_pattern(tuple(sorted(tag_parents()))).search(text) is not None
+    return _any_tag().search(text) is not None
+
+
+def _any_tag() -> re.Pattern[str]:
+    return tag_pattern(tuple(sorted(tag_parents())))
 
 
 def describe_type(value: Any) -> str:
@@ -157,6 +161,8 @@ def find_block(text: str, mode: Mode) -> str:
     tail = marks[-len(mode.marks) :]
     if tail and [(m[1] == "", m[2].lower()) for m in tail] == list(mode.marks):
         block = text[tail[0].start() : tail[-1].end()]
+        if sum(1 for _ in _any_tag().finditer(block)) > len(mode.marks):
+            raise Rejected(WRONG_FORM, "There are other tags inside the sections: write plain text in them.")
         if follows_grammar(block, mode):
             return block
         raise Rejected(

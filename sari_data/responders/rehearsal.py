@@ -233,7 +233,7 @@ def _chain_facts(prompt: str) -> tuple[str, list[str], str]:
     if not gold or not others:
         raise ResponderError("the rehearsal found no options in the prompt of a chain: keep <question> in the template")
     heard = " ".join(_inside(prompt, "heard", "").split())[:200].rstrip(" .") or "Something sounds"
-    return gold, others, f"{heard}."
+    return gold, others, f"I hear this: {heard}."
 
 
 def _inside(text: str, tag: str, default: str | None = None) -> str:

@@ -52,7 +52,7 @@ def test_a_list_and_an_object_a_line_are_the_same(values, lines) -> None:
     assert find_objects(text) == values
 
 
-@given(text=st.text() | st.text("{}[]\":,ab1<>/`think \n", max_size=300))
+@given(text=st.text() | st.text('{}[]":,ab1<>/`think \n', max_size=300))
 def test_any_text_gives_objects_or_a_complaint(text) -> None:
     for read in (find_objects, find_object, read_caption):
         try:

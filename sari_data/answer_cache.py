@@ -10,17 +10,19 @@ import hashlib
 import json
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from sari_data.answer_store import VARIABLE, VERSION, AnswerCache
+from sari_data.errors import ResponderError
 from sari_data.responder import Request, Responder, Response, Sampling, Usage
 from sari_data.types import AudioRef, hash_path
 
 FILE = "answers.sqlite"
-# Requests that a responder without `start` is given at once, and answers that may wait for another's.
+# Requests that a responder without `converse` is given at once, and answers that may wait for another's.
 _WINDOW = 1024
 _MOST_WAITING = 4096
 
@@ -62,10 +64,39 @@ def _audio_key(audio: AudioRef | None) -> str | None:
     return audio.key
 
 
+class Conversation(Protocol):
+    """Requests that go in one by one and answers that come out as they arrive, until it is closed.
+
+    ``room`` is how many more calls may be submitted now, ``outstanding`` how many have not been taken yet.
+    """
+
+    outstanding: int
+
+    @property
+    def room(self) -> int:
+        """How many more calls may be submitted now."""
+        ...
+
+    def split(self, request: Request) -> Iterable[Request]:
+        """Return the calls that a request takes."""
+        ...
+
+    def submit(self, call: Request) -> None:
+        """Send a call as soon as there is a place for it."""
+        ...
+
+    def take(self) -> tuple[Request, Sequence[Response]]:
+        """Wait for the next call that is done."""
+        ...
+
+
+Converse = Callable[[Sampling, Callable[[Response], Response]], AbstractContextManager[Conversation]]
+
+
 class CachedResponder:
     """A responder whose answers are kept: what was answered once, under the same name, is not asked again.
 
-    An answer is stored as soon as it arrives, before it is handed on. With a responder that has ``start``, such as
+    An answer is stored as soon as it arrives, before it is handed on. With a responder that has ``converse``, such as
     ``server``, hits and misses mix freely and the server never runs dry; another one is given the misses in windows.
     Two greedy requests with the same content are asked once, also where both are under way.
 
@@ -99,8 +130,9 @@ class CachedResponder:
             ResponderError: As the responder.
         """
         self.failed.clear()
-        if hasattr(self.responder, "start"):
-            yield from _Conversation(self, sampling).run(requests)
+        converse: Converse | None = getattr(self.responder, "converse", None)
+        if converse is not None:
+            yield from _Conversation(self, sampling).run(requests, converse)
         else:
             yield from _Windows(self, sampling).run(requests)
 
@@ -140,7 +172,13 @@ class _Pending:
 
     def keep(self, response: Response) -> Response:
         """Store a response that has just arrived."""
-        return self.cache.put(self.keys[response.request_id, response.sample], self.name, response)
+        key = self.keys.get((response.request_id, response.sample))
+        if key is None:
+            raise ResponderError(
+                f"responder {self.name!r} answered sample {response.sample} of request {response.request_id!r}, which "
+                "was not asked for or was answered before: it must give each sample of each request once"
+            )
+        return self.cache.put(key, self.name, response)
 
     def settle(self, response: Response) -> Iterator[Response]:
         """Yield a stored response and its copies for those who waited."""
@@ -167,10 +205,10 @@ class _Pending:
 class _Conversation(_Pending):
     """Asks a responder that takes requests one by one."""
 
-    def run(self, requests: Iterable[Request]) -> Iterator[Response]:
+    def run(self, requests: Iterable[Request], converse: Converse) -> Iterator[Response]:
         source = iter(requests)
         more = True
-        with self.owner.responder.start(self.sampling, self.keep) as session:  # type: ignore[attr-defined]
+        with converse(self.sampling, self.keep) as session:
             calls: deque[Request] = deque()
             while more or calls or session.outstanding:
                 while session.room and (calls or (more and self.waiting < _MOST_WAITING)):

@@ -131,6 +131,13 @@ class AnswerCache:
             files = (self.path, self.path.with_name(self.path.name + "-wal"))
             return CacheSize(answers, sum(file.stat().st_size for file in files if file.exists()))
 
+    def responders(self) -> dict[str, int]:
+        """Count the answers of each responder, by its name."""
+        with self._guarded():
+            return dict(
+                self._database.execute("SELECT responder, count(*) FROM answers GROUP BY responder ORDER BY responder")
+            )
+
     def clear(self, name: str | None = None) -> int:
         """Forget all answers, or those of one responder; return how many."""
         with self._guarded():

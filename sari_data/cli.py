@@ -12,6 +12,7 @@ import typer
 
 from sari_data.commands.arguments import PUSH
 from sari_data.commands.build import build
+from sari_data.commands.cache import cache
 from sari_data.commands.calibrate import calibrate
 from sari_data.commands.check import check
 from sari_data.commands.sources import sources
@@ -23,7 +24,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (build, calibrate, check, sources):
+for _command in (build, cache, calibrate, check, sources):
     app.command()(_command)
 
 

@@ -40,8 +40,15 @@ class Concurrency:
         self.lowest = self.highest = self.limit
         self._slow_start = True
 
-    def answered(self) -> None:
-        """One request was answered: the limit rises by one for each limit's worth of answers, at first by one each."""
+    def answered(self, under_way: int) -> None:
+        """One request was answered: the limit rises by one for each limit's worth of answers, at first by one each.
+
+        Args:
+            under_way: Requests under way, this one included. A limit that is hardly used has not been tried, so it
+                stays as it is (RFC 7661 has the same rule).
+        """
+        if 2 * under_way < int(self.limit):
+            return
         self.limit = min(self.most, self.limit + (1.0 if self._slow_start else 1.0 / self.limit))
         self.highest = max(self.highest, self.limit)
 

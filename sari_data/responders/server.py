@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -95,6 +96,9 @@ class ServerResponder:
         _check_numbers(
             timeout=timeout,
             tries=tries,
+            backoff=backoff,
+            longest_backoff=longest_backoff,
+            longest_wait=longest_wait,
             sampling_rate=sampling_rate,
             max_seconds=max_seconds,
             samples_per_request=samples_per_request,
@@ -104,6 +108,10 @@ class ServerResponder:
         taken = [name for name in _OURS if name in extra]
         if taken:
             raise InputError(f"extra_body must leave {', '.join(_OURS)} to the responder; found {taken}: take it out")
+        try:
+            json.dumps(extra)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"extra_body must be what JSON can hold; found a value that is not: {error}") from error
         form = Form(
             model=model,
             system=system,
@@ -152,7 +160,7 @@ class ServerResponder:
         """How many requests may be under way, as learnt so far."""
         return self._line.concurrency
 
-    def start(self, sampling: Sampling, keep: Keep | None = None) -> Session:
+    def converse(self, sampling: Sampling, keep: Keep | None = None) -> Session:
         """Open a conversation: requests go in one by one, answers come out as they arrive.
 
         Args:
@@ -171,7 +179,7 @@ class ServerResponder:
         Raises:
             ResponderError: The server refuses everybody, or gives no answer.
         """
-        with self.start(sampling) as session:
+        with self.converse(sampling) as session:
             calls = (call for request in requests for call in session.split(request))
             more = True
             while more or session.outstanding:
@@ -187,8 +195,12 @@ class ServerResponder:
 
 def _address(base_url: str) -> tuple[str, str]:
     """Return the URL that paths are appended to, and host and port without what may be secret."""
-    parts = urlsplit(base_url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(base_url)
+        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number
+        fits = False
+    if not fits:
         raise InputError(f"base_url must be a URL such as http://localhost:8000/v1; found {base_url!r}")
     if parts.username or parts.password:
         raise InputError("base_url must not hold a user or password: name the key's variable in api_key_env")
@@ -205,6 +217,8 @@ def _read_key(variable: str | None) -> str | None:
     key = os.environ.get(variable, "").strip()
     if not key:
         raise InputError(f"the environment variable {variable} (api_key_env) is not set: export the API key there")
+    if not (key.isascii() and key.isprintable()):
+        raise InputError(f"the environment variable {variable} (api_key_env) holds no API key: it has unusual letters")
     return key
 
 

@@ -19,8 +19,8 @@ from sari_data.responders.limits import Gate
 from sari_data.responders.line import Line
 from sari_data.responders.transport import Client, RequestFailed, Trouble
 
-# Clips whose encoded form is kept, so that the samples of one question encode its audio once.
-_CLIPS = 32
+# Letters of encoded audio that are kept, so that the samples of one question encode its audio once.
+_CLIPS = 32 * 2**20
 
 Keep = Callable[[Response], Response]
 
@@ -41,6 +41,7 @@ class Session:
         self.look_ahead = 2 * line.concurrency.most
         self._done: queue.SimpleQueue[tuple[Request, list[Response]] | BaseException] = queue.SimpleQueue()
         self._clips: OrderedDict[str, str] = OrderedDict()
+        self._clips_size = 0
         self._clips_lock = threading.Lock()
         self._draw = random.Random()  # jitter only: no answer depends on it
         self._started = threading.Event()
@@ -48,6 +49,8 @@ class Session:
         self._thread = threading.Thread(target=self._run, name="sari-server", daemon=True)
         self._thread.start()
         self._started.wait()
+        if not self._thread.is_alive():
+            self.take()  # raises what ended the thread
 
     def __enter__(self) -> Session:
         return self
@@ -190,13 +193,15 @@ class Session:
         try:
             body = await asyncio.to_thread(self._body, call, samples)
             found = self._read(await self._client.chat(body))
+            line.concurrency.answered(self._gate.under_way)
         except Trouble as trouble:
             if trouble.slower:
                 line.concurrency.refused(epoch)
+            if trouble.overloaded and trouble.wait is not None:
+                self._gate.pause(trouble.wait)
             raise
         finally:
             self._gate.leave()
-        line.concurrency.answered()
         line.count(found)
         line.tokens.spend(found.prompt_tokens + found.completion_tokens - expected, time.monotonic())
         return found
@@ -213,9 +218,10 @@ class Session:
                 except (AudioError, MissingFileError) as error:
                     raise RequestFailed(f"its audio cannot be read: {error}") from error
                 with self._clips_lock:
+                    self._clips_size += len(audio) - len(self._clips.get(key, ""))
                     self._clips[key] = audio
-                    while len(self._clips) > _CLIPS:
-                        self._clips.popitem(last=False)
+                    while self._clips_size > _CLIPS:
+                        self._clips_size -= len(self._clips.popitem(last=False)[1])
         return write_body(call, samples, self.sampling, self.line.form, audio)
 
     def _read(self, data: bytes) -> Completion:

@@ -219,11 +219,11 @@ class ChatServer:
         self.now += 1
         self.peak = max(self.peak, self.now)
         try:
-            return await self._chat(json.loads(data), writer)
+            return await self._chat(json.loads(data), reader, writer)
         finally:
             self.now -= 1
 
-    async def _chat(self, body: dict[str, Any], writer: asyncio.StreamWriter) -> bool:
+    async def _chat(self, body: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         key = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:24]
         ask = _ask(body, key, self.asked[key], self.asked.total())
         self.asked[key] += 1
@@ -236,9 +236,8 @@ class ChatServer:
         self._note(event="asked", key=key, prompt=ask.prompt, fault=fault)
         if fault is not None and fault != "fence":
             self.faulty[fault] += 1
-            return await self._misbehave(fault, ask, writer)
-        if self.delay:
-            await asyncio.sleep(self.delay)
+            return await self._misbehave(fault, ask, reader, writer)
+        await _linger(self.delay, reader)
         replies = [self._reply(ask, index) for index in range(ask.n)]
         if replies[0].status >= 400:
             return await self._send(writer, replies[0].status, _error(replies[0].text), replies[0].headers)
@@ -254,14 +253,16 @@ class ChatServer:
         found = self.reply(ask, index) if self.indexed else self.reply(ask)
         return found if isinstance(found, Reply) else Reply(found)
 
-    async def _misbehave(self, fault: str, ask: Ask, writer: asyncio.StreamWriter) -> bool:
+    async def _misbehave(
+        self, fault: str, ask: Ask, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bool:
         if fault in ("too_many", "too_many_after"):
             headers = {"Retry-After": self.retry_after} if fault == "too_many_after" else {}
             return await self._send(writer, 429, _error("Rate limit reached for requests"), headers)
         if fault in ("error", "unavailable"):
             return await self._send(writer, 500 if fault == "error" else 503, _error("the engine fell over"))
         if fault == "stall":
-            await asyncio.sleep(self.stall)
+            await _linger(self.stall, reader)
         good = _completion(ask.body, [Reply("never mind")], ask)
         if fault == "cut":
             data = json.dumps(good).encode()
@@ -289,6 +290,15 @@ class ChatServer:
         if self.log:
             self.log.write(json.dumps(entry) + "\n")
             self.log.flush()
+
+
+async def _linger(seconds: float, reader: asyncio.StreamReader) -> None:
+    """Wait, but no longer than the client does."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        if reader.at_eof():
+            raise ConnectionError("the client has gone")
+        await asyncio.sleep(min(left, 0.02))
 
 
 def _takes_index(reply: Callable[..., Any]) -> bool:

@@ -57,6 +57,7 @@ HIDDEN = (
     "speaker_name",
     "season",
     "episode",
+    "dialogue",
     "dialogue_id",
     "utterance_id",
     "title",
@@ -265,4 +266,6 @@ def _open(stage: str, name: str, asker: Asker, cache: str | None, load: Callable
         return responder
     from sari_data.answer_cache import CachedResponder, default_cache
 
-    return CachedResponder(responder, Path(cache) if cache is not None else default_cache())
+    cached: Any = CachedResponder(responder, Path(cache) if cache is not None else default_cache())
+    kept: Responder = cached  # its name is the responder's own, so it cannot be set, which the protocol would allow
+    return kept

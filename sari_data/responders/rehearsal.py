@@ -199,7 +199,7 @@ class _Draw:
 
 def _pick_gold(values: Sequence[str], caption: str, draw: _Draw) -> str:
     """A label or fact that is short enough to be an option, or what stands for one."""
-    fit = [v for v in values if 2 <= len(v) <= 40 and loose_form(v) and not set(v) & set("<>{}[]")]
+    fit = [v for v in values if 2 <= len(v) <= 28 and loose_form(v) and not set(v) & set("<>{}[]")]
     heard = [event for event in _EVENTS if contains_words(caption, event)]
     return draw.one(fit or heard or _EVENTS)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from sari_data.annotate import Annotate, OpenAsker
+from sari_data.annotation.reading import Rejected
 from sari_data.responder import Request, Response, Sampling
 from sari_data.responders.rehearsal import rehearse
 from sari_data.sources.base import Clip
@@ -71,6 +72,14 @@ def asker(responder: Any = None, **changes: Any) -> OpenAsker:
 def table(**changes: Any) -> Annotate:
     """The recipe's table with changes."""
     return Annotate.model_validate(changes)
+
+
+def attempt(read: Callable[..., Any], *arguments: Any) -> tuple[Any, Rejected | None]:
+    """What reading gives, or how it was rejected."""
+    try:
+        return read(*arguments), None
+    except Rejected as rejected:
+        return None, rejected
 
 
 def task(prompt: str) -> str:

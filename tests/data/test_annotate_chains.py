@@ -168,13 +168,12 @@ def test_planning_may_name_what_the_question_names() -> None:
 
 @given(text=st.text(max_size=80), where=st.sampled_from(["planning", "caption", "reasoning", "summary"]))
 def test_any_text_in_a_section_gives_a_chain_that_can_be_learnt_or_a_complaint(text, where) -> None:
-    try:
-        chain = read(structured(**{where: text}))
-    except Rejected as rejected:
+    chain, rejected = annotator.attempt(read, structured(**{where: text}))
+    if rejected is not None:
         assert rejected.complaint
-    else:
-        done = question(reasoning=Reasoning(structured=chain))
-        assert grade(render_target(done, "structured"), done).correct
+        return
+    done = question(reasoning=Reasoning(structured=chain))
+    assert grade(render_target(done, "structured"), done).correct
 
 
 def run(questions, answer=None, judge=None, seed=0, **changes):

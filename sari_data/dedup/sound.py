@@ -114,7 +114,8 @@ class SoundIndex:
         begins = range(0, len(queries), _BLOCK)
         with ThreadPoolExecutor(threads) as pool:
             work = [
-                pool.submit(self._find_block, queries, begin, threshold, itself) for begin in list(begins)[: 2 * threads]
+                pool.submit(self._find_block, queries, begin, threshold, itself)
+                for begin in list(begins)[: 2 * threads]
             ]
             ahead = iter(list(begins)[2 * threads :])
             while work:

@@ -67,7 +67,7 @@ def find_peaks(samples: NDArray[np.float32]) -> Peaks:
     top = maximum_filter(level, (2 * _NEAR[0] + 1, 2 * _NEAR[1] + 1), mode="nearest")
     frames, bins = np.nonzero((level == top) & (level > level.min()) & (contrast > 0))
     keep = _outstanding(frames, contrast[frames, bins])
-    return (frames[keep].astype(np.uint32) << 9) | bins[keep].astype(np.uint32)
+    return (frames[keep] * 512 + bins[keep]).astype(np.uint32)
 
 
 def _levels(samples: NDArray[np.float32]) -> NDArray[np.float32]:

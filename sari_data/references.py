@@ -95,7 +95,7 @@ def check_against(against: Against) -> None:
         )
     if path.is_file() and path.suffix.lower() not in TABLES:
         raise BenchmarkError(
-            f"{path}: expected a benchmark as one of {', '.join(TABLES)} or a folder, found {path.suffix or 'no suffix'}"
+            f"{path}: expected one of {', '.join(TABLES)} or a folder, found {path.suffix or 'no suffix'}"
         )
     next(read_references(against))
 
@@ -221,9 +221,8 @@ def _reference(row: Mapping[str, Any], where: str, number: str, root: Path) -> R
         )
     name = _first(row, _ID)
     answer = _answer(_first(row, _ANSWER), choices, row)
-    return Reference(
-        number if name is None or isinstance(name, dict) else str(name), question, choices, answer, segment, audio
-    )
+    own = number if name is None or isinstance(name, Mapping) else str(name)
+    return Reference(own, question, choices, answer, segment, audio)
 
 
 def _read_choices(row: Mapping[str, Any]) -> tuple[str, ...]:

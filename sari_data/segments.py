@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -48,6 +49,11 @@ def overlap(one: Segment, other: Segment) -> float | None:
     if one.start is None or one.end is None or other.start is None or other.end is None:
         return None
     return max(0.0, min(one.end, other.end) - max(one.start, other.start))
+
+
+def shorter(one: Segment, other: Segment) -> float:
+    """Return the length of the shorter of two parts in seconds; infinite where no length is known."""
+    return min([s.end - s.start for s in (one, other) if s.start is not None and s.end is not None], default=math.inf)
 
 
 def of_provenance(provenance: Provenance) -> Segment | None:

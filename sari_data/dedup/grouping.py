@@ -12,7 +12,7 @@ from sari_data.dedup.collection import Clips, Held
 from sari_data.dedup.findings import CONFLICT, CORPUS, EXACT, NEAR, Dedup, Finding
 from sari_data.dedup.sound import SoundIndex
 from sari_data.dedup.text import answers_agree, may_be_near, pair_scores, vectorise
-from sari_data.segments import Segment, overlap
+from sari_data.segments import Segment, overlap, shorter
 
 # Two segments are one recording when they share half of the shorter: a question of one can then be one of the other.
 _ONE_RECORDING = 0.5
@@ -71,12 +71,7 @@ def group_clips(clips: Clips, table: Dedup) -> Groups:
         for at, (number, segment) in enumerate(members):
             together.join(members[0][0], number)
             for other, its in members[:at]:
-                common = overlap(segment, its)
-                if (
-                    common is not None
-                    and common >= table.overlap_seconds
-                    and _share(common, segment, its) >= _ONE_RECORDING
-                ):
+                if _is_one_recording(segment, its, table):
                     recordings.join(other, number)
                     by_segment += 1
     if table.sound:
@@ -99,9 +94,10 @@ def name_groups(clips: Clips, groups: Groups) -> dict[str, str]:
     }
 
 
-def _share(common: float, one: Segment, other: Segment) -> float:
-    assert one.start is not None and one.end is not None and other.start is not None and other.end is not None
-    return common / min(one.end - one.start, other.end - other.start)
+def _is_one_recording(one: Segment, other: Segment, table: Dedup) -> bool:
+    common = overlap(one, other)
+    least = max(table.overlap_seconds, _ONE_RECORDING * shorter(one, other))
+    return common is not None and common >= min(least, shorter(one, other))
 
 
 def find_repeats(held: Held, groups: Groups, table: Dedup, leave_out: Sequence[bool]) -> list[Finding]:

@@ -24,7 +24,7 @@ from sari_data.dedup.findings import (
 )
 from sari_data.dedup.sound import SoundIndex
 from sari_data.dedup.text import answers_agree, may_be_near, near_pairs, vectorise
-from sari_data.segments import Segment, overlap
+from sari_data.segments import Segment, overlap, shorter
 
 # Of two matches of a kind the one that says more is reported.
 _ORDER = (IDENTICAL, EXACT, OVERLAP, FINGERPRINT, NEAR, UNKNOWN_PART, OTHER_ANSWER, GENERIC, OTHER_PART)
@@ -136,16 +136,12 @@ def match_segments(held: Held, benchmark: Benchmark, table: Dedup) -> tuple[Matc
             common = overlap(segment, its)
             if common is None:
                 keep_best(videos, clip, Match("video", UNKNOWN_PART, other, 0.0, table.same_video != "none"))
-            elif common >= min(table.overlap_seconds, _shorter(segment, its)):
-                score = round(common / _shorter(segment, its), 3)
+            elif common >= min(table.overlap_seconds, shorter(segment, its)):
+                score = round(common / shorter(segment, its), 3)
                 keep_best(parts, clip, Match("segment", OVERLAP, other, score, True))
             else:
                 keep_best(videos, clip, Match("video", OTHER_PART, other, 0.0, table.same_video == "any"))
     return parts, {clip: match for clip, match in videos.items() if clip not in parts}
-
-
-def _shorter(one: Segment, other: Segment) -> float:
-    return min(s.end - s.start for s in (one, other) if s.start is not None and s.end is not None)
 
 
 def match_sounds(held: Held, benchmark: Benchmark, table: Dedup) -> Matches:

@@ -124,8 +124,8 @@ def _notes(benchmark: Benchmark, segments: int, table: Dedup) -> list[str]:
         )
     elif not sounds:
         notes.append(
-            "its audio is not there, so no sound was compared: the same recording under another text is found only where "
-            "both name the video"
+            "its audio is not there, so no sound was compared: the same recording with another text is found only "
+            "where both name the video"
         )
     elif sounds < total:
         notes.append(f"only {sounds} of its {total} questions have audio that could be compared")

@@ -7,8 +7,9 @@ its peaks, laid over each other there, agree more often than the peaks of unrela
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,18 +112,14 @@ class SoundIndex:
             itself: The queries are those of the index: each pair once, none with itself.
             threads: Threads to search with; the order does not depend on it.
         """
-        begins = range(0, len(queries), _BLOCK)
         with ThreadPoolExecutor(threads) as pool:
-            work = [
-                pool.submit(self._find_block, queries, begin, threshold, itself)
-                for begin in list(begins)[: 2 * threads]
-            ]
-            ahead = iter(list(begins)[2 * threads :])
+            work: deque[Future[list[SameSound]]] = deque()
+            for begin in range(0, len(queries), _BLOCK):
+                work.append(pool.submit(self._find_block, queries, begin, threshold, itself))
+                if len(work) > 2 * threads:
+                    yield from work.popleft().result()
             while work:
-                yield from work.pop(0).result()
-                begin = next(ahead, None)
-                if begin is not None:
-                    work.append(pool.submit(self._find_block, queries, begin, threshold, itself))
+                yield from work.popleft().result()
 
     def _find_block(self, queries: Sequence[Peaks], begin: int, threshold: float, itself: bool) -> list[SameSound]:
         found = []
@@ -174,7 +171,8 @@ class SoundIndex:
         who, clip = keys >> 52, (keys >> 18) & (2**34 - 1)
         offset = 2 * (keys & (2**18 - 1)) - 2**18
         order = np.lexsort((offset, clip, -votes, who))
-        chosen, taken = [], {}
+        chosen: list[tuple[int, int, int]] = []
+        taken: dict[int, int] = {}
         for i in order.tolist():
             if taken.setdefault(int(who[i]), 0) < MOST_CANDIDATES:
                 taken[int(who[i])] += 1

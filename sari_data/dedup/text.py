@@ -34,13 +34,15 @@ _SAYINGS = {
     "1": "one first once earliest initial initially begin begins beginning start starts",
     "2": "two second twice both",
     "3": "three third thrice",
-    **dict(
-        zip(
-            ["4", "5", "6", "7", "8", "9", "10", "11", "12"],
-            ["four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"],
-            strict=True,
-        )
-    ),
+    "4": "four fourth",
+    "5": "five fifth",
+    "6": "six sixth",
+    "7": "seven",
+    "8": "eight",
+    "9": "nine",
+    "10": "ten",
+    "11": "eleven",
+    "12": "twelve",
     "-1": "last final finally latest end ends ending",
     "earlier": "before earlier precedes preceding prior previous",
     "later": "after later follows following afterwards next",
@@ -59,23 +61,9 @@ _SAYINGS = {
     "female": "female woman women girl girls",
     "up": "up rise rises rising increase increases increasing ascending",
     "down": "down fall falls falling decrease decreases decreasing descending",
-    **{
-        word: word
-        for word in [
-            "left",
-            "right",
-            "major",
-            "minor",
-            "stressed",
-            "unstressed",
-            "positive",
-            "negative",
-            "same",
-            "different",
-        ]
-    },
-    **{word: word for word in ["foreground", "background", "indoors", "outdoors"]},
 }
+_OTHERS = "left right major minor stressed unstressed positive negative same different foreground background"
+_SAYINGS |= {word: word for word in _OTHERS.split()}
 _SAYS = {word: saying for saying, words in _SAYINGS.items() for word in words.split()}
 # Words that tie what stands before them to what stands behind: the order of the other words then matters.
 _RELATIONS = frozenset(["than", "before", "after", "then", "followed", "follows", "precedes"])
@@ -131,6 +119,8 @@ _FUNCTION = frozenset(
         "me",
         "given",
         "based",
+        "to",
+        "from",
         "audio",
         "clip",
         "recording",
@@ -271,9 +261,8 @@ def vectorise(*collections: Texts) -> list[csr_matrix]:
     hashing = HashingVectorizer(
         analyzer=lambda text: text.entries, n_features=2**20, alternate_sign=False, norm=None, dtype=np.float32
     )
-    counts = [
-        hashing.transform(texts) if len(texts) else csr_matrix((0, 2**20), dtype=np.float32) for texts in collections
-    ]
+    nothing = csr_matrix((0, 2**20), dtype=np.float32)
+    counts = [hashing.transform(texts) if len(texts) else nothing for texts in collections]
     every = vstack(counts).tocsr()
     rows_with = np.bincount(every.indices, minlength=2**20)
     weights = np.log((1 + every.shape[0]) / (1 + rows_with)) + 1

@@ -29,6 +29,8 @@ _BINS = HIGHEST - LOWEST
 # loudest one; of those, as many are kept as stand out most within half a second to each side.
 _NEAR = (4, 8)
 _FLOOR_DB = 60.0
+# Of a window of digital silence; one step of 16 bits is about -57.
+SILENCE_DB = -120.0
 _AROUND = (15, 31)
 _KEPT, _WITHIN = 25, 16
 # Pairs: each peak with the next few that are neither too near nor too far away.
@@ -59,7 +61,7 @@ def find_peaks(samples: NDArray[np.float32]) -> Peaks:
     from scipy.ndimage import maximum_filter, uniform_filter
 
     level = _levels(samples)
-    if level.size == 0 or level.max() <= -200:
+    if level.size == 0 or level.max() <= SILENCE_DB:
         return np.zeros(0, np.uint32)
     level = np.maximum(level, level.max() - _FLOOR_DB)
     # What stands out of its surroundings, so that each part of the spectrum and of the clip has its peaks.
@@ -72,7 +74,9 @@ def find_peaks(samples: NDArray[np.float32]) -> Peaks:
 
 def _levels(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """Spectrogram in dB, shape [frames, bins]; the clip is padded to one window at least."""
-    padded = np.pad(samples, (0, max(0, WINDOW - samples.size)))
+    # Without the mean, which would leak into the lowest bins of a recording with an offset.
+    centred = samples - samples.mean(dtype=np.float64).astype(np.float32) if samples.size else samples
+    padded = np.pad(centred, (0, max(0, WINDOW - samples.size)))
     frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
     window = np.hanning(WINDOW).astype(np.float32)
     levels = np.empty((len(frames), _BINS), np.float32)

@@ -43,7 +43,7 @@ class Dedup(Table):
     within: Literal["drop", "mark", "off"] = "drop"
     against: tuple[Against, ...] = ()
     on_contamination: Literal["drop", "mark"] = "drop"
-    near: float = Field(default=0.75, ge=0.5, le=1)
+    near: float = Field(default=0.6, ge=0.5, le=1)
     near_within: float = Field(default=0.9, ge=0.5, le=1)
     generic: int = Field(default=5, ge=1)
     overlap_seconds: float = Field(default=1.0, gt=0, allow_inf_nan=False)

@@ -103,7 +103,7 @@ def _near(
             yield int(rows[i]), int(columns[i]), -min(1.0, float(scores[i]))
         for i in np.flatnonzero(other & ~generic).tolist():
             number, reference = int(rows[i]), int(columns[i])
-            if may_be_near(held.texts[number], benchmark.texts[reference]):
+            if may_be_near(held.texts[number], benchmark.texts[reference], strict=False):
                 yield number, reference, min(1.0, float(scores[i]))
 
 

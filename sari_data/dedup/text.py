@@ -1,9 +1,11 @@
 """When two questions say the same: normal forms, a TF-IDF score, and what makes near texts different questions.
 
-Words and options are one TF-IDF vector, so that neither the order of the options nor their letters matter and what is
-rare counts most; the score of two texts is the cosine. All pairs above a threshold are found exactly: of each
-reference only the rarest entries are looked up, those without which the rest cannot reach the threshold (prefix
-filtering: Bayardo, Ma and Srikant, "Scaling up all pairs similarity search", WWW 2007).
+The question's words and the options are the two parts of a TF-IDF vector, so that neither the order of the options
+nor their letters matter and what is rare counts most. The options weigh as much as the question where no other
+question has these options, and the less the more have ("yes" and "no"). The score of two texts is the cosine. All
+pairs above a threshold are found exactly: of each reference only the rarest entries are looked up, those without
+which the rest cannot reach the threshold (prefix filtering: Bayardo, Ma and Srikant, "Scaling up all pairs similarity
+search", WWW 2007).
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import hashlib
 import re
 import unicodedata
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -67,70 +69,12 @@ _SAYINGS |= {word: word for word in _OTHERS.split()}
 _SAYS = {word: saying for saying, words in _SAYINGS.items() for word in words.split()}
 # Words that tie what stands before them to what stands behind: the order of the other words then matters.
 _RELATIONS = frozenset(["than", "before", "after", "then", "followed", "follows", "precedes"])
-_FUNCTION = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "of",
-        "in",
-        "on",
-        "at",
-        "for",
-        "with",
-        "by",
-        "is",
-        "are",
-        "was",
-        "were",
-        "be",
-        "been",
-        "do",
-        "does",
-        "did",
-        "what",
-        "which",
-        "who",
-        "whom",
-        "whose",
-        "when",
-        "where",
-        "how",
-        "that",
-        "this",
-        "these",
-        "those",
-        "it",
-        "its",
-        "and",
-        "or",
-        "as",
-        "can",
-        "could",
-        "would",
-        "will",
-        "there",
-        "here",
-        "you",
-        "your",
-        "we",
-        "us",
-        "please",
-        "me",
-        "given",
-        "based",
-        "to",
-        "from",
-        "audio",
-        "clip",
-        "recording",
-        "sound",
-        "heard",
-        "hear",
-        "listen",
-        "according",
-    ]
-)
+_LITTLE = """
+a an the of in on at for with by is are was were be been do does did what which who whom whose when where how that
+this these those it its and or as can could would will there here you your we us please me given based to from audio
+clip recording sound heard hear listen according
+"""
+_FUNCTION = frozenset(_LITTLE.split())
 
 
 def normalise(text: str) -> str:
@@ -181,11 +125,15 @@ class Text:
         return _digest(self.question)
 
     @property
-    def entries(self) -> list[str]:
-        """The entries of the text's TF-IDF vector: the question's words, and the options whole and by word."""
-        words = self.question.split()
-        inside = [f"\x01{word}" for option in self.options for word in option.split()]
-        return [*words, *(f"\x02{option}" for option in self.options), *inside]
+    def options_key(self) -> int:
+        """64 bits that are the same for the same options, whatever their order and the question."""
+        return _digest("\x1f".join(self.options))
+
+    @property
+    def option_entries(self) -> list[str]:
+        """The entries of the options in the text's vector: each option whole, and its words."""
+        words = [f"\x01{word}" for option in self.options for word in option.split()]
+        return [*(f"\x02{option}" for option in self.options), *words]
 
 
 def answers_agree(one: Text, other: Text) -> bool:
@@ -197,15 +145,30 @@ def answers_agree(one: Text, other: Text) -> bool:
     return alike and _says(first) == _says(second)
 
 
-def may_be_near(one: Text, other: Text) -> bool:
-    """Return whether two texts that score high may be one question: no decisive word or number sets them apart."""
+def may_be_near(one: Text, other: Text, *, strict: bool = True) -> bool:
+    """Return whether two texts that score high may be one question: nothing decisive sets them apart.
+
+    Args:
+        one: A text.
+        other: Another.
+        strict: Any decisive word, number or note that only one of them has makes two questions. Otherwise only a
+            negation or what each has of its own does ("first" here, "last" there): a question that was made shorter
+            may have lost some.
+    """
+    if not answers_agree(one, other):
+        return False
     first, second = one.question.split(), other.question.split()
-    if _says(first) != _says(second) or not answers_agree(one, other):
+    only_first, only_second = _says(first) - _says(second), _says(second) - _says(first)
+    if "0" in only_first | only_second or (only_first and only_second) or (strict and (only_first or only_second)):
         return False
     if _RELATIONS & (set(first) | set(second)):
         shared = set(first) & set(second) - _FUNCTION
-        return [w for w in first if w in shared] == [w for w in second if w in shared]
+        return _in_order(first, shared) == _in_order(second, shared)
     return True
+
+
+def _in_order(words: Sequence[str], chosen: set[str]) -> list[str]:
+    return list(dict.fromkeys(word for word in words if word in chosen))
 
 
 def _says(words: Iterable[str]) -> set[str]:
@@ -253,19 +216,39 @@ class Texts:
 
 def vectorise(*collections: Texts) -> list[csr_matrix]:
     """Return the TF-IDF vectors (float32, length 1) of several collections, weighed by all of them together."""
+    from scipy.sparse import diags, hstack
+
+    words = _weighted(collections, lambda text: text.question.split())
+    options = _weighted(collections, lambda text: text.option_entries)
+    sets = [np.array([text.options_key for text in texts], np.uint64) for texts in collections]
+    _, which, counts = np.unique(np.concatenate(sets), return_inverse=True, return_counts=True)
+    # Logarithms, as for words: one where a set of options is the only one, less the more texts have it.
+    total = max(2, len(which))
+    share = (np.log(total / counts) / np.log(total))[which] if len(which) else np.zeros(0)
+    weight = np.sqrt(np.maximum(share, 0.05) / 2)
+    found, at = [], 0
+    for texts, some, others in zip(collections, words, options, strict=True):
+        # A text without options is its words alone.
+        mine = np.where(np.diff(others.indptr) > 0, weight[at : at + len(texts)], 0.0)
+        at += len(texts)
+        parts = [diags(np.sqrt(1 - mine**2)) @ some, diags(mine) @ others]
+        found.append(hstack(parts, format="csr", dtype=np.float32))
+    return found
+
+
+def _weighted(collections: Sequence[Texts], entries: Callable[[Text], list[str]]) -> list[csr_matrix]:
+    """TF-IDF of one part of the texts, each row of length 1."""
     from scipy.sparse import csr_matrix, diags, vstack
     from sklearn.feature_extraction.text import HashingVectorizer
     from sklearn.preprocessing import normalize
 
-    # Hashed into a million places: no vocabulary to hold; two words in one place are a rare and small error.
-    hashing = HashingVectorizer(
-        analyzer=lambda text: text.entries, n_features=2**20, alternate_sign=False, norm=None, dtype=np.float32
-    )
-    nothing = csr_matrix((0, 2**20), dtype=np.float32)
+    # Hashed into half a million places: no vocabulary to hold; two words in one place are a rare and small error.
+    places = 2**19
+    hashing = HashingVectorizer(analyzer=entries, n_features=places, alternate_sign=False, norm=None, dtype=np.float32)
+    nothing = csr_matrix((0, places), dtype=np.float32)
     counts = [hashing.transform(texts) if len(texts) else nothing for texts in collections]
     every = vstack(counts).tocsr()
-    rows_with = np.bincount(every.indices, minlength=2**20)
-    weights = np.log((1 + every.shape[0]) / (1 + rows_with)) + 1
+    weights = np.log((1 + every.shape[0]) / (1 + np.bincount(every.indices, minlength=places))) + 1
     weigh = diags(weights.astype(np.float32))
     return [normalize((matrix @ weigh).tocsr()) if matrix.shape[0] else matrix for matrix in counts]
 

@@ -70,7 +70,7 @@ class Options(Table):
         limit: How many clips to take, by seeded choice; absent for all.
         make: ``rules``: finished questions; ``clips``: clips for annotation; ``both``.
         rules: Which questions to ask.
-        per_clip: At most how many questions by rule for a clip, by seeded choice; absent for all that it allows.
+        questions_per_clip: Most questions by rule about a clip, each by another rule, by seeded choice.
         shortest: Least length of a clip, in seconds by the table's times.
         longest: Greatest length, in seconds: some clips are cut wrongly and go on for minutes.
         even_out_neutral: Ask about emotion and sentiment for only so many neutral utterances as there are of the next
@@ -82,7 +82,7 @@ class Options(Table):
     limit: int | None = Field(default=None, ge=0)
     make: Literal["rules", "clips", "both"] = "both"
     rules: tuple[Rule, ...] = Field(default=tuple(RULES), min_length=1)  # type: ignore[arg-type]
-    per_clip: int | None = Field(default=None, ge=1)
+    questions_per_clip: int = Field(default=2, ge=1)
     shortest: float = Field(default=0.5, ge=0)
     longest: float = Field(default=30.0, gt=0)
     even_out_neutral: bool = True
@@ -144,9 +144,8 @@ def _drafts(
         else:
             results[name] = Refused("there are enough neutral ones")
     drafts = [result for result in results.values() if isinstance(result, Draft)]
-    if options.per_clip is not None and len(drafts) > options.per_clip:
-        ranked = sorted(drafts, key=lambda draft: seeded_hash(seed, f"{line.id}/{draft.rule}/which"))
-        drafts = [draft for draft in drafts if draft in ranked[: options.per_clip]]
+    ranked = sorted(drafts, key=lambda draft: seeded_hash(seed, f"{line.id}/{draft.rule}/which"))
+    drafts = [draft for draft in drafts if draft in ranked[: options.questions_per_clip]]
     return drafts, "; ".join(f"{name}: {r.why}" for name, r in results.items() if isinstance(r, Refused))
 
 

@@ -66,7 +66,7 @@ class Options(Table):
         limit: How many clips to take, by seeded choice; absent for all.
         make: ``rules``: finished questions; ``clips``: clips for annotation; ``both``.
         rules: Which questions to ask.
-        per_clip: At most how many questions by rule for a clip, by seeded choice; absent for all that it allows.
+        questions_per_clip: Most questions by rule about a clip, each by another rule, by seeded choice.
         min_key_probability: Smallest ``keyprob`` with which a key is asked about, where a row has one.
         leave_out_eval: Leave out rows whose recording is in MusicCaps' evaluation set.
         musiccaps: MusicCaps' CSV file: where in its video each recording begins and ends.
@@ -77,7 +77,7 @@ class Options(Table):
     limit: int | None = Field(default=None, ge=0)
     make: Literal["rules", "clips", "both"] = "both"
     rules: tuple[Rule, ...] = Field(default=tuple(RULES), min_length=1)  # type: ignore[arg-type]
-    per_clip: int | None = Field(default=None, ge=1)
+    questions_per_clip: int = Field(default=2, ge=1)
     min_key_probability: float = Field(default=0.5, ge=0, le=1)
     leave_out_eval: bool = True
     musiccaps: str | None = None
@@ -151,9 +151,8 @@ def _drafts(music: Music, options: Options, seed: int) -> tuple[list[Draft], str
     """The questions that a row allows, and why it allows no others."""
     results = {name: RULES[name](music, seed) for name in dict.fromkeys(options.rules)}
     drafts = [result for result in results.values() if isinstance(result, Draft)]
-    if options.per_clip is not None and len(drafts) > options.per_clip:
-        ranked = sorted(drafts, key=lambda draft: seeded_hash(seed, f"{music.id}/{draft.rule}/which"))
-        drafts = [draft for draft in drafts if draft in ranked[: options.per_clip]]
+    ranked = sorted(drafts, key=lambda draft: seeded_hash(seed, f"{music.id}/{draft.rule}/which"))
+    drafts = [draft for draft in drafts if draft in ranked[: options.questions_per_clip]]
     refused = [f"{name}: {r.why}" for name, r in results.items() if not isinstance(r, Draft)]
     return drafts, "; ".join(refused)
 

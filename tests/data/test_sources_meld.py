@@ -57,7 +57,7 @@ def audio(rows: dict[str, Row], tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture(scope="module")
 def items(folder: Path, audio: Path) -> list[Any]:
-    options = Options(tables=(str(folder / "dev_sent_emo.csv"),), audio=str(audio), make="rules")
+    options = Options(tables=(str(folder / "dev_sent_emo.csv"),), audio=str(audio), make="rules", questions_per_clip=8)
     return list(generate(options, 5))
 
 
@@ -272,15 +272,15 @@ def test_the_same_seed_gives_the_same_and_a_limit_a_part(folder: Path, audio: Pa
     def run(seed: int, **options: Any) -> list[Any]:
         return list(generate(Options(tables=(str(folder / "dev_sent_emo.csv"),), audio=str(audio), **options), seed))
 
-    some = questions_of(run(5, limit=40, make="rules"))
-    assert some == questions_of(run(5, limit=40, make="rules"))
+    some = questions_of(run(5, limit=40, make="rules", questions_per_clip=8))
+    assert some == questions_of(run(5, limit=40, make="rules", questions_per_clip=8))
     ids = [q.id for q in questions_of(items)]
     assert [i for i in ids if i in {q.id for q in some}] == [q.id for q in some]
     assert len({q.provenance.source_id for q in some}) <= 40
-    both = run(5, limit=10, per_clip=1)
+    both = run(5, limit=10, questions_per_clip=1)
     assert len(clips_of(both)) == 10
     assert max(Counter(q.provenance.source_id for q in questions_of(both)).values()) == 1
-    assert {c.id for c in clips_of(both)} != {c.id for c in clips_of(run(6, limit=10, per_clip=1))}
+    assert {c.id for c in clips_of(both)} != {c.id for c in clips_of(run(6, limit=10, questions_per_clip=1))}
 
 
 def test_absent_files_are_named(tmp_path: Path) -> None:

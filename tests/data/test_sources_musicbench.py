@@ -79,7 +79,7 @@ def audio(rows: dict[str, Row], tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture(scope="module")
 def questions(file: Path, audio: Path) -> list[AudioQuestion]:
-    options = Options(rows=(str(file),), audio=str(audio), make="rules")
+    options = Options(rows=(str(file),), audio=str(audio), make="rules", questions_per_clip=8)
     return [question for seed in range(3) for question in questions_of(generate(options, seed))]
 
 
@@ -192,15 +192,15 @@ def test_the_same_seed_gives_the_same_and_a_limit_a_part(
     def run(seed: int, **options: Any) -> list[Any]:
         return list(generate(Options(rows=(str(file),), audio=str(audio), **options), seed))
 
-    again = questions_of(run(0, make="rules"))
-    assert again == questions[: len(again)] != questions_of(run(1, make="rules"))
+    again = questions_of(run(0, make="rules", questions_per_clip=8))
+    assert again == questions[: len(again)] != questions_of(run(1, make="rules", questions_per_clip=8))
     all_clips, some = clips_of(run(0, make="clips")), clips_of(run(0, make="clips", limit=20))
     assert len(all_clips) == 200
     assert len(some) == 20
     ids = [clip.id for clip in all_clips]
     assert sorted(ids.index(clip.id) for clip in some) == [ids.index(clip.id) for clip in some]
     assert {c.id for c in clips_of(run(0, make="clips", limit=10))} < {clip.id for clip in some}
-    both = run(0, limit=5, per_clip=1, rules=("metre", "tempo"))
+    both = run(0, limit=5, questions_per_clip=1, rules=("metre", "tempo"))
     kinds = [type(item).__name__ for item in both]
     assert kinds.count("Clip") == 5
     assert all(kinds[i] == "Clip" or kinds[i + 1] == "Clip" for i in range(len(kinds) - 1))
@@ -214,7 +214,7 @@ def example(rows: dict[str, Row], **changes: Any) -> Row:
 def test_what_a_row_calls_in_question_is_not_asked(rows: dict[str, Row], tmp_path: Path) -> None:
     def rules(**changes: Any) -> set[str]:
         row = example(rows, **{"keyprob": [], "prompt_aug": "", "alt_caption": "A song.", **changes})
-        return {rule_of(q) for q in questions_of(make(tmp_path, row, make="rules"))}
+        return {rule_of(q) for q in questions_of(make(tmp_path, row, make="rules", questions_per_clip=8))}
 
     usual = rules()
     assert {"key", "mode", "tempo", "metre"} <= usual

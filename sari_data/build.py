@@ -27,7 +27,13 @@ from sari_data.dedup import Dedup
 from sari_data.funnel import Funnel
 from sari_data.scratch import Scratch
 from sari_data.sources import load_source
+from sari_data.sources.audiomcq import Options as AudioMCQ
+from sari_data.sources.audioset import Options as AudioSet
+from sari_data.sources.avqa import Options as AVQA
+from sari_data.sources.meld import Options as MELD
+from sari_data.sources.musicbench import Options as MusicBench
 from sari_data.sources.scenes import Options as Scenes
+from sari_data.sources.table import Options as AnyTable
 from sari_data.store import SPLITS, check_target, write_corpus
 
 
@@ -53,6 +59,12 @@ class Build(Table):
     dev: int = Field(default=200, ge=0)
     audio: Literal["embed", "paths"] = "embed"
     scenes: Scenes = Scenes()
+    audioset: AudioSet | None = None
+    musicbench: MusicBench | None = None
+    meld: MELD | None = None
+    avqa: AVQA | None = None
+    audiomcq: AudioMCQ | None = None
+    table: AnyTable | None = None
 
     @property
     def corpus_name(self) -> str:
@@ -89,7 +101,7 @@ class Plan:
         Raises:
             RecipeError: With every problem of all tables.
         """
-        models = {"build": Build, "annotate": Annotate, "dedup": Dedup, "calibrate": Calibrate}
+        models: dict[str, type[Table]] = {"build": Build, "annotate": Annotate, "dedup": Dedup, "calibrate": Calibrate}
         tables = load_tables(recipe or DEFAULT_RECIPE, models, overrides)
         composed = tables["build"].sources == ("scenes",) and tables["dedup"] == Dedup()
         return cls(tables["build"], tables["calibrate"], tables["annotate"], None if composed else tables["dedup"])
@@ -140,12 +152,11 @@ def build(plan: Plan, *, overwrite: bool = False) -> dict[str, Any]:
     with Scratch(target) as scratch:
         funnel = Funnel()
         stages.collect(scratch, funnel, sources, table.seed)
-        stages.caption(scratch, funnel, askers.caption)
-        stages.question(scratch, funnel, askers.question)
+        stages.caption(scratch, funnel, askers, plan.annotate)
+        stages.question(scratch, funnel, askers, plan.annotate)
         found, groups = stages.clean(scratch, funnel, plan.dedup)
-        stages.split(
-            scratch, funnel, sft=table.sft, dev=table.dev, seed=table.seed, groups=groups, asking=askers.reasoning
-        )
+        sizes = {"sft": table.sft, "dev": table.dev, "seed": table.seed}
+        stages.split(scratch, funnel, **sizes, groups=groups, askers=askers, table=plan.annotate)
         summaries = []
         if responder is None or not len(scratch.questions("rl")):
             _tell_uncalibrated(calibration, table.out, asked=responder is not None)

@@ -108,7 +108,10 @@ def progress(description: str, total: int | None = None) -> Iterator[Advance]:
         task = bar.add_task(description, total=total, text="")
 
         def advance(count: int = 1, /, text: str = "") -> None:
-            bar.update(task, advance=count, **({"text": text} if text else {}))
+            if text:
+                bar.update(task, advance=count, text=text)
+            else:
+                bar.advance(task, count)
 
         yield advance
 

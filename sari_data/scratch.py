@@ -67,7 +67,7 @@ class Scratch:
     def __enter__(self) -> Scratch:
         with storing(self._target):
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._claim = open(self.folder / "lock", "w")  # noqa: SIM115 (held until the end: it is the lock)
+            self._claim = open(self.folder / "lock", "w")
         try:
             fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

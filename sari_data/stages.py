@@ -5,10 +5,11 @@ What a stage sets aside is recorded with its reason, so that nothing disappears 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from sari_data.annotate import Asking, caption_clips, write_chains, write_questions
+from sari_data.annotate import Annotate, OpenAsker, OpenAskers, Tally, caption_clips, write_chains, write_questions
 from sari_data.calibrate import Calibrate, Calibration, measure
 from sari_data.config import Table
 from sari_data.console import Advance, note, progress
@@ -26,6 +27,8 @@ from sari_data.types import AudioQuestion
 NEVER_PASSED = "never_passed"
 PASSED_UNHEARD = "passed_unheard"
 SIDES = (NEVER_PASSED, PASSED_UNHEARD)
+
+NO_WRITER = "nobody writes questions about it"
 
 T = TypeVar("T")
 
@@ -56,33 +59,34 @@ def collect(scratch: Scratch, funnel: Funnel, sources: Mapping[str, Table], seed
     note(f"collect: {questions['questions']:,} questions ({tally or 'none'}){also}, seed {seed}")
 
 
-def caption(scratch: Scratch, funnel: Funnel, asking: Asking | None) -> None:
+def caption(scratch: Scratch, funnel: Funnel, askers: OpenAskers, table: Annotate) -> None:
     """Have the clips without a caption described."""
-    bare = scratch.clips(captioned=False)
-    if asking is None or not len(bare):
+    bare, asker = scratch.clips(captioned=False), askers.caption
+    if asker is None or not len(bare):
         return
-    stage = funnel.stage("caption", "clips", entered=len(bare))
-    with progress("caption", total=len(bare)) as advance:
-        _settle(scratch, stage, _told(caption_clips(bare, asking), advance, asking), "clip")
-    _tell(stage, asking)
+    stage, tally = funnel.stage("caption", "clips", entered=len(bare)), Tally()
+    with _asking("caption", len(bare), tally, asker) as told:
+        _settle(scratch, stage, told(caption_clips(bare, asker, table, tally=tally)), "clip")
+    _tell(stage, tally, asker)
 
 
-def question(scratch: Scratch, funnel: Funnel, asking: Asking | None) -> None:
+def question(scratch: Scratch, funnel: Funnel, askers: OpenAskers, table: Annotate) -> None:
     """Have questions written about the clips; without a writer the clips are set aside."""
-    clips = scratch.clips()
+    clips, asker = scratch.clips(), askers.question
     if not len(clips):
         return
-    stage = funnel.stage("question", "clips", entered=len(clips), made="questions")
-    if asking is None:
+    stage, tally = funnel.stage("question", "clips", entered=len(clips), made="questions"), Tally()
+    if asker is None:
         for clip in clips:
-            reason = "nobody writes questions (annotate.question.responder)"
-            aside = SetAside(stage="question", reason=reason, id=clip.id, provenance=clip.provenance)
+            aside = SetAside(stage="question", reason=NO_WRITER, id=clip.id, provenance=clip.provenance)
             _drop(scratch, stage, aside, kind="clip")
-        note(f"{stage.name}: {stage.line()}")
+        note(f"{stage.name}: {stage.line()}; set annotate.question.responder to have questions written")
         return
-    with progress("question", total=len(clips)) as advance:
-        _settle(scratch, stage, _told(write_questions(clips, asking), advance, asking), "clip")
-    _tell(stage, asking)
+    with _asking("question", len(clips), tally, asker) as told:
+        _settle(scratch, stage, told(write_questions(clips, asker, table, tally=tally)), "clip")
+    if tally.short:
+        stage.dropped["questions that no valid answer was found for"] = tally.short
+    _tell(stage, tally, asker)
 
 
 def clean(scratch: Scratch, funnel: Funnel, table: Dedup | None) -> tuple[dict[str, Any], dict[str, str]]:
@@ -97,19 +101,31 @@ def clean(scratch: Scratch, funnel: Funnel, table: Dedup | None) -> tuple[dict[s
     questions = scratch.questions()
     stage = funnel.stage("clean", entered=len(questions))
     with progress("clean", total=len(questions)) as advance:
-        findings = find_duplicates(questions, table, advance=advance)
-    for id_, aside in findings.dropped.items():
-        assert id_ == aside.id
-        _drop(scratch, stage, aside, kind="question")
-    for found in scratch.chosen(findings.flags):
-        scratch.put(found.replace(flags=(*found.flags, *findings.flags[found.id])))
+        findings = find_duplicates(questions, table, advance)
+    for found in scratch.chosen([*findings.contaminated, *findings.duplicates]):
+        fate, flag = findings.verdict(found.id, table)
+        if fate == "mark":
+            scratch.put(found.replace(flags=tuple(dict.fromkeys([*found.flags, flag]))))
+        elif fate == "drop":
+            reason = {"contaminated": "in a benchmark", "near_duplicate": "near-duplicate"}[flag]
+            detail = "; ".join(map(str, findings.by_question[found.id]))
+            aside = SetAside(stage="clean", reason=reason, id=found.id, provenance=found.provenance, detail=detail)
+            _drop(scratch, stage, aside, kind="question")
     stage.left = len(scratch.questions())
     note(f"{stage.name}: {stage.line()}")
-    return findings.summary, findings.groups
+    return dict(findings.summary), dict(findings.groups)
 
 
 def split(
-    scratch: Scratch, funnel: Funnel, *, sft: int, dev: int, seed: int, groups: Mapping[str, str], asking: Asking | None
+    scratch: Scratch,
+    funnel: Funnel,
+    *,
+    sft: int,
+    dev: int,
+    seed: int,
+    groups: Mapping[str, str],
+    askers: OpenAskers,
+    table: Annotate,
 ) -> None:
     """Part the questions; chains are written for those that ``sft`` needs and that have none.
 
@@ -117,16 +133,15 @@ def split(
         InputError: There are too few questions.
     """
     entries = [Entry(e.id, groups.get(e.clip, e.clip), e.domain, e.chains) for e in scratch.entries()]
-    stage = funnel.stage("reason") if asking is not None else None
+    asker, stage, tally = askers.reasoning, funnel.stage("reason"), Tally()
 
     def write(ids: list[str]) -> set[str]:
-        assert asking is not None
-        assert stage is not None
+        assert asker is not None
         wanted = scratch.chosen(ids)
         stage.entered += len(wanted)
         written = set()
-        with progress("reason", total=len(wanted)) as advance:
-            for id_, found in _told(write_chains(wanted, asking), advance, asking):
+        with _asking("reason", len(wanted), tally, asker) as told:
+            for id_, found in told(write_chains(wanted, asker, askers.judge, table, tally=tally)):
                 if isinstance(found, SetAside):
                     # Without a chain a question is still one to practise on.
                     scratch.note_aside(found)
@@ -137,11 +152,13 @@ def split(
                     written.add(id_)
         return written
 
-    parts = split_by_clip(entries, sft=sft, dev=dev, seed=seed, write_chains=None if asking is None else write)
+    parts = split_by_clip(entries, sft=sft, dev=dev, seed=seed, write_chains=None if asker is None else write)
     for name, ids in parts.items():
         scratch.assign(name, ids)
-    if asking is not None and stage is not None:
-        _tell(stage, asking)
+    if asker is not None:
+        _tell(stage, tally, asker, *filter(None, [askers.judge]))
+    if not stage.entered:
+        funnel.stages.remove(stage)
     note(f"split: {', '.join(f'{name} {len(ids):,}' for name, ids in parts.items())}; no clip is in two of them")
 
 
@@ -217,24 +234,37 @@ def _drop(scratch: Scratch, stage: Stage, aside: SetAside, *, kind: str | None) 
     stage.dropped[aside.reason] += 1
 
 
-def _told(results: Iterable[T], advance: Advance, asking: Asking) -> Iterator[T]:
-    for result in results:
-        yield result
-        advance(1, text=describe_usage(asking.usage))
+@contextmanager
+def _asking(name: str, total: int, tally: Tally, asker: OpenAsker) -> Iterator[Callable[[Iterable[T]], Iterator[T]]]:
+    """Show how a stage's results come in, with what it costs so far; yields what lets them through."""
+    with progress(name, total=total) as advance:
+
+        def told(results: Iterable[T]) -> Iterator[T]:
+            for result in results:
+                yield result
+                again = f"{tally.asked_again:,} asked again, " if tally.asked_again else ""
+                advance(1, text=again + _used(asker.responder))
+
+        yield told
 
 
-def _with_usage(advance: Advance, responder: Responder) -> Advance:
-    usage: Usage | None = getattr(responder, "usage", None)
-
-    def told(count: int = 1, /, text: str = "") -> None:
-        advance(count, text=text or (describe_usage(usage) if usage else ""))
+def _with_usage(advance: Advance, responder: Responder) -> Callable[[int], None]:
+    def told(count: int) -> None:
+        advance(count, text=_used(responder))
 
     return told
 
 
-def _tell(stage: Stage, asking: Asking) -> None:
-    stage.note = describe_usage(asking.usage)
+def _tell(stage: Stage, tally: Tally, *askers: OpenAsker) -> None:
+    again = [f"{tally.asked_again:,} asked again"] if tally.asked_again else []
+    used = [_used(asker.responder) for asker in {id(a.responder): a for a in askers}.values()]
+    stage.note = "; ".join(filter(None, [*again, *used]))
     note(f"{stage.name}: {stage.line()}")
+
+
+def _used(responder: Responder) -> str:
+    usage: Usage | None = getattr(responder, "usage", None)
+    return "" if usage is None else describe_usage(usage)
 
 
 def describe_usage(usage: Usage) -> str:

@@ -222,10 +222,9 @@ def vectorise(*collections: Texts) -> list[csr_matrix]:
     options = _weighted(collections, lambda text: text.option_entries)
     sets = [np.array([text.options_key for text in texts], np.uint64) for texts in collections]
     _, which, counts = np.unique(np.concatenate(sets), return_inverse=True, return_counts=True)
-    # Logarithms, as for words: one where a set of options is the only one, less the more texts have it.
-    total = max(2, len(which))
-    share = (np.log(total / counts) / np.log(total))[which] if len(which) else np.zeros(0)
-    weight = np.sqrt(np.maximum(share, 0.05) / 2)
+    # Two texts with these options are what is looked for; four halve what the options say, sixteen quarter it.
+    share = 1 / (1 + np.log2(np.maximum(counts / 2, 1)))
+    weight = np.sqrt(share / 2)[which]
     found, at = [], 0
     for texts, some, others in zip(collections, words, options, strict=True):
         # A text without options is its words alone.

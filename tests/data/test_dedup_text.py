@@ -156,11 +156,13 @@ def test_near_pairs_are_all_pairs_above_the_threshold(mmau: dict[str, list[dict]
 def test_options_that_many_questions_have_say_little() -> None:
     kept = Texts()
     rare = [kept.add(text(q, ("oud", "ney", "qanun"), "oud")) for q in ("Which plays the solo?", "What leads here?")]
-    common = [kept.add(text(q, ("yes", "no"), "no")) for q in ("Is it a solo?", "Does rain fall?", "Do dogs bark?")]
+    common = [kept.add(text(q, ("yes", "no"), "no")) for q in ("Is it a solo?", "Does rain fall?")]
+    for i in range(30):
+        kept.add(text(f"Do {i} dogs bark?", ("yes", "no"), "no"))
     [matrix] = vectorise(kept)
     [same] = pair_scores(matrix, *(np.array([i]) for i in rare))
-    [other] = pair_scores(matrix, *(np.array([i]) for i in common[:2]))
-    assert same > 0.25 > 2 * other
+    [other] = pair_scores(matrix, *(np.array([i]) for i in common))
+    assert same > 0.45 > 2 * other > 0
     shuffled = Texts()
     shuffled.add(text("Which plays the solo?", ("qanun", "oud", "ney"), "oud"))
     assert list(shuffled) == [kept[0]]

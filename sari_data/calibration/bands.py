@@ -11,8 +11,9 @@ always    15/16 <= p          8
 ========  ==================  =============================
 
 1/3 and 2/3 are where the trainer's curriculum parts hard, medium and easy. 1/16 and 15/16 lie halfway between what
-eight answers can say: a share of eight that is nearest to p is 0 below 1/16 and 1 above 15/16. So the band of a share of
-eight right answers is what a fixed k = 8 calls the question, and the band of p itself is what it ought to be called.
+eight answers can say: the share of eight that is nearest to p is 0 below 1/16 and 1 above 15/16. So the band of a
+share of eight right answers is what a fixed k = 8 calls the question, and the band of p itself is what it ought to be
+called.
 """
 
 from __future__ import annotations

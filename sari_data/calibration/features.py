@@ -141,7 +141,7 @@ def measure_sound(audio: AudioRef) -> NDArray[np.float32] | None:
 
 def _standard(table: NDArray[np.float32]) -> NDArray[np.float32]:
     """Bring each column to mean 0 and deviation 1 over the questions whose clip was heard; the others get 0."""
-    there: NDArray[np.bool_] = ~np.isnan(table).any(axis=1)
+    there = np.isfinite(table[:, 0])
     if not there.any():
         return np.zeros_like(table)
     mean, deviation = table[there].mean(0), table[there].std(0)

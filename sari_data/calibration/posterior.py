@@ -3,9 +3,9 @@
 A single beta distribution cannot say "either it is known, or it is guessed", which is how multiple-choice questions
 are answered. So the prior of a question mixes a fixed set of beta distributions (COMPONENTS), narrow and wide, over
 all of [0, 1]; what is learnt is how much of each. The weights depend on the question through the predictor's score
-alone: at a few knots (quantiles of the score) there is a set of weights each, with straight lines between them, all fitted by
-expectation maximisation to the answers so far. After a right and b wrong answers, the component Beta(r, w) has become
-Beta(r + a, w + b), and the weights follow Bayes' rule: a beta posterior for each question and component.
+alone: at a few knots (quantiles of the score) there is a set of weights each, with straight lines between them, all
+fitted by expectation maximisation to the answers so far. After a right and b wrong answers, the component Beta(r, w)
+has become Beta(r + a, w + b), and the weights follow Bayes' rule: a beta posterior for each question and component.
 
 How many knots there are is chosen by the likelihood of answers that were left out of the fit. With one knot the
 predictor has no say, so one that knows nothing costs nothing. Sampling stops by what the answers were, which leaves

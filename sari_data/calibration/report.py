@@ -26,8 +26,8 @@ def reliability(right_N: Floats, wrong_N: Floats, passes_N: Counts, failures_N: 
 
     Returns:
         ``answers``; ``brier``: the mean of (chance - 1)^2 over right and chance^2 over wrong answers;
-        ``brier_of_mean``: what the mean share alone would get; ``bins``: for each tenth of [0, 1] with answers in it ``from``, ``to``,
-        ``answers``, the mean ``predicted`` chance and the ``observed`` share of right answers.
+        ``brier_of_mean``: what the mean share alone would get; ``bins``: for each tenth of [0, 1] with answers in it
+        ``from``, ``to``, ``answers``, the mean ``predicted`` chance and the ``observed`` share of right answers.
     """
     total = int(passes_N.sum() + failures_N.sum())
     if not total:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from sari_data.answer_cache import CachedResponder, default_cache
 from sari_data.calibration.asking import Questioner, survey
 from sari_data.calibration.listening import FLAGS
 from sari_data.calibration.measuring import (
@@ -42,6 +43,7 @@ __all__ = (
     "measure",
     "missing_for_local",
     "never_passed",
+    "open_calibration",
     "open_responder",
     "pick_responder",
     "progress_total",
@@ -86,6 +88,25 @@ def open_responder(name: str, table: Calibrate) -> Responder:
             f"responder {name!r} could not be made with the options {sorted(options)} ({error}): "
             "correct calibrate.model and calibrate.options"
         ) from error
+
+
+def open_calibration(table: Calibrate) -> Responder | None:
+    """Open the responder that answers the questions, so that a mode or model that is not there is told at once.
+
+    Its answers are kept in the table's cache where they may be, so that a calibration that was stopped goes on.
+
+    Raises:
+        TemplateError: No such mode.
+        SariError: As :func:`open_responder`.
+    """
+    load_mode(table.mode)
+    name = pick_responder(table)
+    if name is None:
+        return None
+    responder = open_responder(name, table)
+    if table.cache == "" or not getattr(responder, "cacheable", True):
+        return responder
+    return CachedResponder(responder, table.cache or default_cache())
 
 
 def calibrated(question: AudioQuestion, found: Calibration) -> AudioQuestion:
@@ -209,31 +230,3 @@ def summarise(questions: Sequence[AudioQuestion], table: Calibrate, name: str) -
         "dropped_never_passed": table.drop_never_passed,
         "histogram": histogram,
     }
-
-
-class Calibration:
-    def __init__(self, rates, flags, summary):
-        self.rates, self.flags, self.summary = rates, flags, summary
-
-
-def measure(questions, responder, table, advance=None):
-    done = calibrate(
-        list(questions),
-        responder,
-        mode=table.mode,
-        samples=table.samples,
-        sampling=table.sampling,
-        seed=table.seed,
-        advance=advance,
-    )
-    return Calibration({q.id: q.pass_rates[-1:] for q in done}, {}, summarise(done, table, responder.name))
-
-
-def open_calibration(table):
-    load_mode(table.mode)
-    name = pick_responder(table)
-    return None if name is None else open_responder(name, table)
-
-
-Calibrate.method = "fixed"
-Calibrate.drop_passed_unheard = False

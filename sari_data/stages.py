@@ -10,7 +10,15 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from sari_data.annotate import Annotate, OpenAsker, OpenAskers, Tally, caption_clips, write_chains, write_questions
-from sari_data.calibrate import Calibrate, Calibration, measure
+from sari_data.calibrate import (
+    NEVER_PASSED,
+    PASSED_UNHEARD,
+    Calibrate,
+    calibrated,
+    measure,
+    progress_total,
+    side_split,
+)
 from sari_data.config import Table
 from sari_data.console import Advance, note, progress
 from sari_data.counting import count
@@ -21,11 +29,8 @@ from sari_data.scratch import Scratch
 from sari_data.sources import load_source
 from sari_data.sources.base import SetAside
 from sari_data.splitting import Entry, split_by_clip
-from sari_data.types import AudioQuestion
 
 # Splits below side/: what the calibration took out of rl.
-NEVER_PASSED = "never_passed"
-PASSED_UNHEARD = "passed_unheard"
 SIDES = (NEVER_PASSED, PASSED_UNHEARD)
 
 NO_WRITER = "nobody writes questions about it"
@@ -172,45 +177,24 @@ def rate(scratch: Scratch, funnel: Funnel, responder: Responder, table: Calibrat
     scratch.assign("rl", asked)
     questions = scratch.questions("rl")
     stage = funnel.stage("calibrate", entered=len(questions))
-    note(
-        f"calibrate: asking {responder.name} {len(questions):,} questions, "
-        f"{'up to ' if table.method == 'adaptive' else ''}{table.samples} samples each, mode {table.mode}"
-    )
-    with progress("calibrate", total=len(questions)) as advance:
+    how = f"{table.samples} samples each" if table.method == "fixed" else "as many samples as it takes"
+    note(f"calibrate: asking {responder.name} {len(questions):,} questions, {how}, mode {table.mode}")
+    with progress("calibrate", total=progress_total(table, len(questions))) as advance:
         calibration = measure(questions, responder, table, _with_usage(advance, responder))
     homes: dict[str, list[str]] = {name: [] for name in ("rl", *SIDES)}
     for found in questions:
-        rated = apply_rates(found, calibration)
+        rated = calibrated(found, calibration)
         scratch.put(rated)
-        homes[_home(rated, table)].append(rated.id)
+        homes[side_split(rated, table) or "rl"].append(rated.id)
     for name, ids in homes.items():
         scratch.assign(name, ids)
         if name != "rl" and ids:
             stage.dropped[f"to the side file {name}"] = len(ids)
     stage.left = len(homes["rl"])
-    note(f"{stage.name}: mean pass rate {calibration.summary['mean_pass_rate']}; {stage.line()}")
-    return calibration.summary
-
-
-def apply_rates(question: AudioQuestion, calibration: Calibration) -> AudioQuestion:
-    """Return a question with its new pass rates; one of the same responder, mode, seed and audio is replaced."""
-    new = calibration.rates[question.id]
-    keys = {_run(rate) for rate in new}
-    kept = tuple(rate for rate in question.pass_rates if _run(rate) not in keys)
-    flags = [flag for flag in question.flags if not flag.startswith("passes_with")]
-    return question.replace(pass_rates=(*kept, *new), flags=(*flags, *calibration.flags.get(question.id, ())))
-
-
-def _home(question: AudioQuestion, table: Calibrate) -> str:
-    latest = [rate for rate in question.pass_rates if rate.audio == "own"][-1]
-    if table.drop_never_passed and latest.passes == 0:
-        return NEVER_PASSED
-    unheard = any(flag.startswith("passes_with") for flag in question.flags)
-    return PASSED_UNHEARD if table.drop_passed_unheard and unheard else "rl"
-
-
-def _run(rate: Any) -> tuple[Any, ...]:
-    return rate.responder, rate.mode, rate.seed, rate.audio
+    summary = dict(calibration.summary)
+    stage.note = _used(responder)
+    note(f"{stage.name}: mean pass rate {summary['mean_pass_rate']}; {stage.line()}")
+    return summary
 
 
 def _settle(scratch: Scratch, stage: Stage, results: Iterable[tuple[str, Any]], kind: str) -> None:

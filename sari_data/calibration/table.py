@@ -75,6 +75,7 @@ class Calibrate(Table):
         listening_check: When they count as passed so.
         drop_passed_unheard: Take the marked questions out of ``rl`` (they are kept in a side file).
         options: Further options of the responder, by name.
+        cache: File that answers are kept in; absent: the user's own cache; empty: they are not kept.
     """
 
     responder: str = "auto"
@@ -91,6 +92,7 @@ class Calibrate(Table):
     listening_check: Listening = Listening()
     drop_passed_unheard: bool = False
     options: dict[str, Any] = Field(default_factory=dict)
+    cache: str | None = None
 
     @model_validator(mode="after")
     def _marked_before_dropped(self) -> Calibrate:

@@ -205,7 +205,7 @@ def test_a_folder_in_use_is_refused_before_any_question_is_made(
 
 
 def test_an_unknown_source_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"source 'radio' is unknown; expected one of \['scenes'\]"):
+    with pytest.raises(InputError, match=r"source 'radio' is unknown; expected one of \['audiomcq', .*'table'\]"):
         build(Plan(table(tmp_path / "corpus", source="radio"), Calibrate(responder="none")))
     assert list(tmp_path.iterdir()) == []
 

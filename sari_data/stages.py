@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from sari_data.annotate import Annotate, OpenAsker, OpenAskers, Tally, caption_clips, write_chains, write_questions
@@ -27,8 +28,9 @@ from sari_data.funnel import Funnel, Stage
 from sari_data.responder import Responder, Usage
 from sari_data.scratch import Scratch
 from sari_data.sources import load_source
-from sari_data.sources.base import SetAside
+from sari_data.sources.base import Clip, SetAside
 from sari_data.splitting import Entry, split_by_clip
+from sari_data.types import AudioQuestion
 
 # Splits below side/: what the calibration took out of rl.
 SIDES = (NEVER_PASSED, PASSED_UNHEARD)
@@ -142,6 +144,8 @@ def split(
 
     def write(ids: list[str]) -> set[str]:
         assert asker is not None
+        if askers.caption is not None:
+            _caption_questions(scratch, funnel, scratch.chosen(ids), askers.caption, table)
         wanted = scratch.chosen(ids)
         stage.entered += len(wanted)
         written = set()
@@ -165,6 +169,35 @@ def split(
     if not stage.entered:
         funnel.stages.remove(stage)
     note(f"split: {', '.join(f'{name} {len(ids):,}' for name, ids in parts.items())}; no clip is in two of them")
+
+
+def _caption_questions(
+    scratch: Scratch, funnel: Funnel, questions: Iterable[AudioQuestion], asker: OpenAsker, table: Annotate
+) -> None:
+    """Have the clips of questions described that came without a caption (AVQA's): a chain is written from one."""
+    clips: dict[str, Clip] = {}
+    about: dict[str, list[str]] = {}
+    for found in questions:
+        if found.caption is None:
+            clip = Clip(audio=found.audio, domain=found.domain, provenance=found.provenance)
+            clips[clip.id] = clip
+            about.setdefault(clip.id, []).append(found.id)
+    if not clips:
+        return
+    stage, tally = funnel.stage("caption for chains", "clips", entered=len(clips)), Tally()
+    with _asking(stage.name, len(clips), tally, asker) as told:
+        for id_, result in told(caption_clips(clips.values(), asker, table, tally=tally)):
+            if isinstance(result, SetAside):
+                # The question stays; the writer of chains will say that it lacks a caption.
+                stage.dropped[result.reason] += 1
+                continue
+            stage.left += 1
+            for found in scratch.chosen(about[id_]):
+                made_by = {**found.provenance.made_by, "caption": result.provenance.made_by["caption"]}
+                scratch.put(
+                    found.replace(caption=result.caption, provenance=replace(found.provenance, made_by=made_by))
+                )
+    _tell(stage, tally, asker)
 
 
 def rate(scratch: Scratch, funnel: Funnel, responder: Responder, table: Calibrate) -> dict[str, Any]:

@@ -133,6 +133,14 @@ class Options:
         return by_text | self._letters.get(label[1] or label[2], {-1})
 
 
+def loose_form(text: str) -> str:
+    """Return the loosest form in which :class:`Options` compares texts: no case, leading article, marks or spacing.
+
+    Options whose loose forms are the same cannot be told apart in every answer.
+    """
+    return _loose(_clean(text))
+
+
 def _inside(form: str) -> list[str]:
     """What stands inside, where the whole form sets its answer apart, from the outside in."""
     found = []

@@ -34,7 +34,7 @@ def iter_rows(path: Path) -> Iterator[dict[str, Any]]:
         raise CorpusError(f"{path}: expected a shard of a corpus, found a file that cannot be read: {error}") from error
 
 
-def check_file(path: Path, entry: Mapping[str, Any], *, embed: bool) -> tuple[bool, list[str]]:
+def check_file(path: Path, entry: Mapping[str, Any], *, embed: bool, named: bool = False) -> tuple[bool, list[str]]:
     """Compare a shard with its entry in the manifest.
 
     Returns:
@@ -58,7 +58,7 @@ def check_file(path: Path, entry: Mapping[str, Any], *, embed: bool) -> tuple[bo
         return False, [*problems, f"{name}: cannot be read as Parquet: {error}"]
     if rows != entry["rows"]:
         problems.append(f"{name}: the manifest says {entry['rows']} rows, found {rows}")
-    if not schema.equals(arrow_schema(embed=embed), check_metadata=False):
+    if not schema.equals(arrow_schema(embed=embed, named=named), check_metadata=False):
         return False, [*problems, f"{name}: its columns are not those of a corpus: found {schema.names}"]
     return True, problems
 
@@ -70,12 +70,15 @@ def sha256_of(path: Path) -> str:
 
 
 @contextmanager
-def open_shard(path: Path, embed: bool, target: Path) -> Iterator[Callable[[list[dict[str, Any]]], None]]:
+def open_shard(
+    path: Path, embed: bool, target: Path, *, named: bool = False
+) -> Iterator[Callable[[list[dict[str, Any]]], None]]:
     """Open a new shard; yields a function that writes a list of rows as one row group.
 
     Args:
         path: The file.
         embed: Which of the two schemas.
+        named: The schema for rows that may be without audio.
         target: The corpus folder that an error names.
 
     Raises:
@@ -84,7 +87,7 @@ def open_shard(path: Path, embed: bool, target: Path) -> Iterator[Callable[[list
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = arrow_schema(embed=embed)
+    schema = arrow_schema(embed=embed, named=named)
     with storing(target):
         path.parent.mkdir(exist_ok=True)
         file = open(path, "wb")  # noqa: SIM115 (closed below, after the writer that uses it)

@@ -31,7 +31,7 @@ CARD = "README.md"
 SPLITS = ("sft", "rl", "dev")
 SHARD_BYTES = 256 * 2**20
 
-_RESERVED = ("format", "format_version", "embedded", "splits", "files")
+_RESERVED = ("format", "format_version", "embedded", "splits", "files", "without_audio")
 _GROUP_BYTES = 8 * 2**20
 _GROUP_ROWS = 512
 _SPLIT_NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -39,12 +39,13 @@ _SPLIT_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 def write_corpus(
     folder: str | Path,
-    splits: Mapping[str, Iterable[AudioQuestion]],
+    splits: Mapping[str, Iterable[AudioQuestion] | Iterable[dict[str, Any]]],
     manifest: Mapping[str, Any],
     *,
     card: str | Callable[[dict[str, Any]], str],
     overwrite: bool = False,
     embed: bool = True,
+    named: bool = False,
     shard_bytes: int = SHARD_BYTES,
 ) -> dict[str, Any]:
     """Write a corpus folder; on any error nothing is left of it and an older corpus there stays.
@@ -53,12 +54,13 @@ def write_corpus(
 
     Args:
         folder: Where to; it must not exist, be empty, or with ``overwrite`` be a corpus.
-        splits: Split name to its questions.
+        splits: Split name to its questions, or to rows as :func:`~sari_data.schema.to_row` lays them out.
         manifest: What the manifest says besides the format, the splits and the files.
         card: The dataset card (``README.md``), or a function of the whole manifest that returns it. The
             list of data files is put into its YAML head where that has no ``configs``.
         overwrite: Replace a corpus that is there.
         embed: Put the audio inside; otherwise keep paths and the part meant.
+        named: Rows may be without audio (:mod:`sari_data.rehydrate`); the manifest says how many are.
         shard_bytes: Size at which a new shard is begun.
 
     Returns:
@@ -79,7 +81,7 @@ def write_corpus(
         files = [
             entry
             for split, questions in splits.items()
-            for entry in _write_split(work, split, _unique(questions, ids), embed, shard_bytes, target)
+            for entry in _write_split(work, split, _rows(questions, ids, embed), embed, named, shard_bytes, target)
         ]
         rows = {split: sum(entry["rows"] for entry in files if entry["split"] == split) for split in splits}
         body = {
@@ -90,6 +92,8 @@ def write_corpus(
             "splits": {split: {"rows": count} for split, count in rows.items()},
             "files": files,
         }
+        if named:
+            body["without_audio"] = sum(entry["without_audio"] for entry in files)
         text = _with_data_files(card(body) if callable(card) else card, [s for s in SPLITS if rows.get(s)])
         with storing(target):
             _write_text(work / CARD, text)
@@ -185,9 +189,10 @@ def check_corpus(folder: str | Path) -> list[str]:
     homes: dict[str, str] = {}
     clips: dict[str, dict[str, str]] = {}
     counts: dict[str, int] = dict.fromkeys(manifest["splits"], 0)
+    without = 0
     for entry in manifest["files"]:
         path, split = root / entry["path"], entry["split"]
-        readable, found = check_file(path, entry, embed=manifest["embedded"])
+        readable, found = check_file(path, entry, embed=manifest["embedded"], named="without_audio" in manifest)
         problems += found
         if not readable:
             continue
@@ -199,7 +204,10 @@ def check_corpus(folder: str | Path) -> list[str]:
             homes.setdefault(row["id"], split)
             try:
                 question = from_row(row)
-                decode(question.audio, max_seconds=math.inf)
+                if row["audio"] is None:
+                    without += 1  # told in the manifest, not broken
+                else:
+                    decode(question.audio, max_seconds=math.inf)
             except SariError as error:
                 # Most of these sentences name the question themselves.
                 problems.append(f"{where}: {str(error).removeprefix(where.removeprefix(f'{split}: ') + ': ')}")
@@ -208,6 +216,8 @@ def check_corpus(folder: str | Path) -> list[str]:
     for split, count in counts.items():
         if count != manifest["splits"][split]["rows"]:
             problems.append(f"{split}: the manifest says {manifest['splits'][split]['rows']} rows, found {count}")
+    if without != manifest.get("without_audio", 0):
+        problems.append(f"the manifest says {manifest.get('without_audio', 0)} rows without audio, found {without}")
     for users in clips.values():
         problems += [
             f"audio of question {users['dev']!r} in dev is also that of {users[split]!r} in {split}"
@@ -258,30 +268,35 @@ def _check_names(splits: Mapping[str, Any], manifest: Mapping[str, Any]) -> None
         raise InputError(f"the manifest writes the keys {list(_RESERVED)} itself; found {taken} among yours")
 
 
-def _unique(questions: Iterable[AudioQuestion], ids: set[str]) -> Iterator[AudioQuestion]:
+def _rows(
+    questions: Iterable[AudioQuestion] | Iterable[dict[str, Any]], ids: set[str], embed: bool
+) -> Iterator[dict[str, Any]]:
     for question in questions:
-        if question.id in ids:
-            raise InputError(f"question {question.id!r} comes twice in the corpus: drop one of the two")
-        ids.add(question.id)
-        yield question
+        row = question if isinstance(question, dict) else to_row(question, embed=embed)
+        if row["id"] in ids:
+            raise InputError(f"question {row['id']!r} comes twice in the corpus: drop one of the two")
+        ids.add(row["id"])
+        yield row
 
 
 def _write_split(
-    work: Path, split: str, questions: Iterator[AudioQuestion], embed: bool, shard_bytes: int, target: Path
+    work: Path, split: str, rows: Iterator[dict[str, Any]], embed: bool, named: bool, shard_bytes: int, target: Path
 ) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = []
-    groups = _groups((to_row(question, embed=embed) for question in questions), min(_GROUP_BYTES, shard_bytes))
+    groups = _groups(rows, min(_GROUP_BYTES, shard_bytes))
     group = next(groups, None)
     while group is not None:
         name = f"{'data' if split in SPLITS else 'side'}/{split}-{len(entries):05d}.parquet"
-        path, count, size = work / name, 0, 0
-        with open_shard(path, embed, target) as write:
+        path, count, size, without = work / name, 0, 0, 0
+        with open_shard(path, embed, target, named=named) as write:
             while group is not None and size < shard_bytes:
                 write(group)
                 size, count = size + sum(map(row_bytes, group)), count + len(group)
+                without += sum(row["audio"] is None for row in group)
                 group = next(groups, None)
         entries.append(
             {"path": name, "split": split, "rows": count, "bytes": path.stat().st_size, "sha256": sha256_of(path)}
+            | ({"without_audio": without} if named else {})
         )
     return entries
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from sari_data.errors import CorpusError, InputError, SariError, StorageError
-from sari_data.schema import DICTIONARY_COLUMNS, STATISTICS_COLUMNS, arrow_schema
+from sari_data.schema import DICTIONARY_COLUMNS, STATISTICS_COLUMNS, arrow_schema, row_bytes
 
 _BATCH_ROWS = 64
+_GROUP_ROWS = 512
 
 
 def iter_rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -67,6 +68,20 @@ def sha256_of(path: Path) -> str:
     """Return a file's SHA-256 as hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def row_groups(rows: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
+    """Yield rows in lists of about ``size`` bytes, and of at most 512 rows."""
+    group: list[dict[str, Any]] = []
+    held = 0
+    for row in rows:
+        group.append(row)
+        held += row_bytes(row)
+        if held >= size or len(group) == _GROUP_ROWS:
+            yield group
+            group, held = [], 0
+    if group:
+        yield group
 
 
 @contextmanager

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from sari_data.audio import decode
+from sari_data.card_head import with_data_files
 from sari_data.errors import CorpusError, InputError, MissingFileError, SariError
 from sari_data.schema import from_row, row_bytes, to_row
-from sari_data.shards import check_file, iter_rows, open_shard, sha256_of, storing
+from sari_data.shards import check_file, iter_rows, open_shard, row_groups, sha256_of, storing
 from sari_data.types import AudioQuestion
 
 FORMAT = "sari-corpus"
@@ -33,7 +34,6 @@ SHARD_BYTES = 256 * 2**20
 
 _RESERVED = ("format", "format_version", "embedded", "splits", "files", "without_audio")
 _GROUP_BYTES = 8 * 2**20
-_GROUP_ROWS = 512
 _SPLIT_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -94,7 +94,7 @@ def write_corpus(
         }
         if named:
             body["without_audio"] = sum(entry["without_audio"] for entry in files)
-        text = _with_data_files(card(body) if callable(card) else card, [s for s in SPLITS if rows.get(s)])
+        text = with_data_files(card(body) if callable(card) else card, [s for s in SPLITS if rows.get(s)])
         with storing(target):
             _write_text(work / CARD, text)
             _write_text(work / MANIFEST, json.dumps(body, indent=2, ensure_ascii=False, sort_keys=False) + "\n")
@@ -283,7 +283,7 @@ def _write_split(
     work: Path, split: str, rows: Iterator[dict[str, Any]], embed: bool, named: bool, shard_bytes: int, target: Path
 ) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = []
-    groups = _groups(rows, min(_GROUP_BYTES, shard_bytes))
+    groups = row_groups(rows, min(_GROUP_BYTES, shard_bytes))
     group = next(groups, None)
     while group is not None:
         name = f"{'data' if split in SPLITS else 'side'}/{split}-{len(entries):05d}.parquet"
@@ -299,19 +299,6 @@ def _write_split(
             | ({"without_audio": without} if named else {})
         )
     return entries
-
-
-def _groups(rows: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
-    group: list[dict[str, Any]] = []
-    held = 0
-    for row in rows:
-        group.append(row)
-        held += row_bytes(row)
-        if held >= size or len(group) == _GROUP_ROWS:
-            yield group
-            group, held = [], 0
-    if group:
-        yield group
 
 
 def _write_text(path: Path, text: str) -> None:
@@ -334,19 +321,3 @@ def _move(work: Path, target: Path) -> None:
         os.replace(old, target)
         raise
     shutil.rmtree(old)
-
-
-def _with_data_files(card: str, splits: list[str]) -> str:
-    # Without this, `datasets` would guess splits from file names and take the side files for data.
-    lines = ["configs:", "- config_name: default", "  data_files:"]
-    for split in splits:
-        lines += [f"  - split: {split}", f"    path: data/{split}-*.parquet"]
-    block = "".join(line + "\n" for line in lines) if splits else ""
-    if not card.startswith("---\n"):
-        return f"---\n{block}---\n\n{card}" if block else card
-    head, separator, rest = card[4:].partition("\n---")
-    if not separator:
-        raise InputError("the card's YAML head must end with a line '---'; found none")
-    if re.search(r"^configs:", head, re.MULTILINE):
-        return card
-    return f"---\n{head}\n{block}---{rest}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,12 @@ _BATCH_ROWS = 64
 _GROUP_ROWS = 512
 
 
-def iter_rows(path: Path) -> Iterator[dict[str, Any]]:
+def iter_rows(path: Path, *, leave_out: Collection[str] = ()) -> Iterator[dict[str, Any]]:
     """Yield a shard's rows as plain values, at most one row group in memory.
+
+    Args:
+        path: The shard.
+        leave_out: Columns that are not read.
 
     Raises:
         CorpusError: The file is missing or is no Parquet.
@@ -27,9 +31,10 @@ def iter_rows(path: Path) -> Iterator[dict[str, Any]]:
 
     try:
         with pq.ParquetFile(path) as file:
+            columns = [name for name in file.schema_arrow.names if name not in leave_out]
             # One row group at a time: they were cut to a size in bytes, whatever their number of rows.
             for group in range(file.num_row_groups):
-                for batch in file.iter_batches(batch_size=_BATCH_ROWS, row_groups=[group]):
+                for batch in file.iter_batches(batch_size=_BATCH_ROWS, row_groups=[group], columns=columns):
                     yield from batch.to_pylist()
     except (OSError, pa.ArrowException) as error:
         raise CorpusError(f"{path}: expected a shard of a corpus, found a file that cannot be read: {error}") from error

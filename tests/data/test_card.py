@@ -67,7 +67,9 @@ def test_no_name_can_end_a_cell_begin_html_or_change_the_head(key: str) -> None:
     rate = PassRate(1, 2, NASTY if key == "responder" else "m", "direct", 0)
     tally.add("rl", question(1, provenance=source, pass_rates=(rate,), flags=(NASTY,) if key == "flag" else ()))
     funnel = [{"stage": "clean", "in": 3, "out": 1, "dropped": {NASTY if key == "why" else "twice": 2}}]
-    card = render_card(manifest(**tally.to_manifest(), funnel=funnel) | ({key: NASTY} if key in ("name", "source") else {}))
+    card = render_card(
+        manifest(**tally.to_manifest(), funnel=funnel) | ({key: NASTY} if key in ("name", "source") else {})
+    )
     body = card[4:].split("\n---\n", 1)[1].replace("\\]", "").replace("\\|", "")
     assert "<script>" not in body
     assert "](http" not in body.replace(json.dumps(NASTY)[1:-1].replace("<", "\\u003c").replace(">", "\\u003e"), "")

@@ -8,16 +8,18 @@ sari wrote lacks some entries; their sections are left out.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from sari_data.card_head import data_file_lines, dataset_info_lines, licence_lines, size_category
+from sari_data.card_head import data_file_lines, dataset_info_lines, licence_lines, size_category, with_facts
 from sari_data.recipe_text import redacted, to_toml
 from sari_data.types import DOMAINS
 
 CARD_TEMPLATE = "cards/corpus.md.jinja"
 SPLITS = ("sft", "rl", "dev")
 
+_NEEDED = ("name", "seed", "sari_version", "counts", "licences", "calibrated")
 _BAR = 30  # characters of the longest bar
 _MOST_ROWS = 60  # of a table of contamination numbers
 _REPO = re.compile(r"[\w.-]+/[\w.-]+")
@@ -38,7 +40,7 @@ def render_card(manifest: Mapping[str, Any], *, repo: str | None = None) -> str:
     from sari_data.prompting import render
 
     rows = {name: split["rows"] for name, split in manifest.get("splits", {}).items()}
-    loaded = [split for split in SPLITS if rows.get(split)]
+    loaded = loaded_splits(manifest)
     sources = manifest.get("sources") or {}
     licences = {name: found.get("licences") or {} for name, found in sources.items()}
     head = [
@@ -77,6 +79,44 @@ def render_card(manifest: Mapping[str, Any], *, repo: str | None = None) -> str:
         recipe=_fenced(to_toml(redacted(manifest.get("recipe") or {}))),
     )
     return text.rstrip() + "\n"
+
+
+def card_of(folder: Path, manifest: Mapping[str, Any]) -> Callable[[dict[str, Any]], str]:
+    """Return a function that writes the card of a corpus made from the one in ``folder``.
+
+    Its own text is taken, with a head that fits, where its manifest lacks what a card is written from.
+    """
+
+    def write(body: dict[str, Any]) -> str:
+        if all(key in body for key in _NEEDED):
+            return render_card(body)
+        path = folder / "README.md"
+        text = path.read_text(encoding="utf-8") if path.is_file() else f"# {escaped(body.get('name', 'A corpus'))}\n"
+        return with_facts(text, body, loaded_splits(body))
+
+    return write
+
+
+def card_on_hub(folder: Path, manifest: Mapping[str, Any], body: Mapping[str, Any], repo: str) -> str:
+    """Return the card to publish: written anew with the repository's name, unless somebody has written their own.
+
+    Args:
+        folder: The corpus, with its card.
+        manifest: Its manifest.
+        body: The manifest of the form that is published.
+        repo: ``owner/name``.
+    """
+    path, written = folder / "README.md", all(key in manifest for key in _NEEDED)
+    text = path.read_text(encoding="utf-8") if path.is_file() else None
+    if written and text in (None, render_card(manifest), render_card(manifest, repo=repo)):
+        return render_card(body, repo=repo)
+    return with_facts(text or f"# {escaped(repo)}\n", body, loaded_splits(body))
+
+
+def loaded_splits(manifest: Mapping[str, Any]) -> list[str]:
+    """Return the splits that ``datasets`` loads: those that are no side files and have rows."""
+    splits = manifest.get("splits") or {}
+    return [split for split in SPLITS if splits.get(split, {}).get("rows")]
 
 
 def contaminated_count(manifest: Mapping[str, Any]) -> int | None:

@@ -109,6 +109,26 @@ def with_data_files(card: str, splits: Sequence[str]) -> str:
     return f"---\n{head}\n{block}---{rest}"
 
 
+def with_facts(card: str, manifest: Mapping[str, Any], splits: Sequence[str]) -> str:
+    """Put the data files, types and sizes of a manifest into a card's head, in place of those that it has.
+
+    Raises:
+        InputError: The head does not end.
+    """
+    kept, rest = [], "\n\n" + card
+    if card.startswith("---\n"):
+        head, separator, rest = card[4:].partition("\n---")
+        if not separator:
+            raise InputError("the card's YAML head must end with a line '---'; found none")
+        inside = False
+        for line in head.split("\n"):
+            if not line.startswith((" ", "-", "\t", "#")) and line.strip():
+                inside = line.startswith(("configs:", "dataset_info:"))
+            kept += [] if inside else [line]
+    lines = [*kept, *data_file_lines(splits), *dataset_info_lines(manifest, splits)]
+    return "---\n" + "".join(line + "\n" for line in lines) + "---" + rest
+
+
 def _feature(kind: Mapping[str, Any]) -> dict[str, Any]:
     """A feature in the short form that ``datasets`` writes into cards, from its long one."""
     if "_type" not in kind:

@@ -14,6 +14,8 @@ from sari_data.commands.arguments import PUSH
 from sari_data.commands.build import build
 from sari_data.commands.calibrate import calibrate
 from sari_data.commands.check import check
+from sari_data.commands.push import push
+from sari_data.commands.rehydrate import rehydrate
 from sari_data.commands.sources import sources
 from sari_data.console import run_app
 
@@ -23,7 +25,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (build, calibrate, check, sources):
+for _command in (build, calibrate, check, push, rehydrate, sources):
     app.command()(_command)
 
 

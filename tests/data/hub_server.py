@@ -78,7 +78,7 @@ class HubServer(ThreadingHTTPServer):
         self.expired: set[str] = set()
         self.signatures = 0
         self.lock = threading.Lock()
-        self.reached = threading.Event()  # set by the first byte of an object
+        self.busy = 0  # objects that are on their way
         self.slow = 0.0  # seconds between the pieces of an object
 
     def put(self, name: str, content: bytes) -> None:
@@ -142,7 +142,13 @@ class Hub(BaseHTTPRequestHandler):
         elif self.fault and self.fault.cut is not None and not signed:
             self.hang_up()
         elif signed and method == "PUT":
-            self.receive()
+            with hub.lock:
+                hub.busy += 1
+            try:
+                self.receive()
+            finally:
+                with hub.lock:
+                    hub.busy -= 1
         elif not signed and self.headers.get("authorization") != f"Bearer {TOKEN}":
             self.drain()
             self.reply(401, {"error": "Invalid credentials"})
@@ -257,7 +263,6 @@ class Hub(BaseHTTPRequestHandler):
                 digest.update(data)
                 length -= len(data)
                 hub.received[oid] += len(data)
-                hub.reached.set()
                 if hub.slow:
                     threading.Event().wait(hub.slow)
                 if self.fault and self.fault.cut is not None and file.tell() >= self.fault.cut:

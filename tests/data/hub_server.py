@@ -63,6 +63,8 @@ class HubServer(ThreadingHTTPServer):
 
     def __init__(self, folder: Path, *, part: int | None = None, lfs: bool = True) -> None:
         super().__init__(("127.0.0.1", 0), Hub)
+        # Little is on its way between the two: what a client has sent has nearly arrived.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, PIECE)
         self.folder, self.part, self.lfs = folder, part, lfs
         folder.mkdir(parents=True, exist_ok=True)
         self.endpoint = f"http://127.0.0.1:{self.server_port}"

@@ -214,3 +214,31 @@ def summarise(questions: Sequence[AudioQuestion], table: Calibrate, name: str) -
         "dropped_never_passed": table.drop_never_passed,
         "histogram": {str(passes): counts[passes] for passes in range(table.samples + 1)},
     }
+
+
+class Calibration:
+    def __init__(self, rates, flags, summary):
+        self.rates, self.flags, self.summary = rates, flags, summary
+
+
+def measure(questions, responder, table, advance=None):
+    done = calibrate(
+        list(questions),
+        responder,
+        mode=table.mode,
+        samples=table.samples,
+        sampling=table.sampling,
+        seed=table.seed,
+        advance=advance,
+    )
+    return Calibration({q.id: q.pass_rates[-1:] for q in done}, {}, summarise(done, table, responder.name))
+
+
+def open_calibration(table):
+    load_mode(table.mode)
+    name = pick_responder(table)
+    return None if name is None else open_responder(name, table)
+
+
+Calibrate.method = "fixed"
+Calibrate.drop_passed_unheard = False

@@ -22,6 +22,8 @@ SPLITS = ("sft", "rl", "dev")
 _NEEDED = ("name", "seed", "sari_version", "counts", "licences", "calibrated")
 _BAR = 30  # characters of the longest bar
 _MOST_ROWS = 60  # of a table of contamination numbers
+# Of the report on contamination: places on somebody's machine, and a benchmark's own questions.
+_NOT_SHOWN = {"path", "file", "folder", "examples", "unreadable_examples", "thresholds"}
 _REPO = re.compile(r"[\w.-]+/[\w.-]+")
 _ACTIVE = re.compile(r"[\\`*\[\]|]")
 _HEARD = {"own": "with its audio", "none": "without audio", "other": "with another question's audio"}
@@ -37,6 +39,7 @@ def render_card(manifest: Mapping[str, Any], *, repo: str | None = None) -> str:
     Raises:
         TemplateError: The manifest lacks an entry that corpora always had.
     """
+    from sari_data.dedup import contaminated_count
     from sari_data.prompting import render
 
     rows = {name: split["rows"] for name, split in manifest.get("splits", {}).items()}
@@ -117,19 +120,6 @@ def loaded_splits(manifest: Mapping[str, Any]) -> list[str]:
     """Return the splits that ``datasets`` loads: those that are no side files and have rows."""
     splits = manifest.get("splits") or {}
     return [split for split in SPLITS if splits.get(split, {}).get("rows")]
-
-
-def contaminated_count(manifest: Mapping[str, Any]) -> int | None:
-    """Return how many questions of a corpus are also in a benchmark it was compared with; ``None``: nothing was."""
-    found = manifest.get("contamination")
-    if not isinstance(found, Mapping) or found.get("checked") is False:
-        return None
-    number = found.get("contaminated")
-    if isinstance(number, Mapping):
-        number = sum(value for value in number.values() if isinstance(value, int))
-    elif isinstance(number, Sequence) and not isinstance(number, str):
-        number = len(number)
-    return number if isinstance(number, int) else None
 
 
 def is_rehearsal(manifest: Mapping[str, Any]) -> bool:
@@ -221,13 +211,15 @@ def _contamination_rows(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     def walk(value: Any, path: tuple[str, ...]) -> Iterable[tuple[str, str]]:
         if isinstance(value, Mapping):
             for key, inner in value.items():
-                yield from walk(inner, (*path, str(key)))
+                if key not in _NOT_SHOWN:
+                    yield from walk(inner, (*path, str(key)))
         elif isinstance(value, Sequence) and not isinstance(value, str):
             if all(isinstance(item, str | int | float) for item in value):
                 yield " / ".join(path), ", ".join(map(str, value[:10])) + (", ..." if len(value) > 10 else "")
             else:
                 for number, inner in enumerate(value, start=1):
-                    yield from walk(inner, (*path, str(number)))
+                    name = inner.get("name", number) if isinstance(inner, Mapping) else number
+                    yield from walk(inner, (*path, str(name)))
         elif value is not None:
             yield " / ".join(path), str(value)
 

@@ -12,6 +12,7 @@ import typer
 
 from sari_data.commands.arguments import PUSH
 from sari_data.commands.build import build
+from sari_data.commands.cache import cache
 from sari_data.commands.calibrate import calibrate
 from sari_data.commands.check import check
 from sari_data.commands.push import push
@@ -25,7 +26,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (build, calibrate, check, push, rehydrate, sources):
+for _command in (build, cache, calibrate, check, push, rehydrate, sources):
     app.command()(_command)
 
 

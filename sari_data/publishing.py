@@ -15,8 +15,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from sari_data.card import card_on_hub, contaminated_count, is_rehearsal
+from sari_data.card import card_on_hub, is_rehearsal
 from sari_data.console import note
+from sari_data.dedup import contaminated_count
 from sari_data.errors import CorpusError, InputError
 from sari_data.hub import push_corpus
 from sari_data.recipe_text import redacted
@@ -63,10 +64,10 @@ def publish(
     counts = datasets_of(folder)
     check_publishable(folder, manifest, counts, allow_contaminated=allow_contaminated)
     with _shared_form(Path(folder), manifest, counts, audio) as (form, body):
-        clean = body | {"recipe": redacted(body.get("recipe") or {})} if "recipe" in body else body
+        clean = body | {key: redacted(body[key]) for key in ("recipe", "contamination") if key in body}
         texts = {CARD: card_on_hub(Path(folder), manifest, body, repo).encode()}
         if clean != body:
-            note("push: what looks like a key or token in the recipe is left out of what is published")
+            note("push: secrets and folders of this machine in the recipe are left out of what is published")
             texts[MANIFEST] = (json.dumps(clean, indent=2, ensure_ascii=False) + "\n").encode()
         return push_corpus(form, repo, private=private, texts=texts, api=api)
 

@@ -12,11 +12,18 @@ from sari_data.errors import InputError
 
 REMOVED = "(removed)"
 _SECRET = re.compile(r"(^|[_-])(api[_-]?key|access[_-]?key|token|secret|password|passwd|authorization)$", re.IGNORECASE)
+_ABSOLUTE = re.compile(r"(/|~/|[A-Za-z]:[/\\])")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def redacted(value: Any) -> Any:
-    """Return a recipe in which texts under keys such as ``api_key``, ``token`` or ``Authorization`` are taken out."""
+    """Return values without what is nobody else's business: secrets, and where on a machine something lies.
+
+    Texts under keys such as ``api_key``, ``token`` or ``Authorization`` are taken out; of an absolute path the last part
+    is left.
+    """
+    if isinstance(value, str):
+        return re.split(r"[/\\]", value.rstrip("/\\"))[-1] if _ABSOLUTE.match(value) else value
     if isinstance(value, Mapping):
         return {
             key: REMOVED if isinstance(inner, str) and inner and _SECRET.search(str(key)) else redacted(inner)

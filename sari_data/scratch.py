@@ -11,6 +11,7 @@ give the same once more, and what was paid for is in the answer cache.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -20,6 +21,7 @@ import shutil
 import sqlite3
 import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
@@ -66,28 +68,33 @@ class Scratch:
         with storing(self._target):
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._claim = open(self.folder / "lock", "w")  # noqa: SIM115 (held until the end: it is the lock)
-            try:
-                fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                self._claim.close()
-                raise CorpusError(
-                    f"{self._target}: another process is building it: wait for that one, or name another folder"
-                ) from error
-            self._clear()
-            (self.folder / "audio").mkdir()
-            self._base = sqlite3.connect(self.folder / "items.sqlite", check_same_thread=False, isolation_level=None)
-        # A scratch that was interrupted is thrown away, so it needs neither journal nor syncing.
-        self._base.execute("PRAGMA journal_mode=OFF")
-        self._base.execute("PRAGMA synchronous=OFF")
-        self._base.executescript(_TABLES)
+        try:
+            fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._claim.close()
+            raise CorpusError(
+                f"{self._target}: another process is building it: wait for that one, or name another folder"
+            ) from error
+        try:
+            with self._writing():
+                self._clear()
+                (self.folder / "audio").mkdir()
+                path = self.folder / "items.sqlite"
+                self._base = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+                # A scratch that was interrupted is thrown away, so it needs neither journal nor syncing.
+                self._base.execute("PRAGMA journal_mode=OFF")
+                self._base.execute("PRAGMA synchronous=OFF")
+                self._base.executescript(_TABLES)
+        except BaseException:
+            self._remove()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._base.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self._claim.close()
+        self._remove()
 
     def add(self, item: AudioQuestion | Clip, place: int | None = None, part: int = 0) -> bool:
         """Put an item at the end, or at a place; returns whether it is new (its id was not there yet)."""
@@ -95,10 +102,11 @@ class Scratch:
             place, self._next = self._next, self._next + 1
         light, name = self._light(item)
         kind = "question" if isinstance(item, AudioQuestion) else "clip"
-        with self._lock, storing(self._target):
+        with self._writing():
             done = self._base.execute(
-                "INSERT OR IGNORE INTO items (place, part, id, kind, source, clip, domain, chains, captioned, audio_name,"
-                " body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR IGNORE INTO items"
+                " (place, part, id, kind, source, clip, domain, chains, captioned, audio_name, body)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (place, part, light.id, kind, *_columns(light), name, pickle.dumps(light)),
             )
         return done.rowcount == 1
@@ -107,7 +115,7 @@ class Scratch:
         """Replace the item that has this id."""
         light, _ = self._light(item)
         kind = "question" if isinstance(item, AudioQuestion) else "clip"
-        with self._lock, storing(self._target):
+        with self._writing():
             self._base.execute(
                 "UPDATE items SET source=?, clip=?, domain=?, chains=?, captioned=?, body=? WHERE kind=? AND id=?",
                 (*_columns(light), pickle.dumps(light), kind, light.id),
@@ -128,9 +136,15 @@ class Scratch:
         """Record that something of a question was set aside, a chain for instance; the question stays."""
         self._record(aside, "question")
 
+    def keep_aside(self, line: str) -> None:
+        """Keep a line about what was set aside when the corpus was built."""
+        place, self._next = self._next, self._next + 1
+        with self._writing():
+            self._base.execute("INSERT INTO aside VALUES (?, 0, 0, '', '', ?)", (place, line))
+
     def take_out(self, kind: str, id_: str) -> None:
         """Take an item out without a word: what became of it is at its place."""
-        with self._lock:
+        with self._writing():
             self._base.execute("DELETE FROM items WHERE kind=? AND id=?", (kind, id_))
 
     def clips(self, *, captioned: bool | None = None) -> Items[Clip]:
@@ -143,7 +157,7 @@ class Scratch:
 
     def chosen(self, ids: Iterable[str]) -> Items[AudioQuestion]:
         """Return the questions with these ids, in the order of the places."""
-        with self._lock:
+        with self._writing():
             self._base.execute("DROP TABLE IF EXISTS chosen")
             self._base.execute("CREATE TABLE chosen (id TEXT PRIMARY KEY)")
             self._base.executemany("INSERT INTO chosen VALUES (?)", ((id_,) for id_ in ids))
@@ -159,7 +173,7 @@ class Scratch:
 
     def assign(self, split: str, ids: Iterable[str]) -> None:
         """Put questions into a split, in the order given."""
-        with self._lock:
+        with self._writing():
             self._base.executemany(
                 "UPDATE items SET split=?, position=? WHERE kind='question' AND id=?",
                 ((split, number, id_) for number, id_ in enumerate(ids)),
@@ -197,7 +211,7 @@ class Scratch:
         place, part = (self._next, 0) if kind is None else self._where(kind, aside.id)
         body = asdict(aside)
         body["provenance"] = {name: value for name, value in body["provenance"].items() if value not in ("", None, {})}
-        with self._lock, storing(self._target):
+        with self._writing():
             self._base.execute(
                 "INSERT INTO aside SELECT ?, ?, COUNT(*), ?, ?, ? FROM aside WHERE place=? AND part=?",
                 (place, part, aside.stage, aside.reason, json.dumps(body, ensure_ascii=False), place, part),
@@ -223,6 +237,19 @@ class Scratch:
                 os.replace(part, path)
         light = AudioRef(path=str(path), start=ref.start, duration=ref.duration, sha256=digest)
         return replace(item, audio=light), ref.path or ""
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with self._lock, storing(self._target):
+            try:
+                yield
+            except sqlite3.OperationalError as error:
+                # SQLite says "database or disk is full" or "disk I/O error"; our own statements are not what is wrong.
+                raise OSError(errno.ENOSPC, str(error)) from error
+
+    def _remove(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self._claim.close()
 
     def _clear(self) -> None:
         """Remove what a killed build left: in the scratch, and beside the target."""

@@ -8,6 +8,7 @@ it is complete: a folder with a ``manifest.json`` is whole. The same questions g
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -29,10 +30,11 @@ FORMAT = "sari-corpus"
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 CARD = "README.md"
+ASIDE = "side/set_aside.jsonl"
 SPLITS = ("sft", "rl", "dev")
 SHARD_BYTES = 256 * 2**20
 
-_RESERVED = ("format", "format_version", "embedded", "splits", "files", "without_audio")
+_RESERVED = ("format", "format_version", "embedded", "splits", "files", "set_aside", "without_audio")
 _GROUP_BYTES = 8 * 2**20
 _SPLIT_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -47,6 +49,7 @@ def write_corpus(
     embed: bool = True,
     named: bool = False,
     shard_bytes: int = SHARD_BYTES,
+    set_aside: Iterable[str] = (),
 ) -> dict[str, Any]:
     """Write a corpus folder; on any error nothing is left of it and an older corpus there stays.
 
@@ -62,9 +65,10 @@ def write_corpus(
         embed: Put the audio inside; otherwise keep paths and the part meant.
         named: Rows may be without audio (:mod:`sari_data.rehydrate`); the manifest says how many are.
         shard_bytes: Size at which a new shard is begun.
+        set_aside: What did not become part of the corpus, as lines of JSON for ``side/set_aside.jsonl``.
 
     Returns:
-        The manifest as written.
+        The manifest as written, ``set_aside`` with its number of lines included.
 
     Raises:
         CorpusError: The folder holds something that may not be replaced.
@@ -78,11 +82,10 @@ def write_corpus(
         work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
     try:
         ids: set[str] = set()
-        files = [
-            entry
-            for split, questions in splits.items()
-            for entry in _write_split(work, split, _rows(questions, ids, embed), embed, named, shard_bytes, target)
-        ]
+        files: list[dict[str, Any]] = []
+        for split, given in splits.items():
+            files += _write_split(work, split, _rows(given, ids, embed), embed, named, shard_bytes, target)
+        aside = _write_lines(work / ASIDE, set_aside, target)
         rows = {split: sum(entry["rows"] for entry in files if entry["split"] == split) for split in splits}
         body = {
             "format": FORMAT,
@@ -91,6 +94,7 @@ def write_corpus(
             **manifest,
             "splits": {split: {"rows": count} for split, count in rows.items()},
             "files": files,
+            "set_aside": aside,
         }
         if named:
             body["without_audio"] = sum(entry["without_audio"] for entry in files)
@@ -299,6 +303,28 @@ def _write_split(
             | ({"without_audio": without} if named else {})
         )
     return entries
+
+
+def _write_lines(path: Path, lines: Iterable[str], target: Path) -> int:
+    """Write lines as they come; returns how many there were, and without any leaves no file."""
+    count = 0
+    with contextlib.ExitStack() as stack:
+        for line in lines:
+            with storing(target):
+                if count == 0:
+                    path.parent.mkdir(exist_ok=True)
+                    file = stack.enter_context(path.open("w", encoding="utf-8", newline="\n"))
+                file.write(line + "\n")
+            count += 1
+    return count
+
+
+def read_set_aside(folder: str | Path) -> Iterator[str]:
+    """Yield the lines of JSON about what did not become part of a corpus; none where nothing was set aside."""
+    path = Path(folder) / ASIDE
+    if path.is_file():
+        with path.open(encoding="utf-8") as lines:
+            yield from (line.rstrip("\n") for line in lines)
 
 
 def _write_text(path: Path, text: str) -> None:

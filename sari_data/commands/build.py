@@ -36,20 +36,18 @@ def build(
     as_json: JsonOption = False,
 ) -> None:
     """Build a corpus; without a recipe the embedded default, which downloads nothing."""
-    from sari_data.build import Build, build
-    from sari_data.calibrate import Calibrate
-    from sari_data.config import DEFAULT_RECIPE, load_tables
+    from sari_data.build import Plan, build
     from sari_data.hub import find_repo
     from sari_data.publishing import check_audio, publish
 
     overrides = [*(set_ or ()), *flags(("build.out", out_), ("build.seed", seed))]
-    tables = load_tables(recipe or DEFAULT_RECIPE, {"build": Build, "calibrate": Calibrate}, overrides)
-    table: Build = tables["build"]
+    plan = Plan.load(recipe, overrides)
+    table = plan.build
     check_audio(audio)
     # Asked before the work, so that a missing token costs no time.
     target = find_repo(repo, table.corpus_name) if push or repo else None
     note(f"building {table.out} from {_origin(recipe)}")
-    manifest = build(table, tables["calibrate"], overwrite=overwrite)
+    manifest = build(plan, overwrite=overwrite)
     url = None
     if target is not None:
         note(f"pushing {table.out} to {target}")

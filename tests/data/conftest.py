@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hub_examples import serving
-from hub_server import HubServer
+from push_examples import serving
+from push_server import HubServer
 
 
 @pytest.fixture

@@ -1,342 +1,95 @@
-"""A small Hub on this machine: it speaks the protocol of repositories, LFS objects and commits, and fails on order.
-
-Uploaded objects lie on disk, so that a test can measure the memory of a process with a large corpus.
-"""
+"""A small server on this machine that speaks the part of the Hub's protocol with which data sets are read."""
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import re
-import socket
 import threading
-from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote
 
-TOKEN = "hf_for_this_test_only"
-PIECE = 65536
-
-
-@dataclass
-class Fault:
-    """What goes wrong, and when.
-
-    Args:
-        on: Pattern of ``METHOD path``.
-        skip: So many matching requests go well first.
-        times: So many of them fail.
-        status: Reply with it; 0: none.
-        headers: Further headers of that reply.
-        cut: Close the connection after so many bytes of the body.
-        lose_reply: Do what was asked, and close the connection without a reply.
-        expire: The address is void from now on.
-    """
-
-    on: str
-    skip: int = 0
-    times: int = 1
-    status: int = 0
-    headers: dict[str, str] = field(default_factory=dict)
-    cut: int | None = None
-    lose_reply: bool = False
-    expire: bool = False
-
-    def takes(self, request: str) -> bool:
-        if not re.search(self.on, request) or self.times <= 0:
-            return False
-        self.skip -= 1
-        if self.skip >= 0:
-            return False
-        self.times -= 1
-        return True
-
-
-class HubServer(ThreadingHTTPServer):
-    """The server; what it holds and what happened are its attributes."""
-
-    daemon_threads = True
-
-    def __init__(self, folder: Path, *, part: int | None = None, lfs: bool = True) -> None:
-        super().__init__(("127.0.0.1", 0), Hub)
-        # Little is on its way between the two: what a client has sent has nearly arrived.
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, PIECE)
-        self.folder, self.part, self.lfs = folder, part, lfs
-        folder.mkdir(parents=True, exist_ok=True)
-        self.endpoint = f"http://127.0.0.1:{self.server_port}"
-        self.repo: str | None = None
-        self.private = False
-        self.created: dict[str, Any] = {}
-        self.files: dict[str, dict[str, Any]] = {}
-        self.commits: list[list[str]] = []
-        self.faults: list[Fault] = []
-        self.log: list[str] = []
-        self.received: Counter[str] = Counter()
-        self.largest_body = 0
-        self.expired: set[str] = set()
-        self.signatures = 0
-        self.lock = threading.Lock()
-        self.busy = 0  # objects that are on their way
-        self.slow = 0.0  # seconds between the pieces of an object
-
-    def put(self, name: str, content: bytes) -> None:
-        """Put a regular file into the repository, as if it had been committed before."""
-        self.files[name] = {"size": len(content), "content": content}
-
-    def object(self, oid: str) -> Path:
-        return self.folder / oid
-
-    def content(self, name: str) -> bytes:
-        entry = self.files[name]
-        return entry["content"] if "content" in entry else self.object(entry["oid"]).read_bytes()
-
-    def checkout(self, folder: Path) -> Path:
-        """Write the repository's files into a folder, as a download gives them."""
-        for name in self.files:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(self.content(name))
-        return folder
-
-    def count(self, pattern: str) -> int:
-        return sum(re.search(pattern, line) is not None for line in self.log)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that was killed is no news."""
+COMMIT = "c" * 40
 
 
 class Hub(BaseHTTPRequestHandler):
-    """One request."""
+    """Serves the files of ``server.files`` as the data set ``server.repo``; keeps what is asked in ``server.asked``."""
 
-    server: HubServer
+    protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        self.answer("GET")
+        self.answer()
 
     def do_HEAD(self) -> None:
-        self.answer("HEAD")
+        self.answer()
 
     def do_POST(self) -> None:
-        self.answer("POST")
+        self.body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        self.answer()
 
-    def do_PUT(self) -> None:
-        self.answer("PUT")
-
-    def answer(self, method: str) -> None:
-        hub = self.server
-        parts = urlsplit(self.path)
-        self.route, self.query = parts.path, parse_qs(parts.query)
-        with hub.lock:
-            hub.log.append(f"{method} {self.route}")
-            self.fault = next((fault for fault in hub.faults if fault.takes(f"{method} {self.route}")), None)
-        signed = self.route.startswith("/objects/")
-        if self.fault and self.fault.expire:
-            hub.expired.add(self.query["signature"][0])
-        if signed and self.query.get("signature", [""])[0] in hub.expired:
-            self.drain()
-            self.reply(403, {"error": "Request has expired"})
-        elif self.fault and self.fault.status:
-            self.drain()
-            self.reply(self.fault.status, {"error": "fault on order"}, self.fault.headers)
-        elif self.fault and self.fault.cut is not None and not signed:
-            self.hang_up()
-        elif signed and method == "PUT":
-            with hub.lock:
-                hub.busy += 1
-            try:
-                self.receive()
-            finally:
-                with hub.lock:
-                    hub.busy -= 1
-        elif not signed and self.headers.get("authorization") != f"Bearer {TOKEN}":
-            self.drain()
-            self.reply(401, {"error": "Invalid credentials"})
-        elif method == "POST":
-            self.post(self.drain())
-        else:
-            self.get(method)
-
-    def get(self, method: str) -> None:
-        hub, route = self.server, self.route
-        if route == "/api/whoami-v2":
-            self.reply(200, {"name": "zoe", "type": "user", "auth": {}})
-        elif hub.repo is None or f"/datasets/{hub.repo}" not in route:
-            self.reply(404, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"})
-        elif "/tree/" in route:
-            self.reply(200, [self.tree_entry(name) for name in sorted(hub.files)])
-        elif "/resolve/" in route and route.partition("/resolve/main/")[2] in hub.files:
-            data = hub.content(route.partition("/resolve/main/")[2])
-            self.reply_bytes(200, data, {"X-Repo-Commit": "1" * 40, "ETag": f'"{hashlib.sha1(data).hexdigest()}"'})
-        elif route == f"/api/datasets/{hub.repo}" or "/revision/" in route:
-            files = [{"rfilename": name} for name in hub.files]
-            info = {"id": hub.repo, "sha": "1" * 40, "private": hub.private, "siblings": files, "tags": []}
-            self.reply(200, info)
-        else:
-            self.reply(404, {"error": f"not found: {route}"})
-
-    def tree_entry(self, name: str) -> dict[str, Any]:
-        entry = self.server.files[name]
-        found = {"type": "file", "path": name, "size": entry["size"], "oid": "0" * 40}
-        if "content" in entry:
-            content = entry["content"]
-            return found | {"oid": hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()}
-        return found | {"lfs": {"oid": entry["oid"], "size": entry["size"], "pointerSize": 134}}
-
-    def post(self, body: bytes) -> None:
-        hub, route = self.server, self.route
-        hub.largest_body = max(hub.largest_body, len(body))
-        if route.startswith("/objects/"):
-            self.complete(json.loads(body))
-        elif route == "/api/repos/create":
-            self.create(json.loads(body))
-        elif route == "/api/validate-yaml":
-            self.reply(200, {"errors": [], "warnings": []})
-        elif "/preupload/" in route:
-            mode = {True: "lfs", False: "regular"}
-            files = [
-                {
-                    "path": asked["path"],
-                    "uploadMode": mode[hub.lfs and asked["path"].endswith(".parquet")],
-                    "shouldIgnore": False,
-                    "oid": hub.files.get(asked["path"], {}).get("oid"),
-                }
-                for asked in json.loads(body)["files"]
-            ]
-            self.reply(200, {"files": files})
-        elif route.endswith("/info/lfs/objects/batch"):
-            asked = json.loads(body)
-            assert asked["hash_algo"] == "sha256"
-            self.reply(200, {"transfer": "basic", "objects": [self.place(o) for o in asked["objects"]]})
-        elif "/verify/" in route:
-            asked = json.loads(body)
-            path = hub.object(asked["oid"])
-            good = path.is_file() and path.stat().st_size == asked["size"]
-            self.reply(200 if good else 404, {} if good else {"error": "no such object"})
-        elif "/commit/" in route:
-            self.commit([json.loads(line) for line in body.decode().splitlines()])
-        else:
-            self.reply(404, {"error": f"not found: {route}"})
-
-    def create(self, asked: dict[str, Any]) -> None:
-        hub = self.server
-        owner = asked.get("organization") or "zoe"
-        if owner == "forbidden":
-            self.reply(403, {"error": "You don't have the rights to create a dataset here"})
-            return
-        repo = f"{owner}/{asked['name']}"
-        code = 409 if repo == hub.repo else 200
-        if code == 200:
-            hub.repo, hub.created = repo, asked
-            hub.private = asked.get("visibility") == "private" or bool(asked.get("private"))
-        self.reply(code, {"url": f"{hub.endpoint}/datasets/{repo}", "id": repo})
-
-    def place(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """Say where an object is to be sent, or that it is there."""
-        hub, oid, size = self.server, asked["oid"], asked["size"]
-        if hub.object(oid).is_file():
-            return {"oid": oid, "size": size}
-        with hub.lock:
-            hub.signatures += 1
-            signed = f"signature={hub.signatures}"
-        base = f"{hub.endpoint}/objects/{oid}"
-        verify = {"href": f"{hub.endpoint}/api/verify/{oid}"}
-        if hub.part is None or size <= hub.part:
-            return {"oid": oid, "size": size, "actions": {"upload": {"href": f"{base}?{signed}"}, "verify": verify}}
-        header = {"chunk_size": str(hub.part)}
-        header |= {f"{n:05d}": f"{base}?part={n}&{signed}" for n in range(1, -(-size // hub.part) + 1)}
-        upload = {"href": f"{base}?{signed}", "header": header}
-        return {"oid": oid, "size": size, "actions": {"upload": upload, "verify": verify}}
-
-    def receive(self) -> None:
-        """Take an object or a part of one, piece by piece."""
-        hub, oid = self.server, self.route.rpartition("/")[2]
-        length, digest = int(self.headers["content-length"]), hashlib.sha256()
-        number = self.query.get("part", [""])[0]
-        path = hub.folder / f"{oid}.{number or 'whole'}.{threading.get_ident()}"
-        with path.open("wb") as file:
-            while length:
-                data = self.rfile.read(min(PIECE, length))
-                if not data:
-                    return  # the client is gone
-                file.write(data)
-                digest.update(data)
-                length -= len(data)
-                hub.received[oid] += len(data)
-                if hub.slow:
-                    threading.Event().wait(hub.slow)
-                if self.fault and self.fault.cut is not None and file.tell() >= self.fault.cut:
-                    self.hang_up()
-                    return
-        if number:
-            path.rename(hub.folder / f"{oid}.{number}")
-        elif digest.hexdigest() == oid:
-            path.rename(hub.object(oid))
-        else:
-            self.reply(400, {"error": "the SHA-256 of what came is another"})
-            return
-        self.reply_bytes(200, b"", {"ETag": f'"{digest.hexdigest()[:8]}"'})
-
-    def complete(self, asked: dict[str, Any]) -> None:
-        """Put the parts of an object together."""
-        hub, oid = self.server, asked["oid"]
-        digest, whole = hashlib.sha256(), hub.folder / f"{oid}.joined"
-        with whole.open("wb") as file:
-            for part in asked["parts"]:
-                data = (hub.folder / f"{oid}.{part['partNumber']}").read_bytes()
-                assert part["etag"] == f'"{hashlib.sha256(data).hexdigest()[:8]}"'
-                digest.update(data)
-                file.write(data)
-        if digest.hexdigest() != oid:
-            self.reply(400, {"error": "the parts do not make the object"})
-            return
-        whole.rename(hub.object(oid))
-        self.reply(200, {"success": True})
-
-    def commit(self, lines: list[dict[str, Any]]) -> None:
-        hub, names = self.server, []
-        for line in lines:
-            value = line["value"]
-            if line["key"] == "lfsFile" and not hub.object(value["oid"]).is_file():
-                self.reply(400, {"error": f"object {value['oid']} is not there"})
+    def answer(self) -> None:
+        server: Any = self.server
+        path = unquote(self.path.partition("?")[0])
+        server.asked.append((self.command, path, self.headers.get("range")))
+        api = f"/api/datasets/{server.repo}"
+        resolve = re.match(rf"/datasets/{server.repo}/resolve/(?:main|{COMMIT})/", path)
+        if path == api or path.startswith(f"{api}/revision/"):
+            if path.rpartition("/")[2] == "nowhere":
+                self.reply_json({"error": "Revision not found"}, 404, {"x-error-code": "RevisionNotFound"})
                 return
-            if line["key"] == "deletedFile" and value["path"] not in hub.files:
-                why = {"X-Error-Code": "EntryNotFound"}
-                self.reply(404, {"error": "A file with this name doesn't exist"}, why)
-                return
-        for line in lines:
-            value = line["value"]
-            if line["key"] == "file":
-                hub.put(value["path"], base64.b64decode(value["content"]))
-            elif line["key"] == "lfsFile":
-                hub.files[value["path"]] = {"size": value["size"], "oid": value["oid"]}
-            elif line["key"] == "deletedFile":
-                del hub.files[value["path"]]
-            names += [value["path"]] if "path" in value else []
-        hub.commits.append(names)
-        url = f"{hub.endpoint}/datasets/{hub.repo}/commit/1"
-        self.reply(200, {"success": True, "commitUrl": url, "commitOid": "1" * 40, "pullRequestUrl": None})
+            files = [{"rfilename": name} for name in server.files]
+            self.reply_json({"id": server.repo, "sha": COMMIT, "siblings": files, "tags": [], "private": False})
+        elif path.startswith(f"{api}/tree/"):
+            below = path.removeprefix(f"{api}/tree/{COMMIT}").strip("/")
+            self.reply_json(self.tree(below, "true" in str(parse_qs(self.path.partition("?")[2]).get("recursive"))))
+        elif path.startswith(f"{api}/paths-info/"):
+            asked = parse_qs(self.body.decode()).get("paths", []) or json.loads(self.body or b"{}").get("paths", [])
+            self.reply_json([self.entry(name) for name in asked if name in server.files])
+        elif resolve:
+            self.send_file(server.files.get(path[resolve.end() :]))
+        else:
+            self.reply_json({"error": "Repository not found"}, 404, {"x-error-code": "RepoNotFound"})
 
-    def drain(self) -> bytes:
-        """Read the body; what was not read would cut the connection before the reply arrives."""
-        return self.rfile.read(int(self.headers.get("content-length") or 0))
+    def tree(self, below: str, recursive: bool) -> list[dict[str, Any]]:
+        server: Any = self.server
+        prefix = f"{below}/" if below else ""
+        files = [name for name in sorted(server.files) if name.startswith(prefix)]
+        folders = {name[: len(prefix) + name[len(prefix) :].index("/")] for name in files if "/" in name[len(prefix) :]}
+        found = [self.entry(name) for name in files if recursive or "/" not in name[len(prefix) :]]
+        return found + [{"type": "directory", "path": name, "oid": "0" * 40, "size": 0} for name in sorted(folders)]
 
-    def hang_up(self) -> None:
-        self.close_connection = True
-        self.connection.shutdown(socket.SHUT_RDWR)
+    def entry(self, name: str) -> dict[str, Any]:
+        server: Any = self.server
+        return {"type": "file", "path": name, "size": len(server.files[name]), "oid": _oid(server.files[name])}
 
-    def reply(self, code: int, value: Any, headers: dict[str, str] | None = None) -> None:
-        self.reply_bytes(code, json.dumps(value).encode(), {"content-type": "application/json", **(headers or {})})
-
-    def reply_bytes(self, code: int, data: bytes, headers: dict[str, str]) -> None:
-        if self.fault and self.fault.lose_reply:
-            self.hang_up()
+    def send_file(self, data: bytes | None) -> None:
+        if data is None:
+            self.reply_json({"error": "Entry not found"}, 404, {"x-error-code": "EntryNotFound"})
             return
+        code, first, last = 200, 0, len(data) - 1
+        if asked := self.headers.get("range"):
+            begin, _, end = asked.removeprefix("bytes=").partition("-")
+            code, first, last = 206, int(begin), min(int(end or last), last)
+        part = data[first : last + 1]
         self.send_response(code)
-        for name, value in headers.items():
-            self.send_header(name, value)
+        self.send_header("etag", f'"{_oid(data)}"')
+        self.send_header("x-repo-commit", COMMIT)
+        self.send_header("accept-ranges", "bytes")
+        if code == 206:
+            self.send_header("content-range", f"bytes {first}-{last}/{len(data)}")
+        self.send_header("content-length", str(len(part)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(part)
+
+    def reply_json(self, value: Any, code: int = 200, headers: dict[str, str] | None = None) -> None:
+        data = json.dumps(value).encode()
+        self.send_response(code)
+        for name, text in {"content-type": "application/json", **(headers or {})}.items():
+            self.send_header(name, text)
         self.send_header("content-length", str(len(data)))
         self.end_headers()
         if self.command != "HEAD":
@@ -344,3 +97,20 @@ class Hub(BaseHTTPRequestHandler):
 
     def log_message(self, *arguments: Any) -> None:
         pass
+
+
+@contextmanager
+def serving(repo: str, files: dict[str, bytes]) -> Iterator[tuple[str, list[tuple[str, str, str | None]]]]:
+    """Serve ``files`` as the data set ``repo``; yields the server's address and the list of what is asked."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    server.repo, server.files, server.asked = repo, files, []  # type: ignore[attr-defined]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", server.asked  # type: ignore[attr-defined]
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def _oid(data: bytes) -> str:
+    return hashlib.sha1(data).hexdigest()

@@ -13,7 +13,7 @@ from corpus_examples import question
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sari_data.card import contaminated_count, escaped, is_rehearsal, render_card
+from sari_data.card import escaped, is_rehearsal, render_card
 from sari_data.card_head import dataset_info_lines, licence_ids, licence_lines, size_category
 from sari_data.counting import Tally
 from sari_data.errors import InputError
@@ -161,23 +161,28 @@ def test_histograms_of_earlier_calibrations_are_drawn_too() -> None:
 
 def test_the_funnel_and_the_contamination_are_shown() -> None:
     funnel = [{"stage": "question", "unit": "clips", "in": 9, "out": 20, "made": "questions", "dropped": {"late": 3}}]
-    found = {"contaminated": 2, "against": {"mmau": {"questions": 1000, "same_sound": 2}}}
+    found = {"checked": True, "contaminated": 2, "against": {"mmau": {"questions": 1000, "same_sound": 2}}}
     card = render_card(manifest(funnel=funnel, contamination=found))
     assert "| question | 9 clips | 20 questions | 3 late |" in card
     assert "**Contaminated.** 2 of its questions" in card
     assert "| against / mmau / same sound | 2 |" in card
-    clean = render_card(manifest(contamination={"contaminated": 0}))
+    clean = render_card(manifest(contamination={"checked": True, "contaminated": 0}))
     assert "Contaminated." not in clean
     assert "Not compared" not in clean
 
 
 @pytest.mark.parametrize(
     ("found", "expected"),
-    [(None, None), ({}, None), ({"contaminated": 0}, 0), ({"contaminated": {"text": 1, "sound": 2}}, 3),
-     ({"contaminated": ["q1"]}, 1), ({"checked": False, "contaminated": 0}, None)],
-)  # fmt: skip
+    [
+        (None, None),
+        ({}, None),
+        ({"checked": True, "contaminated": 0}, 0),
+        ({"checked": False, "contaminated": 0}, None),
+    ],
+)
 def test_never_compared_is_not_the_same_as_clean(found: Any, expected: int | None) -> None:
-    assert contaminated_count({"contamination": found}) == expected
+    card = render_card(manifest(contamination=found))
+    assert ("**Not compared with any benchmark.**" in card) == (expected is None)
 
 
 def test_a_rehearsal_is_told() -> None:
@@ -220,6 +225,8 @@ def test_secrets_are_taken_out_of_a_recipe() -> None:
     assert redacted({"max_new_tokens": 5, "tokens": ["a"], "hf_token": None}) == {
         "max_new_tokens": 5, "tokens": ["a"], "hf_token": None,
     }  # fmt: skip
+    paths = {"audio": "/data/jo/audioset/", "out": "runs/a", "b": "~/x", "c": "C:\\u\\y", "url": "http://a/b"}
+    assert list(redacted(paths).values()) == ["audioset", "runs/a", "x", "y", "http://a/b"]
     assert "sk-1" not in render_card(manifest(recipe=recipe))
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from corpus_examples import question
-from hub_examples import arguments, command, environment, noise, uploaded, write
-from hub_server import TOKEN, Fault, HubServer
+from push_examples import arguments, command, environment, noise, uploaded, write
+from push_server import TOKEN, Fault, HubServer
 
 from sari_data.errors import CorpusError
 from sari_data.hub import push_corpus

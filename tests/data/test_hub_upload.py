@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hub_examples import api, noise, serving, uploaded, write
-from hub_server import Fault, HubServer
+from push_examples import api, noise, serving, uploaded, write
+from push_server import Fault, HubServer
 
 from sari_data import uploading
 from sari_data.errors import CorpusError, InputError, StorageError

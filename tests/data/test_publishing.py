@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 import yaml
 from corpus_examples import CARD, question, tone
-from hub_examples import api, noise, uploaded, write
-from hub_server import HubServer
+from push_examples import api, noise, uploaded, write
+from push_server import HubServer
 
 from sari_data.errors import InputError
 from sari_data.publishing import publish
 from sari_data.store import check_corpus, read_manifest, write_corpus
 from sari_data.types import AudioRef, Provenance
 
-CLEAN = {"contamination": {"contaminated": 0}}
+CLEAN = {"contamination": {"checked": True, "contaminated": 0}}
 
 
 def foreign(number: int) -> Any:
@@ -88,7 +88,10 @@ def test_what_a_manifest_says_of_a_data_set_decides(hub: HubServer, tmp_path: Pa
 
 
 REFUSED = {
-    "contaminated": ({"contamination": {"contaminated": 3}}, "3 of its questions are also in a benchmark"),
+    "contaminated": (
+        {"contamination": {"checked": True, "contaminated": 3}},
+        "3 of its questions are also in a benchmark",
+    ),
     "never compared": ({}, "compared with no benchmark, .* audio of videos"),
 }
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from corpus_examples import CARD, RATE, question, tone, write_example
-from hub_examples import write
 from hypothesis import given
 from hypothesis import strategies as st
+from push_examples import write
 
 from sari_data.audio import decode
 from sari_data.errors import CorpusError, InputError

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from corpus_examples import question
-from hub_server import TOKEN, HubServer
+from push_server import TOKEN, HubServer
 
 from sari_data.card import render_card
 from sari_data.counting import Tally

@@ -19,8 +19,8 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 def redacted(value: Any) -> Any:
     """Return values without what is nobody else's business: secrets, and where on a machine something lies.
 
-    Texts under keys such as ``api_key``, ``token`` or ``Authorization`` are taken out; of an absolute path the last part
-    is left.
+    Texts under keys such as ``api_key``, ``token`` or ``Authorization`` are taken out; of an absolute path the last
+    part is left.
     """
     if isinstance(value, str):
         return re.split(r"[/\\]", value.rstrip("/\\"))[-1] if _ABSOLUTE.match(value) else value

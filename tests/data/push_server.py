@@ -80,6 +80,7 @@ class HubServer(ThreadingHTTPServer):
         self.expired: set[str] = set()
         self.signatures = 0
         self.lock = threading.Lock()
+        self.xet = False
         self.busy = 0  # objects that are on their way
         self.slow = 0.0  # seconds between the pieces of an object
 
@@ -167,6 +168,8 @@ class Hub(BaseHTTPRequestHandler):
             self.reply(404, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"})
         elif "/tree/" in route:
             self.reply(200, [self.tree_entry(name) for name in sorted(hub.files)])
+        elif "/xet-write-token/" in route and hub.xet:
+            self.reply(200, {"casUrl": hub.endpoint, "accessToken": "t", "exp": 2**33})
         elif "/resolve/" in route and route.partition("/resolve/main/")[2] in hub.files:
             data = hub.content(route.partition("/resolve/main/")[2])
             self.reply_bytes(200, data, {"X-Repo-Commit": "1" * 40, "ETag": f'"{hashlib.sha1(data).hexdigest()}"'})

@@ -171,6 +171,24 @@ def test_a_shard_that_changed_on_disk_is_not_published(hub: HubServer, corpus: P
 
 
 @pytest.mark.usefixtures("online")
+@pytest.mark.parametrize("xet", [True, False])
+def test_files_go_by_xet_where_the_hub_offers_it_and_by_lfs_elsewhere(
+    hub: HubServer, corpus: Path, monkeypatch: pytest.MonkeyPatch, xet: bool
+) -> None:
+    ways: list[type] = []
+
+    def upload(**options: Any) -> None:
+        ways.extend(type(addition.path_or_fileobj) for addition in options["additions"])
+        raise InputError("enough is known")
+
+    hub.xet = xet
+    monkeypatch.setattr("huggingface_hub._commit_api._upload_files", upload)
+    with pytest.raises(InputError, match="enough is known"):
+        push(corpus, hub)
+    assert ways == [str if xet else ShardReader]
+
+
+@pytest.mark.usefixtures("online")
 def test_private_is_kept_or_refused(hub: HubServer, corpus: Path) -> None:
     push(corpus, hub, private=True)
     assert hub.private

@@ -65,6 +65,16 @@ def test_the_check_takes_them_as_told_and_notices_what_was_not_told(stripped: Pa
     assert "the manifest says 1 rows without audio, found 2" in check_corpus(stripped)
 
 
+def test_the_check_says_how_many_rows_are_without(
+    stripped: Path, run_command: Callable[..., tuple[int, str, str]]
+) -> None:
+    code, out, _ = run_command("sari-data", "check", stripped)
+    assert (code, "3 questions in 1 files, 2 without audio as the manifest says; problems: none found" in out) == (
+        0,
+        True,
+    )
+
+
 def test_a_clip_of_dev_that_is_trained_on_is_found_without_its_audio(tmp_path: Path) -> None:
     source = tmp_path / "leak"
     write_corpus(source, {"rl": [foreign(1)], "dev": [foreign(1, id="twin")]}, {}, card=CARD)

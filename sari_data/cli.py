@@ -15,6 +15,8 @@ from sari_data.commands.build import build
 from sari_data.commands.cache import cache
 from sari_data.commands.calibrate import calibrate
 from sari_data.commands.check import check
+from sari_data.commands.push import push
+from sari_data.commands.rehydrate import rehydrate
 from sari_data.commands.sources import sources
 from sari_data.console import run_app
 
@@ -24,7 +26,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (build, cache, calibrate, check, sources):
+for _command in (build, cache, calibrate, check, push, rehydrate, sources):
     app.command()(_command)
 
 

@@ -8,7 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
-from sari_data.commands.arguments import PUSH, JsonOption, RecipeArgument, SetOption, flags
+from sari_data.commands.arguments import (
+    PUSH,
+    AllowContaminatedOption,
+    AudioFormOption,
+    JsonOption,
+    RecipeArgument,
+    SetOption,
+    flags,
+)
 from sari_data.console import note, out, print_json, say
 
 
@@ -23,15 +31,19 @@ def build(
     ] = False,
     repo: Annotated[str | None, typer.Option("--repo", metavar="REPO", help="Where to upload it to.")] = None,
     private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+    audio: AudioFormOption = "shareable",
+    allow_contaminated: AllowContaminatedOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Build a corpus; without a recipe the embedded default, which downloads nothing."""
     from sari_data.build import Plan, build
-    from sari_data.hub import find_repo, push_corpus
+    from sari_data.hub import find_repo
+    from sari_data.publishing import check_audio, publish
 
     overrides = [*(set_ or ()), *flags(("build.out", out_), ("build.seed", seed))]
     plan = Plan.load(recipe, overrides)
     table = plan.build
+    check_audio(audio)
     # Asked before the work, so that a missing token costs no time.
     target = find_repo(repo, table.corpus_name) if push or repo else None
     note(f"building {table.out} from {_origin(recipe)}")
@@ -39,7 +51,7 @@ def build(
     url = None
     if target is not None:
         note(f"pushing {table.out} to {target}")
-        url = push_corpus(table.out, target, private=private)
+        url = publish(table.out, target, private=private, audio=audio, allow_contaminated=allow_contaminated)
     if as_json:
         print_json({"folder": str(Path(table.out).resolve()), "url": url, **manifest})
         return

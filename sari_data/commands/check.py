@@ -70,8 +70,10 @@ def check(
     else:
         for problem in problems:
             say(f"problem: {problem}")
+        bare = manifest.get("without_audio", 0)
+        told = f", {bare} without audio as the manifest says" if bare else ""
         verdict = f"{len(problems)} found" if problems else "none found"
-        say(f"{folder}: {rows} questions in {len(manifest['files'])} files; problems: {verdict}")
+        say(f"{folder}: {rows} questions in {len(manifest['files'])} files{told}; problems: {verdict}")
         if report is not None:
             print_contamination(report)
     if problems or contaminated:

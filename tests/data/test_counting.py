@@ -81,3 +81,6 @@ def test_facts_of_a_data_set_come_from_its_source() -> None:
     assert dataset_facts("scenes")["share_audio"] is True
     assert dataset_facts("Scenes/benchmark")["annotation_licence"] == "CC0-1.0"
     assert dataset_facts("somebody's own") == {}
+    assert dataset_facts("table") == {}
+    assert dataset_facts("MELD") == dataset_facts("meld")
+    assert dataset_facts("MELD")["share_audio"] is False

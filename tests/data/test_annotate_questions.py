@@ -142,6 +142,8 @@ FINE = {
     "a labelled answer": {"answer": "(A) a dog"},
     "labels of its own": {"options": ["A. a dog", "B. a cat", "C. a cow", "D. a hen"], "answer": "A. a dog"},
     "all options in the question": {"question": "Which comes last: a dog, a cat, a cow or a hen?"},
+    "a choice of two": {"question": "Is the cat or the dog heard last?"},
+    "what is said": {"question": "What follows from the information in the recording?"},
     "notes": {"options": ["A minor", "A major", "Ab major", "B minor"], "answer": "Ab major", "question": "Which key?"},
     "bass and Bb": {"options": ["Bass", "Bb", "B", "Base"], "answer": "B", "question": "What is it?"},
     "a text that is heard": {"question": "Which text message tone is heard last?"},

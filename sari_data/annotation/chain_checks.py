@@ -28,6 +28,7 @@ TOO_SHORT = "a section says too little"
 TOO_LONG = "it is too long"
 
 _LEAST_WORDS = 3  # of every section
+_LONGEST_WORD = 20  # characters on average; languages without spaces are measured by it
 _LEAST_SENTENCES = 2  # of a free thought
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 _STATES = re.compile(
@@ -110,7 +111,7 @@ def check_unstructured(thought: str, choices: Sequence[str], gold: str) -> Itera
 
 def check_length(texts: Sequence[str], most_words: int) -> Iterator[tuple[str, str]]:
     """Yield (reason, complaint) for a chain of more than twice the words that were asked for."""
-    words = sum(len(text.split()) for text in texts)
+    words = sum(max(len(text.split()), len(text) // _LONGEST_WORD) for text in texts)
     if words > 2 * most_words:
         yield TOO_LONG, f"The chain has {words} words: write at most {most_words}."
 

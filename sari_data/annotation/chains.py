@@ -30,7 +30,7 @@ CIRCLES = "the chain repeats itself"
 JUDGE_FLAG = "judge_disagrees"
 
 _SECTIONS = ("planning", "caption", "reasoning", "summary")
-_CHARACTERS = 20  # of a section, for each word that a whole chain may have
+_MOST = 100_000  # characters of a section; how long a chain may be is told in words
 
 
 class Chains(Stage[AudioQuestion, AudioQuestion]):
@@ -145,12 +145,12 @@ def read_chain(text: str, question: AudioQuestion, form: str, most_words: int) -
         raise Rejected(WRONG_ANSWER, f"The answer {reading.answer_text!r} is not the right one: reason again.")
     chain: StructuredReasoning | str
     if form == "structured":
-        found = {name: _plain(reading.sections[f"think.{name}"], name, most_words) for name in _SECTIONS}
+        found = {name: _plain(reading.sections[f"think.{name}"], name) for name in _SECTIONS}
         chain, texts = StructuredReasoning(**found), list(found.values())
         reject_all(check_length(texts, most_words))
         problems = list(check_structured(found, question.question, question.choices, gold))
     else:
-        chain = _plain(reading.sections["think"], "thought", most_words)
+        chain = _plain(reading.sections["think"], "thought")
         texts = [chain]
         reject_all(check_length(texts, most_words))
         problems = list(check_unstructured(chain, question.choices, gold))
@@ -177,9 +177,9 @@ def _check_target(question: AudioQuestion, form: str) -> None:
         raise Rejected(WRONG_FORM, "The chain cannot be read back: write plain text in the sections.")
 
 
-def _plain(text: str, what: str, most_words: int) -> str:
+def _plain(text: str, what: str) -> str:
     # Paragraphs of a thought are part of it; plain_text checks what it would make one line of.
-    plain_text(text, f"the {what}", most=_CHARACTERS * most_words)
+    plain_text(text, f"the {what}", most=_MOST)
     return "\n".join(" ".join(line.split()) for line in text.splitlines() if line.strip())
 
 

@@ -199,6 +199,24 @@ def test_words_are_no_pitches() -> None:
         assert checks.pitch_form(word) == word.casefold()
 
 
+def test_the_checks_find_the_known_faults_of_published_questions_and_few_others(shared_data) -> None:
+    """Nearly all were looked at: they are faults. A check that had gone wild would find many more."""
+    rows = json.loads((shared_data / "mmau" / "mmau-test-mini.v05.15.25.json").read_text(encoding="utf-8"))
+    found = Counter()
+    for row in rows:
+        problems = [*checks.check_options(row["choices"]), *checks.check_wording(row["question"], row["choices"])]
+        if row["answer"] in row["choices"] and not problems:
+            problems += checks.check_gold(row["question"], row["choices"], row["answer"])
+        found.update({reason for reason, _ in problems})
+    assert found == {
+        checks.SAME_OPTIONS: 27,
+        checks.HOLDS_ANSWER: 12,
+        checks.LONG_GOLD: 9,
+        checks.MENTIONS_TEXT: 4,
+        checks.CATCH_ALL: 2,
+    }
+
+
 def test_good_questions_are_kept_while_the_others_are_asked_again() -> None:
     rows = [ROW, ROW | {"answer": "a fox", "question": "Which is first?"}, ROW | {"question": "Which is loudest?"}]
     later = [ROW | {"question": "Which is first of all?"}]

@@ -1,6 +1,9 @@
 """The server responder against a chat server on this machine that misbehaves on purpose."""
 
+import json
 import socket
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -90,7 +93,7 @@ def test_a_server_that_wants_a_long_rest_is_told():
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        ("too_many", "took no request in 3 tries of 'q0'; it said: 429: Rate limit reached for requests"),
+        ("too_many", "took no request in 3 tries of 'q[0-2]'; it said: 429: Rate limit reached for requests"),
         ("unavailable", "503: the engine fell over"),
         ("stall", "nothing within 0.05 s"),
         ("closed", "disconnected"),
@@ -192,3 +195,31 @@ def test_a_stall_costs_no_more_than_the_timeout():
         assert len(list(responder.respond(asks(5), Sampling()))) == 5
         assert 0.3 <= time.monotonic() - began < 3
     assert responder.usage.retries == 1
+
+
+def test_the_server_of_these_tests_runs_as_a_process_too(repository, tmp_path):
+    script = repository / "tests" / "data" / "chat_server.py"
+    options = [
+        "--port-file",
+        str(tmp_path / "port"),
+        "--log",
+        str(tmp_path / "log"),
+        "--fault",
+        "error=0.5",
+        "--seed",
+        "1",
+    ]
+    process = subprocess.Popen([sys.executable, str(script), *options, "--reply", "chat_script:hashed"], cwd=tmp_path)
+    try:
+        deadline = time.monotonic() + 20
+        while not (tmp_path / "port").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        url = f"http://127.0.0.1:{(tmp_path / 'port').read_text()}/v1"
+        assert len(list(ServerResponder("toy", url, **FAST).respond(asks(20), Sampling()))) == 20
+    finally:
+        process.kill()
+        process.wait()
+    entries = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    answered = [entry["prompt"] for entry in entries if entry["event"] == "answered"]
+    assert sorted(answered) == sorted(f"prompt {n}" for n in range(20))
+    assert {entry["fault"] for entry in entries if entry["event"] == "asked"} == {None, "error"}

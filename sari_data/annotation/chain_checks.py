@@ -28,6 +28,7 @@ TOO_SHORT = "a section says too little"
 TOO_LONG = "it is too long"
 
 _LEAST_WORDS = 3  # of every section
+_LONGEST_WORD = 20  # characters on average; languages without spaces are measured by it
 _LEAST_SENTENCES = 2  # of a free thought
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 _STATES = re.compile(
@@ -38,7 +39,19 @@ _STATES = re.compile(
 )
 _BRACKETED = re.compile(r"(?<![\w(])[(\[]([A-Z])[)\]]")
 _CALLED = re.compile(r"\b(?:[Oo]ption|[Cc]hoice)\s+([A-Z])\b(?![#♯♭’'])")
-_BARE = re.compile(r"\s*(?:\*\*)?([A-Z])(?:\*\*)?\s*(?:[.,;:!)]|$)")
+_BARE = re.compile(
+    r"\s*(?:(?:clearly|definitely|obviously|probably|most likely|therefore|thus|indeed|then),?\s+)*"
+    r"(?:\*\*)?([A-Z])(?:\*\*)?\s*(?:[.,;:!)]|$)"
+)
+# "So it must be (C)."
+_CONCLUDES = re.compile(
+    r"(?:^|\b(?:so|thus|hence|therefore)\b|\bmust be\b|\bit is\b)(?:\W+\w+){0,4}?\W*[(\[]([A-Z])[)\]](?: it is)?\W*$",
+    re.IGNORECASE,
+)
+_NEGATES = re.compile(
+    r"\b(?:not|no|none|never|neither|nor|rather than|instead|unlike|without|rules? out|ruled out)\b|n['’]t\b",
+    re.IGNORECASE,
+)
 _TOLD = re.compile(
     r"\b(?:given|provided|supplied|stated|known|expected|reference|labell?ed|marked|ground[- ]truth|gold(?:en)?)\s+"
     r"(?:correct |right |final )?(?:answer|solution|option|choice)\b(?!\s+(?:options|choices))"
@@ -78,6 +91,9 @@ def check_structured(
     for name, text in sections.items():
         if len(text.split()) < _LEAST_WORDS and text.isascii():
             yield TOO_SHORT, f"The {name} says too little: write a sentence at least."
+    concluded = options.named(sections["summary"])
+    if concluded and options.gold not in concluded and not _NEGATES.search(sections["summary"]):
+        yield OTHER_ANSWER, f"The summary speaks of another option than the answer: conclude with {gold!r}."
     for text in sections.values():
         yield from _check_any(text, options)
 
@@ -95,7 +111,7 @@ def check_unstructured(thought: str, choices: Sequence[str], gold: str) -> Itera
 
 def check_length(texts: Sequence[str], most_words: int) -> Iterator[tuple[str, str]]:
     """Yield (reason, complaint) for a chain of more than twice the words that were asked for."""
-    words = sum(len(text.split()) for text in texts)
+    words = sum(max(len(text.split()), len(text) // _LONGEST_WORD) for text in texts)
     if words > 2 * most_words:
         yield TOO_LONG, f"The chain has {words} words: write at most {most_words}."
 
@@ -142,7 +158,8 @@ class _Named:
         """Return the options that a sentence states to be the answer; empty where it states none."""
         match = _STATES.search(text)
         if match is None:
-            return frozenset()
+            last = None if self._has_letters else _CONCLUDES.search(text)
+            return frozenset({self._index(last[1].upper())} if last else ())
         what = match["what"]
         found = set(self.named(what))
         if not self._has_letters:

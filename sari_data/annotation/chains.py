@@ -30,7 +30,7 @@ CIRCLES = "the chain repeats itself"
 JUDGE_FLAG = "judge_disagrees"
 
 _SECTIONS = ("planning", "caption", "reasoning", "summary")
-_MOST = 20_000  # characters of a section
+_MOST = 100_000  # characters of a section; how long a chain may be is told in words
 
 
 class Chains(Stage[AudioQuestion, AudioQuestion]):
@@ -147,12 +147,13 @@ def read_chain(text: str, question: AudioQuestion, form: str, most_words: int) -
     if form == "structured":
         found = {name: _plain(reading.sections[f"think.{name}"], name) for name in _SECTIONS}
         chain, texts = StructuredReasoning(**found), list(found.values())
+        reject_all(check_length(texts, most_words))
         problems = list(check_structured(found, question.question, question.choices, gold))
     else:
         chain = _plain(reading.sections["think"], "thought")
         texts = [chain]
+        reject_all(check_length(texts, most_words))
         problems = list(check_unstructured(chain, question.choices, gold))
-    problems += check_length(texts, most_words)
     if any(goes_in_circles(part) for part in texts):
         problems.append((CIRCLES, "The chain says the same thing again and again: say each thing once."))
     reject_all(problems)

@@ -37,7 +37,8 @@ _CATCH_ALL = re.compile(
 _TEXT_BEHIND = re.compile(
     r"\b(?:captions?|captioned|meta-?data|annotations?|annotated|data ?sets?|transcripts?|ground truth)\b"
     r"|\b(?:the|this|these|its|audio|provided|given)\s+(?:audio |clip |text(?:ual)? |provided |given )*"
-    r"(?:labels?|tags|descriptions?|text|facts|information|data)\b(?! (?:file|message))"
+    r"(?:labels?|tags|descriptions?|text|facts|information|data)\b"
+    r"(?! (?:file|messages?|in the (?:audio|recording|song|speech)))"
     r"|\b(?:according to|based on) (?:the |this |these )?(?:given |provided )?(?:\w+ )?"
     r"(?:label|tag|description|text|fact|information|data|list)s?\b",
     re.IGNORECASE,
@@ -84,8 +85,8 @@ def check_gold(question: str, options: Sequence[str], gold: str) -> Iterator[tup
             f"The right option has {len(gold)} characters and the longest wrong one {longest}: write options of "
             "about the same length and detail.",
         )
-    held = [contains_words(question, option) for option in options]
-    if held[options.index(gold)] and not all(held):
+    # A question that names a wrong option too asks for a choice between them.
+    if contains_words(question, gold) and not any(contains_words(question, o) for o in options if o != gold):
         yield HOLDS_ANSWER, f"The question contains its own answer ({gold!r}): ask without naming it."
 
 

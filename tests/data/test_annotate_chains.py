@@ -1,6 +1,7 @@
 """Chains of thought: what is accepted, what is rejected and why, and what the judge changes."""
 
 import json
+import time
 from collections import Counter
 
 import annotator
@@ -19,6 +20,7 @@ from sari_data.annotation.reading import WRONG_FORM, Rejected
 from sari_data.answers import follows_grammar, grade
 from sari_data.prompting import render_target
 from sari_data.sources.base import SetAside
+from sari_data.sources.scenes import Options, generate
 from sari_data.types import Reasoning, StructuredReasoning
 
 PLANNING = "I listen for the animals and note their order."
@@ -74,6 +76,9 @@ WRONG = {
     "other answer": (structured(summary="So the answer is a cat."), checks.OTHER_ANSWER),
     "other answer, letter": (structured(summary="So the answer is (C)."), checks.OTHER_ANSWER),
     "other answer, bare letter": (structured(summary="So the correct answer is C."), checks.OTHER_ANSWER),
+    "other answer, adverb": (structured(summary="The right answer is clearly C."), checks.OTHER_ANSWER),
+    "so it is": (structured(reasoning="It barks at the end. So it must be (C)."), checks.OTHER_ANSWER),
+    "another summary": (structured(summary="All in all the cow comes last."), checks.OTHER_ANSWER),
     "chooses another": (structured(reasoning="From all this I choose the hen, no doubt."), checks.OTHER_ANSWER),
     "letter of another": (structured(reasoning="It barks, so (A) a dog fits best here."), checks.OTHER_LETTER),
     "letter after": (structured(reasoning="It barks, so a dog (A) fits best here."), checks.OTHER_LETTER),
@@ -123,6 +128,8 @@ FINE = {
     "planning weighs all": structured("I find out whether a cat, a dog, a cow or a hen is last."),
     "ruling out": structured(reasoning="The answer is not a cat, since it meows before the bark."),
     "letters of their own": structured(reasoning="It barks, so (A) a cat is out, and option B, a dog, remains."),
+    "rules out at the end": structured(summary="Since it is not the cat, what remains is the barking one."),
+    "so it is": structured(reasoning="It barks at the end. So it must be (B)."),
     "answer at the end": structured(summary="So the answer is (B) a dog."),
     "which answer": structured("I need to decide which answer is right."),
     "a caption as such": structured(caption="First I put into words what sounds: a dog barks."),
@@ -174,6 +181,28 @@ def test_any_text_in_a_section_gives_a_chain_that_can_be_learnt_or_a_complaint(t
         return
     done = question(reasoning=Reasoning(structured=chain))
     assert grade(render_target(done, "structured"), done).correct
+
+
+def test_chains_that_are_right_by_construction_pass_but_for_their_shortness() -> None:
+    """Chains of another hand: those that the scenes write from what they know."""
+    options = Options.model_validate({"questions": {"sound": 20, "music": 20, "speech": 20}})
+    found = Counter()
+    for made in generate(options, 1):
+        for form in ("structured", "unstructured"):
+            _, rejected = annotator.attempt(read_chain, render_target(made, form), made, form, 200)
+            found[rejected.reason if rejected else "passed"] += 1
+    assert set(found) <= {"passed", checks.TOO_SHORT}
+    assert found["passed"] > 100
+
+
+@pytest.mark.parametrize(
+    "piece", ["so ", "so it ", "(A) ", "(", "answer is ", "the given ", "a dog ", "x", ". ", "**A", "! "]
+)
+def test_checks_take_little_time_whatever_is_checked(piece) -> None:
+    text = piece * (19_000 // len(piece))
+    start = time.process_time()
+    annotator.attempt(read, structured(text, text, text, text))
+    assert time.process_time() - start < 2
 
 
 def run(questions, answer=None, judge=None, seed=0, **changes):

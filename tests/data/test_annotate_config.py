@@ -1,5 +1,7 @@
 """The recipe's table, and how its responders are opened."""
 
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -130,6 +132,14 @@ def test_a_mix_of_domains_has_the_skills_of_all_and_own_ones_replace_only_theirs
     assert own.skills_for("sound") == ("counting",)
     assert own.skills_for("music") == table().skills_for("music")
     assert own.skills_for("sound+speech") == ("counting", *table().skills_for("speech"))
+
+
+def test_the_guides_recipe_is_valid(repository) -> None:
+    text = (repository / "docs" / "annotation.md").read_text(encoding="utf-8")
+    recipe = re.search(r"```toml\n(.*?)```", text, re.DOTALL)[1].replace('"server"', '"scripted"')
+    described = Annotate.model_validate(tomllib.loads(recipe)["annotate"])
+    assert described.question.tries == 3
+    assert described.reasoning.options == described.question.options
 
 
 def test_everything_that_the_pipeline_calls_is_in_one_place() -> None:

@@ -142,6 +142,8 @@ FINE = {
     "a labelled answer": {"answer": "(A) a dog"},
     "labels of its own": {"options": ["A. a dog", "B. a cat", "C. a cow", "D. a hen"], "answer": "A. a dog"},
     "all options in the question": {"question": "Which comes last: a dog, a cat, a cow or a hen?"},
+    "a choice of two": {"question": "Is the cat or the dog heard last?"},
+    "what is said": {"question": "What follows from the information in the recording?"},
     "notes": {"options": ["A minor", "A major", "Ab major", "B minor"], "answer": "Ab major", "question": "Which key?"},
     "bass and Bb": {"options": ["Bass", "Bb", "B", "Base"], "answer": "B", "question": "What is it?"},
     "a text that is heard": {"question": "Which text message tone is heard last?"},
@@ -195,6 +197,24 @@ def test_two_names_of_one_pitch_are_the_same(sharp, flat, form) -> None:
 def test_words_are_no_pitches() -> None:
     for word in ("Bass", "Dog", "Baby", "Flute", "Bells", "Cabaret"):
         assert checks.pitch_form(word) == word.casefold()
+
+
+def test_the_checks_find_the_known_faults_of_published_questions_and_few_others(shared_data) -> None:
+    """Nearly all were looked at: they are faults. A check that had gone wild would find many more."""
+    rows = json.loads((shared_data / "mmau" / "mmau-test-mini.v05.15.25.json").read_text(encoding="utf-8"))
+    found = Counter()
+    for row in rows:
+        problems = [*checks.check_options(row["choices"]), *checks.check_wording(row["question"], row["choices"])]
+        if row["answer"] in row["choices"] and not problems:
+            problems += checks.check_gold(row["question"], row["choices"], row["answer"])
+        found.update({reason for reason, _ in problems})
+    assert found == {
+        checks.SAME_OPTIONS: 27,
+        checks.HOLDS_ANSWER: 12,
+        checks.LONG_GOLD: 9,
+        checks.MENTIONS_TEXT: 4,
+        checks.CATCH_ALL: 2,
+    }
 
 
 def test_good_questions_are_kept_while_the_others_are_asked_again() -> None:

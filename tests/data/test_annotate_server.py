@@ -102,14 +102,15 @@ def test_a_run_that_is_stopped_goes_on_where_it_was_and_asks_nothing_twice(clips
     assert resumed == whole == again
 
 
-def test_what_the_server_refuses_is_set_aside_and_the_rest_goes_on(clips) -> None:
+@pytest.mark.parametrize("cache", [None, "answers.sqlite"])
+def test_what_the_server_refuses_is_set_aside_and_the_rest_goes_on(clips, cache, tmp_path) -> None:
     refused = replace(clips[3], domain="music")
 
     def reply(ask):
         return Reply("input too long", status=400) if "instruments" in ask.prompt else annotator.serve(ask)
 
     with ChatServer(reply=reply) as server:
-        recipe, askers = opened(server.url, None)
+        recipe, askers = opened(server.url, cache and tmp_path / cache)
         found = dict(caption_clips([*clips[:3], refused, *clips[4:]], askers.caption, recipe))
     assert len(found) == CLIPS
     assert found[refused.id].reason == REFUSED

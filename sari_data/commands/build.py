@@ -38,7 +38,7 @@ def build(
     """Build a corpus; without a recipe the embedded default, which downloads nothing."""
     from sari_data.build import Plan, build
     from sari_data.hub import find_repo
-    from sari_data.publishing import check_audio, publish
+    from sari_data.publishing import check_audio, check_before, publish
 
     overrides = [*(set_ or ()), *flags(("build.out", out_), ("build.seed", seed))]
     plan = Plan.load(recipe, overrides)
@@ -46,6 +46,15 @@ def build(
     check_audio(audio)
     # Asked before the work, so that a missing token costs no time.
     target = find_repo(repo, table.corpus_name) if push or repo else None
+    if target is not None:
+        asked = plan.annotate
+        stages = (asked.caption, asked.question, asked.reasoning, asked.judge)
+        check_before(
+            sources=table.sources,
+            compared=plan.dedup is not None and bool(plan.dedup.against),
+            responders={"rehearsal" if asked.rehearse and stage.on else stage.responder for stage in stages},
+            allow_contaminated=allow_contaminated,
+        )
     note(f"building {table.out} from {_origin(recipe)}")
     manifest = build(plan, overwrite=overwrite)
     url = None

@@ -74,6 +74,8 @@ def test_free_text_does_not_let_the_tally_grow_with_the_corpus() -> None:
 
 def test_a_rules_own_name_does_not_count() -> None:
     assert how_made("rule:musicbench/key") == "rule:musicbench"
+    assert how_made("template:scenes/count@1a") == "template:scenes"
+    assert how_made("Qwen/Qwen2.5-7B annotate/caption.jinja@1a") == "Qwen/Qwen2.5-7B annotate/caption.jinja@1a"
     assert how_made("truth") == "truth"
 
 

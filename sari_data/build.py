@@ -17,13 +17,16 @@ from typing import Any
 from pydantic import Field
 
 from sari_data.calibrate import (
+    NEVER_PASSED,
+    PASSED_UNHEARD,
     Calibrate,
-    calibrate,
+    calibrated,
+    measure,
     missing_for_local,
     open_responder,
     pick_responder,
-    split_never_passed,
-    summarise,
+    progress_total,
+    side_split,
 )
 from sari_data.config import DEFAULT_RECIPE, Table, load_tables
 from sari_data.console import note, progress
@@ -36,7 +39,6 @@ from sari_data.splitting import has_chains, split_by_clip
 from sari_data.store import check_target, read_manifest, read_split, write_corpus
 from sari_data.types import DIFFICULTIES, DOMAINS, AudioQuestion
 
-NEVER_PASSED = "never_passed"
 ABOUT = ("name", "source", "seed", "sari_version")
 CARD = "cards/corpus.md.jinja"
 
@@ -146,13 +148,13 @@ def recalibrate(folder: str | Path, table: Calibrate) -> dict[str, Any]:
         why = f"{lacking} not installed, which the local responder needs" if lacking else "responder 'none'"
         raise InputError(f"expected a responder to calibrate with, found {why}: name one with --responder")
     splits = {split: read_split(folder, split) for split in manifest["splits"]}
-    asked = [*splits.get("rl", ()), *splits.get(NEVER_PASSED, ())]
+    asked = [q for split in ("rl", NEVER_PASSED, PASSED_UNHEARD) for q in splits.get(split, ())]
     if not asked:
         raise CorpusError(f"{folder}: expected questions in the split rl to calibrate, found none: build it with some")
     responder = _open_calibration(table)
     assert responder is not None, "checked above"
     done, summary = _ask(asked, responder, table)
-    splits["rl"], splits[NEVER_PASSED] = split_never_passed(done, drop=table.drop_never_passed)
+    splits |= _part(done, table)
     earlier = [c for c in manifest.get("calibrations", ()) if _same_run(c) != _same_run(summary)]
     about: dict[str, Any] = {
         key: manifest[key] for key in ("name", "source", "seed", "sari_version") if key in manifest
@@ -165,7 +167,7 @@ def write(
     target: Path, draft: Draft, about: Mapping[str, Any], recipe: Mapping[str, Any], *, overwrite: bool
 ) -> dict[str, Any]:
     """Write a draft as a corpus folder with its card; returns the manifest."""
-    splits = {split: found for split, found in draft.splits.items() if found or split != NEVER_PASSED}
+    splits = {s: found for s, found in draft.splits.items() if found or s not in (NEVER_PASSED, PASSED_UNHEARD)}
     everything = [question for found in splits.values() for question in found]
     manifest = {
         **about,
@@ -265,28 +267,28 @@ def _calibrate(draft: Draft, responder: Responder | None, table: Calibrate, fold
         note(f"calibrate: skipped ({why}); do it later with `sari-data calibrate {folder}`")
         return draft
     done, summary = _ask(draft.splits["rl"], responder, table)
-    kept, dropped = split_never_passed(done, drop=table.drop_never_passed)
-    return replace(draft, splits={**draft.splits, "rl": kept, NEVER_PASSED: dropped}, calibrations=(summary,))
+    return replace(draft, splits={**draft.splits, **_part(done, table)}, calibrations=(summary,))
+
+
+def _part(questions: Sequence[AudioQuestion], table: Calibrate) -> dict[str, list[AudioQuestion]]:
+    """Part calibrated questions into ``rl`` and the side files."""
+    parts: dict[str, list[AudioQuestion]] = {"rl": [], NEVER_PASSED: [], PASSED_UNHEARD: []}
+    for question in questions:
+        parts[side_split(question, table) or "rl"].append(question)
+    return parts
 
 
 def _ask(
     questions: Sequence[AudioQuestion], responder: Responder, table: Calibrate
 ) -> tuple[list[AudioQuestion], dict[str, Any]]:
+    how = f"{table.samples} samples each" if table.method == "fixed" else "as many samples as their bands take"
     note(
         f"calibrate: asking {responder.name} (responder {pick_responder(table)}) {len(questions)} questions, "
-        f"{table.samples} samples each, mode {table.mode}"
+        f"{how}, mode {table.mode}"
     )
-    with progress("calibrate", total=len(questions)) as advance:
-        done = calibrate(
-            questions,
-            responder,
-            mode=table.mode,
-            samples=table.samples,
-            sampling=table.sampling,
-            seed=table.seed,
-            advance=advance,
-        )
-    summary = summarise(done, table, responder.name)
+    with progress("calibrate", total=progress_total(table, len(questions))) as advance:
+        found = measure(questions, responder, table, advance)
+    done, summary = [calibrated(question, found) for question in questions], found.summary
     fate = "moved to the side file never_passed" if table.drop_never_passed else "kept in rl"
     note(f"calibrate: mean pass rate {summary['mean_pass_rate']}; {summary['never_passed']} never passed, {fate}")
     return done, summary

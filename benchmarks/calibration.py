@@ -13,8 +13,8 @@ method calls a question's band right:
 
 Methods: a fixed k, whose band is that of its share; a fixed k with the same posterior and predictor as adaptive
 sampling; adaptive sampling at several budgets. The questions come from another seed than those that the settings
-(the defaults of ``[calibrate.adaptive]``) were chosen on. With ``--mmau`` the predictor is also scored on what two public models
-really answered to MMAU's questions; they answered once each, so there are no pass rates to be told there.
+(the defaults of ``[calibrate.adaptive]``) were chosen on. With ``--mmau`` the predictor is also scored on what two
+public models really answered to MMAU's questions; they answered once each, so there are no pass rates to be told there.
 """
 
 from __future__ import annotations
@@ -246,9 +246,8 @@ def main() -> None:
         print(f"\n{name}: answers a question -> share of bands called right (standard error over repeats)")
         for method, curve in part["curves"].items():
             print(f"  {method:18}", "  ".join(f"{p['answers']:g}: {p['accuracy']:.3f} ({p['error']})" for p in curve))
-        print(
-            f"  as right as k = 8 ({part['accuracy_of_8']:.3f}): {part['answers_needed']}, {part['times_fewer']} x fewer"
-        )
+        needed = f"{part['answers_needed']}, {part['times_fewer']} times fewer"
+        print(f"  as right as k = 8 ({part['accuracy_of_8']:.3f}): {needed}")
     for model, found in report.get("mmau", {}).items():
         print(f"MMAU, {model}: Brier {found['brier']}, of the mean alone {found['brier_of_mean']}")
 

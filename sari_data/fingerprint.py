@@ -138,21 +138,33 @@ class Overlay:
     covered: float
 
 
-def overlay(one: Peaks, other: Peaks, offset: int) -> Overlay:
-    """Lay ``other``, moved by ``offset`` frames, over ``one``; a frame and a bin to each side still agree."""
-    t1, f1 = (one >> 9).astype(np.int64), (one & 511).astype(np.int64)
-    t2, f2 = (other >> 9).astype(np.int64) + offset, (other & 511).astype(np.int64)
-    begin, end = max(t1[0], t2[0]), min(t1[-1], t2[-1])
-    in1, in2 = (t1 >= begin) & (t1 <= end), (t2 >= begin) & (t2 <= end)
-    n1, n2 = int(in1.sum()), int(in2.sum())
-    if end <= begin or not n1 or not n2:
+def overlay(one: Peaks, other: Peaks, offset: int, *, around: int = 0) -> Overlay:
+    """Lay ``other``, moved by ``offset`` frames, over ``one``; a frame and a bin to each side still agree.
+
+    Args:
+        one: Peaks, at least one.
+        other: Peaks, at least one.
+        offset: In frames.
+        around: Try so many frames more to each side, and return what agrees best.
+    """
+    begin = max(int(one[0] >> 9), int(other[0] >> 9) + offset)
+    end = min(int(one[-1] >> 9), int(other[-1] >> 9) + offset)
+    # As they are ordered by time and bin, the common part is a slice, and what is near a peak another one.
+    first, second = _between(one, begin, end), _between(other, begin - offset, end - offset)
+    if end <= begin or not len(first) or not len(second):
         return Overlay(0.0, 0, 0.0, 0.0)
-    if n2 < n1:
-        t1, f1, t2, f2, in1, in2 = t2, f2, t1, f1, in2, in1
-    wide = 1024
-    t2, f2, t1, f1 = t2[in2], f2[in2], t1[in1], f1[in1]
-    near = np.concatenate([(t2 + dt) * wide + f2 + df for dt in (-1, 0, 1) for df in (-1, 0, 1)])
-    agree = np.isin(t1 * wide + f1, near)
-    cells = (t1 - begin) // 16
-    covered = len(np.unique(cells[agree])) / len(np.unique(cells))
-    return Overlay(float(agree.mean()), int(agree.sum()), float((end - begin) / FRAMES_A_SECOND), covered)
+    few, many, move = (first, second, -offset) if len(first) <= len(second) else (second, first, offset)
+    few64, many64 = few.astype(np.int64), many.astype(np.int64)
+    steps = range(-around - 1, around + 2)
+    low = few64[None, :] + (np.array(steps, np.int64)[:, None] + move) * 512 - 1
+    near = np.searchsorted(many64, low) < np.searchsorted(many64, low + 2, "right")
+    tries = near[:-2] | near[1:-1] | near[2:]
+    agree = tries[int(tries.sum(axis=1).argmax())]
+    cells = (few64 >> 9) // 16
+    covered = len(set(cells[agree].tolist())) / len(set(cells.tolist()))
+    return Overlay(float(agree.mean()), int(agree.sum()), (end - begin) / FRAMES_A_SECOND, covered)
+
+
+def _between(peaks: Peaks, begin: int, end: int) -> Peaks:
+    low, high = np.searchsorted(peaks, np.array([max(begin, 0) * 512, (max(end, -1) + 1) * 512], np.uint32))
+    return peaks[low:high]

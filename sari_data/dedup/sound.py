@@ -21,9 +21,9 @@ from sari_data.fingerprint import FRAMES_A_SECOND, Overlay, Peaks, overlay, pair
 SAMPLED = 4
 # Hashes in more clips than this say nothing (mains hum, test tones); hits of a block are bounded with them.
 MOST_POSTINGS = 2000
-VOTES = 3
+VOTES = 4
 # At most so many recordings of the index are proved for one query: those with the most votes.
-MOST_CANDIDATES = 50
+MOST_CANDIDATES = 10
 # Peaks that agree by chance, as a share: twice the median of unrelated recordings at their best offset.
 CHANCE = 0.08
 # A pair passes by chance at most once in so many candidates (Chernoff's bound for independent peaks).
@@ -128,7 +128,7 @@ class SoundIndex:
             if (query, clip) in proved:
                 continue
             one, other = self.peaks[clip], queries[query]
-            best = max((overlay(one, other, offset + d) for d in (-1, 0, 1, 2)), key=lambda o: (o.agreeing, o.share))
+            best = overlay(one, other, offset, around=2)
             if is_same(best, one, other, threshold):
                 proved.add((query, clip))
                 found.append(SameSound(query, clip, round(best.share, 3), round(best.seconds, 2)))

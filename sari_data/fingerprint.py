@@ -2,9 +2,10 @@
 
 The method is that of Wang, "An industrial-strength audio search algorithm" (ISMIR 2003): peaks of the spectrogram
 survive resampling, lossy coding, gain and noise; neighbouring peaks are hashed together to find candidates, and what
-is the same recording agrees in one time offset. Three things differ. Triples are hashed, not pairs. What is kept are the peaks, four bytes each, and
-not the hashes, so that ten seconds are about a kilobyte; and a candidate counts only after its peaks were
-laid over each other at that offset, which gives a share of agreeing peaks whose chance level is known.
+is the same recording agrees in one time offset. Three things differ. Triples are hashed, not pairs. What is kept are
+the peaks, four bytes each, and not the hashes, so that ten seconds are about a kilobyte. And a candidate counts only
+after its peaks were laid over each other at that offset, which gives a share of agreeing peaks whose chance level is
+known.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _AROUND = (15, 31)
 _KEPT, _WITHIN = 25, 16
 # Triples: each peak with two of the next few (places in their order, frames, bins apart).
 FAN_OUT, _SHORTEST, _LONGEST, _WIDEST = 5, 2, 40, 100
-_FARTHEST = 200
+_FARTHEST = 96
 
 Peaks = NDArray[np.uint32]
 
@@ -111,16 +112,16 @@ def peak_hashes(peaks: Peaks) -> tuple[NDArray[np.uint32], NDArray[np.int32]]:
     time, bins = (peaks >> 9).astype(np.int64), (peaks & 511).astype(np.int64)
     partners = np.full((len(peaks), FAN_OUT), -1, np.int64)
     taken = np.zeros(len(peaks), np.int64)
-    for step in range(1, min(len(peaks), _FARTHEST)):
-        first = np.arange(len(peaks) - step)
-        apart = time[first + step] - time[first]
-        if not (apart <= _LONGEST).any():
-            break
-        away = np.abs(bins[first + step] - bins[first])
-        good = (apart >= _SHORTEST) & (apart <= _LONGEST) & (away <= _WIDEST) & (taken[first] < FAN_OUT)
-        chosen = first[good]
-        partners[chosen, taken[chosen]] = chosen + step
-        taken[chosen] += 1
+    steps = np.arange(1, _FARTHEST)
+    for begin in range(0, len(peaks), 4096):
+        first = np.arange(begin, min(begin + 4096, len(peaks)))[:, None]
+        second = np.minimum(first + steps, len(peaks) - 1)
+        apart, away = time[second] - time[first], np.abs(bins[second] - bins[first])
+        good = (apart >= _SHORTEST) & (apart <= _LONGEST) & (away <= _WIDEST) & (first + steps < len(peaks))
+        place = np.cumsum(good, axis=1)
+        row, step = np.nonzero(good & (place <= FAN_OUT))
+        partners[begin + row, place[row, step] - 1] = begin + row + steps[step]
+        taken[begin : begin + len(first)] = np.minimum(place[:, -1], FAN_OUT)
     hashes, times = [np.zeros(0, np.uint32)], [np.zeros(0, np.int32)]
     for one, other in combinations(range(FAN_OUT), 2):
         chosen = np.flatnonzero(taken > other)

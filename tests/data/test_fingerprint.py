@@ -27,7 +27,7 @@ CHANGES = {
     "quieter": lambda x: wav(0.2 * x),
     "cut at the start": lambda x: wav(x[int(1.63 * RATE) :]),
     "cut at the end": lambda x: wav(x[: -int(2.2 * RATE)]),
-    "cut and mp3": lambda x: coded(x[int(1.1 * RATE) :], "MP3", 0.7),
+    "cut and mp3": lambda x: coded(x[int(1.1 * RATE) :], "MP3", 0.3),
     "cut at both ends": lambda x: wav(x[int(1.21 * RATE) : -int(1.3 * RATE)]),
 }
 
@@ -48,9 +48,6 @@ def test_a_changed_recording_is_found_and_nothing_else(library: list[np.ndarray]
     found = list(SoundIndex(library).find(queries, threshold=SHARE))
     first = 12 * list(MADE).index(kind)
     right = [(i, first + i) for i in range(12)]
-    if (kind, change) == ("hiss", "cut and mp3"):  # at 32 kbit/s little of white noise is left: not all are found
-        assert len(found) >= 10
-        right = [pair for pair in right if pair in {(same.query, same.clip) for same in found}]
     assert [(same.query, same.clip) for same in found] == right
     assert all(SHARE <= same.score <= 1 and same.seconds > 2 for same in found)
 

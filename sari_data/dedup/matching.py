@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,35 +75,31 @@ def match_texts(held: Held, recordings: NDArray[np.int32], benchmark: Benchmark,
             agree = answers_agree(held.texts[number], benchmark.texts[other])
             grade = OTHER_ANSWER if not agree else GENERIC if key in common else EXACT
             keep_best(matches, number, Match("text", grade, first_with[other], 1.0, grade == EXACT))
-    for number, other, score in _near(held, recordings, benchmark, table):
-        grade = NEAR if score > 0 else GENERIC
-        keep_best(matches, number, Match("text", grade, first_with[other], round(abs(score), 3), grade == NEAR))
+    asked, theirs_asked = _generic_questions(held, recordings, benchmark, table)
+    of_question = dict(zip(reversed(benchmark.texts.question_keys), reversed(range(len(benchmark.texts))), strict=True))
+    for number in np.flatnonzero(asked).tolist():
+        like = of_question.get(held.texts.question_keys[number])
+        if like is not None:
+            keep_best(matches, number, Match("text", GENERIC, first_with[like], 0.0, False))
+    # Texts with a question that many recordings share are never near by it: there may be millions of such pairs.
+    rows, columns = np.flatnonzero(~asked), np.flatnonzero(~theirs_asked)
+    corpus, references = vectorise(held.texts, benchmark.texts)
+    for some, others, scores in near_pairs(corpus[rows], references[columns], table.near):
+        for number, other, score in zip(rows[some].tolist(), columns[others].tolist(), scores.tolist(), strict=True):
+            if mine[number] != theirs[other] and may_be_near(held.texts[number], benchmark.texts[other], strict=False):
+                keep_best(matches, number, Match("text", NEAR, first_with[other], round(min(1.0, score), 3), True))
     return matches
 
 
-def _near(
+def _generic_questions(
     held: Held, recordings: NDArray[np.int32], benchmark: Benchmark, table: Dedup
-) -> Iterator[tuple[int, int, float]]:
-    """Yield (text, text of the benchmark, score) of near texts that are not the same; generic ones with a minus."""
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which texts of the corpus, and of the benchmark, have a question that many recordings share."""
     common = _common_keys(held, recordings, held.texts.question_keys, table)
     common |= _repeated(benchmark, benchmark.texts.question_keys, table)
-    mine, theirs = (np.array(t.keys, np.uint64) for t in (held.texts, benchmark.texts))
     listed = np.array(sorted(common), np.uint64)
-    generic_mine, generic_theirs = (
-        np.isin(np.array(t.question_keys, np.uint64), listed) for t in (held.texts, benchmark.texts)
-    )
-    corpus, references = vectorise(held.texts, benchmark.texts)
-    for rows, columns, scores in near_pairs(corpus, references, table.near):
-        other = mine[rows] != theirs[columns]
-        generic = generic_mine[rows] | generic_theirs[columns]
-        # Of a text that many clips share one match is enough to count it.
-        _, first = np.unique(rows[other & generic], return_index=True)
-        for i in np.flatnonzero(other & generic)[first].tolist():
-            yield int(rows[i]), int(columns[i]), -min(1.0, float(scores[i]))
-        for i in np.flatnonzero(other & ~generic).tolist():
-            number, reference = int(rows[i]), int(columns[i])
-            if may_be_near(held.texts[number], benchmark.texts[reference], strict=False):
-                yield number, reference, min(1.0, float(scores[i]))
+    mine, theirs = (np.isin(np.array(t.question_keys, np.uint64), listed) for t in (held.texts, benchmark.texts))
+    return mine, theirs
 
 
 def _common_keys(held: Held, recordings: NDArray[np.int32], keys: object, table: Dedup) -> set[int]:

@@ -1,6 +1,6 @@
 """Which recordings of many are the same: an index of fingerprints, candidates by votes, and their proof.
 
-A pair of recordings is a candidate when a few pair hashes vote for one time offset. It is the same recording when
+A pair of recordings is a candidate when a few hashes vote for one time offset. It is the same recording when
 its peaks, laid over each other there, agree more often than the peaks of unrelated recordings ever could.
 """
 
@@ -15,15 +15,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sari_data.fingerprint import FRAMES_A_SECOND, Overlay, Peaks, overlay, pair_hashes
+from sari_data.fingerprint import FRAMES_A_SECOND, Overlay, Peaks, overlay, peak_hashes
 
-# One hash in so many is looked up, the same ones in every clip: enough for a vote, and the index is a quarter.
-SAMPLED = 4
+# One hash in so many is looked up, the same ones in every clip: enough for the votes, and the index is smaller. A
+# benchmark, of which nothing should be missed, is small; a corpus is large.
+OF_BENCHMARK, OF_CORPUS = 2, 4
 # Hashes in more clips than this say nothing (mains hum, test tones); hits of a block are bounded with them.
 MOST_POSTINGS = 2000
 VOTES = 3
 # At most so many recordings of the index are proved for one query: those with the most votes.
-MOST_CANDIDATES = 50
+MOST_CANDIDATES = 10
 # Peaks that agree by chance, as a share: twice the median of unrelated recordings at their best offset.
 CHANCE = 0.08
 # A pair passes by chance at most once in so many candidates (Chernoff's bound for independent peaks).
@@ -73,18 +74,20 @@ def is_same(found: Overlay, one: Peaks, other: Peaks, threshold: float) -> bool:
 
 
 class SoundIndex:
-    """Fingerprints, found by their sound; about 1.3 kB a ten-second clip and 3 kB of hashes.
+    """Fingerprints, found by their sound; about 1.2 kB a ten-second clip, and 24 kB of hashes by the number sampled.
 
     Args:
         peaks: The fingerprints; an empty one is never found.
+        sampled: One hash in so many is held.
     """
 
-    def __init__(self, peaks: Sequence[Peaks]) -> None:
+    def __init__(self, peaks: Sequence[Peaks], *, sampled: int = OF_BENCHMARK) -> None:
         self.peaks = peaks
+        self._sampled = sampled
         counts = np.zeros(len(peaks), np.int64)
         hashes, times = [], []
         for number, one in enumerate(peaks):
-            found, when = _sampled(one)
+            found, when = _sampled(one, sampled)
             hashes.append(found)
             times.append(when.astype(np.uint16))
             counts[number] = len(found)
@@ -128,7 +131,7 @@ class SoundIndex:
             if (query, clip) in proved:
                 continue
             one, other = self.peaks[clip], queries[query]
-            best = max((overlay(one, other, offset + d) for d in (-1, 0, 1, 2)), key=lambda o: (o.agreeing, o.share))
+            best = overlay(one, other, offset, around=2)
             if is_same(best, one, other, threshold):
                 proved.add((query, clip))
                 found.append(SameSound(query, clip, round(best.share, 3), round(best.seconds, 2)))
@@ -136,7 +139,7 @@ class SoundIndex:
 
     def _candidates(self, queries: Sequence[Peaks], begin: int, itself: bool) -> list[tuple[int, int, int]]:
         """Return (query, clip, offset in frames) with VOTES or more, of each query the most voted for first."""
-        parts = [_sampled(peaks) for peaks in queries[begin : begin + _BLOCK]]
+        parts = [_sampled(peaks, self._sampled) for peaks in queries[begin : begin + _BLOCK]]
         sizes = [len(hashes) for hashes, _ in parts]
         if not sum(sizes) or not self._hashes.size:
             return []
@@ -181,7 +184,7 @@ class SoundIndex:
         return chosen
 
 
-def _sampled(peaks: Peaks) -> tuple[NDArray[np.uint32], NDArray[np.int32]]:
-    hashes, times = pair_hashes(peaks)
-    keep = ((hashes * _MIX) >> np.uint32(16)) % SAMPLED == 0
+def _sampled(peaks: Peaks, sampled: int) -> tuple[NDArray[np.uint32], NDArray[np.int32]]:
+    hashes, times = peak_hashes(peaks)
+    keep = ((hashes * _MIX) >> np.uint32(16)) % sampled == 0
     return hashes[keep], times[keep]

@@ -21,6 +21,8 @@ RECIPES = sorted((Path(__file__).resolve().parent.parent / "recipes").glob("*.to
 # Table to its model, as module:class.
 MODELS = {
     "build": "sari_data.build:Build",
+    "annotate": "sari_data.annotate:Annotate",
+    "dedup": "sari_data.dedup:Dedup",
     "calibrate": "sari_data.calibrate:Calibrate",
     "tiny": "sari_train.tiny_base:Tiny",
     "sft": "sari_train.config:Sft",

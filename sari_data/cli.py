@@ -15,6 +15,7 @@ from sari_data.commands.build import build
 from sari_data.commands.calibrate import calibrate
 from sari_data.commands.check import check
 from sari_data.commands.sources import sources
+from sari_data.commands.view import view
 from sari_data.console import run_app
 
 app = typer.Typer(
@@ -23,7 +24,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (build, calibrate, check, sources):
+for _command in (build, calibrate, check, view, sources):
     app.command()(_command)
 
 

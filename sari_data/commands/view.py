@@ -41,7 +41,7 @@ def view(
     say(f"page: {target.resolve()}")
     said = [f"{page.rows} of {page.total} questions", f"{page.clips} clips", f"{page.size / 2**20:.1f} MiB"]
     if page.left_out:
-        said.append(f"{page.left_out} clips left out (--audio-mib {audio_mib:g})")
+        said.append(f"clips left out by --audio-mib {audio_mib:g}: {page.left_out}")
     if page.unreadable:
-        said.append(f"{page.unreadable} clips cannot be decoded")
+        said.append(f"clips that cannot be decoded: {page.unreadable}")
     note(", ".join(said) + "; open it in a browser")

@@ -235,7 +235,7 @@ def test_the_command_writes_beside_the_folder_and_says_what(corpus: Path, tmp_pa
     page = corpus.parent / "corpus.html"
     assert (code, out) == (0, f"page: {page}\n")
     assert "18 of 18 questions, 17 clips" in err
-    assert "1 clips cannot be decoded" in err
+    assert "clips that cannot be decoded: 1" in err
     options = ["--rows", "4", "--split", "rl", "--audio", "none", "--json"]
     code, out, _ = run_command("sari-data", "view", corpus, "--out", tmp_path / "q.html", *options)
     assert code == 0

@@ -1,60 +1,62 @@
 """How hard each question is: the share of a responder's samples that answer it right.
 
 SARI (arXiv 2504.15900) orders GRPO's questions from easy to hard by how often the base model passes
-them, and drops those that it never passes: a group without one right answer teaches nothing.
+them, and drops those that it never passes: a group without one right answer teaches nothing. Here each gets either a
+fixed number of samples, as there, or as many as it takes to tell its band (:mod:`sari_data.calibration.sampling`).
 """
 
 from __future__ import annotations
 
 import importlib.util
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from pydantic import Field
-
-from sari_data.answers import grade
-from sari_data.config import Table
-from sari_data.errors import InputError, ResponderError
-from sari_data.prompting import load_mode, render_prompt
-from sari_data.responder import Request, Responder, Response, Sampling, load_responder
+from sari_data.answer_cache import CachedResponder, default_cache
+from sari_data.calibration.asking import Questioner, survey
+from sari_data.calibration.listening import FLAGS
+from sari_data.calibration.measuring import (
+    Advance,
+    Calibration,
+    Rates,
+    ask_fixed,
+    count_passes,
+    measure,
+    progress_total,
+)
+from sari_data.calibration.table import Adaptive, Calibrate, Listening
+from sari_data.errors import InputError
+from sari_data.prompting import load_mode
+from sari_data.responder import Responder, Sampling, load_responder
 from sari_data.types import AudioQuestion, PassRate
+
+__all__ = (
+    "FLAGS",
+    "NEVER_PASSED",
+    "PASSED_UNHEARD",
+    "Adaptive",
+    "Calibrate",
+    "Calibration",
+    "Listening",
+    "calibrate",
+    "calibrated",
+    "measure",
+    "missing_for_local",
+    "never_passed",
+    "open_calibration",
+    "open_responder",
+    "pick_responder",
+    "progress_total",
+    "side_split",
+    "split_never_passed",
+    "summarise",
+)
+
+# The side files that questions are moved to.
+NEVER_PASSED, PASSED_UNHEARD = "never_passed", "passed_unheard"
 
 # What the `local` responder cannot do without.
 _LOCAL_NEEDS = ("torch", "transformers")
-
-
-class Calibrate(Table):
-    """``[calibrate]``: who answers the questions, how often and how.
-
-    Args:
-        responder: Name of a registered responder; ``none``: leave the questions uncalibrated; ``auto``: ``local``
-            where torch and transformers are installed, else ``none``.
-        model: The responder's model, for instance ``tiny``, a folder or a hub id; absent: the responder's own default.
-        mode: Response mode that the questions are asked in.
-        samples: Answers to each question.
-        temperature: Of the sampling; 0 is greedy, and then one sample says all.
-        max_new_tokens: Bound on an answer's length in tokens.
-        seed: Seed of the sampling.
-        drop_never_passed: Take questions without one right answer out of ``rl`` (they are kept in a side file).
-        options: Further options of the responder, by name.
-    """
-
-    responder: str = "auto"
-    model: str | None = None
-    mode: str = "direct"
-    samples: int = Field(default=8, ge=1, le=10_000)
-    temperature: float = Field(default=1.0, ge=0, allow_inf_nan=False)
-    max_new_tokens: int = Field(default=256, ge=1)
-    seed: int = Field(default=0, ge=0)
-    drop_never_passed: bool = True
-    options: dict[str, Any] = Field(default_factory=dict)
-
-    @property
-    def sampling(self) -> Sampling:
-        """The sampling that the table describes."""
-        return Sampling(temperature=self.temperature, max_new_tokens=self.max_new_tokens, seed=self.seed)
 
 
 def pick_responder(table: Calibrate) -> str | None:
@@ -88,6 +90,58 @@ def open_responder(name: str, table: Calibrate) -> Responder:
         ) from error
 
 
+def open_calibration(table: Calibrate) -> Responder | None:
+    """Open the responder that answers the questions, so that a mode or model that is not there is told at once.
+
+    Its answers are kept in the table's cache where they may be, so that a calibration that was stopped goes on.
+
+    Raises:
+        TemplateError: No such mode.
+        SariError: As :func:`open_responder`.
+    """
+    load_mode(table.mode)
+    name = pick_responder(table)
+    if name is None:
+        return None
+    responder = open_responder(name, table)
+    if table.cache == "" or not getattr(responder, "cacheable", True):
+        return responder
+    return CachedResponder(responder, table.cache or default_cache())
+
+
+def calibrated(question: AudioQuestion, found: Calibration) -> AudioQuestion:
+    """Return a question with what a calibration found of it.
+
+    Pass rates of the same responder, mode and seed are replaced, others stay. The flags of the listening check are
+    replaced where there was one.
+    """
+    rates = found.rates[question.id]
+    kept = [r for r in question.pass_rates if _key(r) != _key(rates[0])]
+    flags = question.flags
+    if "listening" in found.summary:
+        own = found.flags.get(question.id, ())
+        flags = (*(flag for flag in flags if flag not in FLAGS.values()), *own)
+    return question.replace(pass_rates=(*kept, *rates), flags=flags)
+
+
+def side_split(question: AudioQuestion, table: Calibrate) -> str | None:
+    """Return the side file that a calibrated question is moved to out of ``rl``, or ``None`` where it stays."""
+    if table.drop_never_passed and never_passed(question):
+        return NEVER_PASSED
+    if table.drop_passed_unheard and any(flag in FLAGS.values() for flag in question.flags):
+        return PASSED_UNHEARD
+    return None
+
+
+def never_passed(question: AudioQuestion) -> bool:
+    """Return whether the latest calibration with a question's own audio never saw it passed.
+
+    Where it placed the question in a band, that band must be ``never``: two wrong answers alone do not say so.
+    """
+    own = [rate for rate in question.pass_rates if rate.audio == "own"]
+    return bool(own) and own[-1].passes == 0 and own[-1].band in (None, "never")
+
+
 def calibrate(
     questions: Iterable[AudioQuestion],
     responder: Responder,
@@ -96,9 +150,9 @@ def calibrate(
     samples: int,
     sampling: Sampling,
     seed: int,
-    advance: Callable[[int], None] | None = None,
+    advance: Advance | None = None,
 ) -> list[AudioQuestion]:
-    """Return the questions, in their order, each with a pass rate of this responder, mode and seed.
+    """Return the questions, in their order, each with a pass rate of this responder, mode and seed: a fixed k.
 
     A pass rate of the same three is replaced; others stay.
 
@@ -118,48 +172,10 @@ def calibrate(
     """
     load_mode(mode)
     todo = list(questions)
-    asked = {question.id: question for question in todo}
-    if len(asked) < len(todo):
-        twice = next(id_ for id_, count in Counter(q.id for q in todo).items() if count > 1)
-        raise InputError(f"question {twice!r} comes twice among those to calibrate: drop one of the two")
-    withheld = next((question.id for question in todo if question.answer is None), None)
-    if withheld is not None:
-        raise InputError(f"question {withheld!r}: its answer is withheld, so it cannot be calibrated: leave it out")
-    how = replace(sampling, seed=seed)
-    requests = (Request(q.id, q.audio, render_prompt(q, mode), samples) for q in todo)
-    passes = _count_passes(asked, responder.respond(requests, how), samples, responder.name, advance)
-    return [
-        _with_rate(question, PassRate(passes[question.id], samples, responder.name, mode, seed)) for question in todo
-    ]
-
-
-def _count_passes(
-    asked: Mapping[str, AudioQuestion],
-    responses: Iterable[Response],
-    samples: int,
-    name: str,
-    advance: Callable[[int], None] | None,
-) -> dict[str, int]:
-    seen: dict[str, set[int]] = {id_: set() for id_ in asked}
-    passes = dict.fromkeys(asked, 0)
-    for response in responses:
-        id_, sample = response.request_id, response.sample
-        if id_ not in asked or sample in seen[id_] or not 0 <= sample < samples:
-            raise ResponderError(
-                f"responder {name!r} answered sample {sample} of question {id_!r}, which was not asked for or was "
-                "answered before: it must give each sample of each request once"
-            )
-        seen[id_].add(sample)
-        passes[id_] += grade(response.text, asked[id_], finish_reason=response.finish_reason).correct
-        if advance is not None and len(seen[id_]) == samples:
-            advance(1)
-    short = next((id_ for id_, found in seen.items() if len(found) < samples), None)
-    if short is not None:
-        raise ResponderError(
-            f"responder {name!r} gave {len(seen[short])} of {samples} samples of question {short!r}: "
-            "it must answer every sample; start it again"
-        )
-    return passes
+    known = survey(todo)
+    own = ask_fixed(Questioner(todo, known, responder, mode, replace(sampling, seed=seed)), samples, advance)
+    rates = Rates(known, own, {}, (responder.name, mode, seed))
+    return [_with_rate(question, rates[question.id][0]) for question in todo]
 
 
 def _with_rate(question: AudioQuestion, rate: PassRate) -> AudioQuestion:
@@ -183,13 +199,12 @@ def split_never_passed(
     kept: list[AudioQuestion] = []
     dropped: list[AudioQuestion] = []
     for question in questions:
-        never = drop and bool(question.pass_rates) and question.pass_rates[-1].passes == 0
-        (dropped if never else kept).append(question)
+        (dropped if drop and never_passed(question) else kept).append(question)
     return kept, dropped
 
 
 def summarise(questions: Sequence[AudioQuestion], table: Calibrate, name: str) -> dict[str, Any]:
-    """Summarise the latest calibration of the questions for the manifest.
+    """Summarise the latest calibration of the questions, one with a fixed k, for the manifest.
 
     Args:
         questions: All that were calibrated, the never passed ones included.
@@ -200,8 +215,9 @@ def summarise(questions: Sequence[AudioQuestion], table: Calibrate, name: str) -
         Who answered and how, the mean pass rate, the number never passed, and ``histogram``: passes (as text)
         to the number of questions with so many.
     """
-    counts = Counter(question.pass_rates[-1].passes for question in questions)
-    total = sum(passes * count for passes, count in counts.items())
+    latest = [[rate for rate in question.pass_rates if rate.audio == "own"][-1] for question in questions]
+    total = sum(rate.passes for rate in latest)
+    histogram = count_passes((rate.passes for rate in latest), table.samples)
     return {
         "responder": name,
         "mode": table.mode,
@@ -210,7 +226,7 @@ def summarise(questions: Sequence[AudioQuestion], table: Calibrate, name: str) -
         "seed": table.seed,
         "questions": len(questions),
         "mean_pass_rate": round(total / (len(questions) * table.samples), 4) if questions else None,
-        "never_passed": counts[0],
+        "never_passed": histogram["0"],
         "dropped_never_passed": table.drop_never_passed,
-        "histogram": {str(passes): counts[passes] for passes in range(table.samples + 1)},
+        "histogram": histogram,
     }

@@ -10,9 +10,10 @@ import errno
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from rich.console import Console
 
@@ -28,6 +29,7 @@ err = Console(stderr=True)
 _REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 _NO_PATH = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP}
 
+_EVERY_S = 30.0  # between two lines of progress in a log file
 _SHOWN = 120  # characters of a path in a message
 _HEADING = re.compile(r"\[bold\](\w+)\[/\]")
 
@@ -66,9 +68,17 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
 
 
+class Advance(Protocol):
+    """Advances a progress display by so many items; ``text`` says what else there is to know just now."""
+
+    def __call__(self, count: int = 1, /, text: str = "") -> None:
+        """Advance."""
+        ...
+
+
 @contextmanager
-def progress(description: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar on standard error; yields a function that advances it by so many items.
+def progress(description: str, total: int | None = None) -> Iterator[Advance]:
+    """Show progress on standard error: a bar on a terminal, elsewhere a line from time to time.
 
     Args:
         description: What is being done.
@@ -83,17 +93,46 @@ def progress(description: str, total: int | None = None) -> Iterator[Callable[[i
         TimeRemainingColumn,
     )
 
+    if not err.is_terminal:
+        yield _Lines(description, total)
+        return
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[text]}", markup=False),
     )
-    # Away from a terminal the bar would only be noise; the notes before and after it say the same.
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
-        task = bar.add_task(description, total=total)
-        yield lambda count: bar.advance(task, count)
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task(description, total=total, text="")
+
+        def advance(count: int = 1, /, text: str = "") -> None:
+            if text:
+                bar.update(task, advance=count, text=text)
+            else:
+                bar.advance(task, count)
+
+        yield advance
+
+
+class _Lines:
+    """Progress in a log file: one line when half a minute has passed since the last."""
+
+    def __init__(self, description: str, total: int | None) -> None:
+        self._description, self._total = description, total
+        self._begun = self._told = time.monotonic()
+        self._count = 0
+
+    def __call__(self, count: int = 1, /, text: str = "") -> None:
+        self._count += count
+        now = time.monotonic()
+        if now - self._told < _EVERY_S:
+            return
+        self._told = now
+        of = f" of {self._total:,}" if self._total is not None else ""
+        rate = self._count / (now - self._begun)
+        note(f"{self._description}: {self._count:,}{of}, {rate:,.1f} a second" + (f"; {text}" if text else ""))
 
 
 def run_app(app: typer.Typer, arguments: Sequence[str] | None = None) -> NoReturn:

@@ -3,38 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sari_data.errors import InputError, StorageError
-from sari_data.store import read_manifest
+from sari_data.errors import InputError, SariError, StorageError
+from sari_data.store import CARD, MANIFEST, read_manifest
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-# Licence names that the Hub knows, of those that audio corpora carry; any other is "other" there.
-_KNOWN_LICENCES = (
-    "apache-2.0",
-    "cc0-1.0",
-    "cc-by-3.0",
-    "cc-by-4.0",
-    "cc-by-nc-4.0",
-    "cc-by-nc-sa-4.0",
-    "cc-by-sa-3.0",
-    "cc-by-sa-4.0",
-    "gpl-3.0",
-    "mit",
-)
 _REPO = re.compile(r"[\w.-]+/[\w.-]+")
 _UNFIT = re.compile(r"[^\w.-]+")
-
-
-def licence_id(licences: Iterable[str]) -> str:
-    """Return the Hub's id of a corpus's licence; ``other`` where there are several or an unknown one."""
-    found = {re.sub(r"[\s_]+", "-", licence.strip().lower()) for licence in licences}
-    only = found.pop() if len(found) == 1 else ""
-    return only if only in _KNOWN_LICENCES else "other"
 
 
 def find_repo(repo: str | None, name: str, api: HfApi | None = None) -> str:
@@ -56,15 +36,25 @@ def find_repo(repo: str | None, name: str, api: HfApi | None = None) -> str:
     return found
 
 
-def push_corpus(folder: str | Path, repo: str, *, private: bool = False, api: HfApi | None = None) -> str:
-    """Upload a complete corpus folder in one commit; the repository is made where it is not there.
+def push_corpus(
+    folder: str | Path,
+    repo: str,
+    *,
+    private: bool = False,
+    texts: Mapping[str, bytes] | None = None,
+    api: HfApi | None = None,
+) -> str:
+    """Upload a complete corpus folder as it is; :func:`~sari_data.publishing.publish` decides whether it may go.
 
-    Shards of an earlier push that the corpus no longer has are removed in the same commit.
+    The repository is made where it is not there. Shards go up one at a time and in pieces; card and manifest come last,
+    in one commit, in which also go the shards of an earlier push that the corpus no longer has. A push that was stopped
+    is gone on with by the same call: what arrived is not sent again.
 
     Args:
         folder: The corpus.
         repo: ``owner/name``.
-        private: Make a new repository private.
+        private: Make a new repository private; one that is there must be.
+        texts: Name to content of files to upload in place of the folder's card and manifest.
         api: How to reach the Hub; default: its usual address with the stored token.
 
     Returns:
@@ -72,24 +62,34 @@ def push_corpus(folder: str | Path, repo: str, *, private: bool = False, api: Hf
 
     Raises:
         MissingFileError: No such folder.
-        CorpusError: It is no complete corpus.
+        CorpusError: It is no complete corpus, or a shard changed after it was written.
+        InputError: The repository is public although ``private`` was asked for, or the Hub does not accept the card.
         StorageError: The Hub refused or cannot be reached.
     """
-    manifest = read_manifest(folder)
+    from sari_data.uploading import persistently, upload_errors, upload_files
+
+    manifest, root = read_manifest(folder), Path(folder)
     hub = api or hub_api()
+    names = [name for name in (CARD, MANIFEST) if (root / name).is_file()]
+    small = {name: (root / name).read_bytes() for name in names} | dict(texts or {})
+    message = f"Upload corpus {manifest.get('name', repo)}"
     try:
-        hub.create_repo(repo, repo_type="dataset", private=private, exist_ok=True)
-        hub.upload_folder(
-            repo_id=repo,
-            repo_type="dataset",
-            folder_path=str(folder),
-            commit_message=f"Upload corpus {manifest.get('name', repo)}",
-            delete_patterns=["data/*.parquet", "side/*.parquet"],
+        persistently(
+            f"making {repo}",
+            lambda: hub.create_repo(repo, repo_type="dataset", private=private or None, exist_ok=True),
         )
-    except transport_errors() as error:
+        if private and persistently(repo, lambda: hub.dataset_info(repo).private) is False:
+            raise InputError(
+                f"{repo} is there already and is public: make it private in its settings on the Hub, or name another"
+            )
+        upload_files(hub, repo, root, manifest["files"], small, message)
+    except SariError:
+        raise
+    except upload_errors() as error:
         raise StorageError(
-            f"corpus {folder} could not be pushed to {repo} ({first_line(error)}); it is complete on disk: "
-            "push it again when the Hub can be reached and the token may write there"
+            f"corpus {folder} could not be pushed to {repo} ({first_line(error.__cause__ or error)}); it is complete "
+            "on disk: push it again with `sari-data push` when the Hub can be reached and the token may write there; "
+            "what has arrived is not sent again"
         ) from error
     return f"{hub.endpoint}/datasets/{repo}"
 

@@ -35,6 +35,7 @@ ANSWER = "answer"
 LETTERS = string.ascii_uppercase
 
 _SECTION = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
+_INCLUDED = re.compile(r"""\{%[-+]?\s*(?:include|import|extends|from)\s+["']([^"']+)["']""")
 _MODE_FILES = ("prompt.jinja", "target.jinja", "grammar.toml")
 
 
@@ -133,6 +134,15 @@ def render(template_name: str, /, *, templates: str | Path | None = None, **valu
         raise TemplateError(f"template {where!r}, line {line}: {type(error).__name__}: {error}") from error
 
 
+def template_hash(*template_names: str, templates: str | Path | None = None) -> str:
+    """Return a hash (8 hex digits) of the text of templates and of all that they include, as they would be rendered.
+
+    Raises:
+        TemplateError: No such template.
+    """
+    return _template_hash(template_names, _search_path(templates))
+
+
 def render_prompt(
     question: AudioQuestion, mode: str, *, word_limit: int | None = None, templates: str | Path | None = None
 ) -> str:
@@ -221,6 +231,23 @@ def _environment(roots: tuple[str, ...]) -> SandboxedEnvironment:
     )
     environment.filters["letter"] = _letter
     return environment
+
+
+@lru_cache(maxsize=256)
+def _template_hash(names: tuple[str, ...], roots: tuple[str, ...]) -> str:
+    digest, done, todo = hashlib.sha256(), set[str](), list(names)
+    while todo:
+        name = todo.pop(0)
+        if name in done:
+            continue
+        path = _find(name, roots)
+        if path is None:
+            raise TemplateError(f"template {name!r} is not below any of {roots}")
+        done.add(name)
+        text = path.read_text(encoding="utf-8")
+        digest.update(f"{name}\x00{text}\x00".encode())
+        todo += _INCLUDED.findall(text)
+    return digest.hexdigest()[:8]
 
 
 def _letter(index: int) -> str:

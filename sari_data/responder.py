@@ -106,7 +106,10 @@ class Responder(Protocol):
     ``usage``, a :class:`Usage`; and ``cacheable = False``, where its answers may change under the same name.
     """
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Model and revision."""
+        ...
 
     def respond(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Response]:
         """Yield every sample of every request, in any order, as they finish."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,24 +62,33 @@ _COLUMNS: dict[str, Any] = {
     "flags": [TEXT],
 }
 _WINDOW = {"start": NUMBER, "duration": NUMBER}
+# In a corpus that goes without some of its audio: what is known of a clip whose bytes are not there.
+_NAMED = {"audio_name": TEXT, "audio_sha256": TEXT, "audio_seconds": NUMBER}
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _RATE_NEEDS = ("passes", "samples", "responder", "mode", "seed")
 # Dictionaries and statistics only where they help: of audio bytes they would only be copies.
 DICTIONARY_COLUMNS = ["domain", "category", "sub_category", "difficulty"]
 STATISTICS_COLUMNS = ["id", *DICTIONARY_COLUMNS]
 
 
-def arrow_schema(*, embed: bool) -> pa.Schema:
+def arrow_schema(*, embed: bool, named: bool = False) -> pa.Schema:
     """Return the Arrow schema of a shard, with the features that ``datasets`` reads in its metadata.
 
     Args:
         embed: The audio is inside; otherwise the columns ``start`` and ``duration`` say which part is meant.
+        named: Rows may be without audio; then ``audio_name``, ``audio_sha256`` and ``audio_seconds`` say what it was.
     """
     import pyarrow as pa
 
-    columns = _COLUMNS if embed else _COLUMNS | _WINDOW
-    features = {name: _feature(kind) for name, kind in columns.items()}
+    columns = _columns(embed, named)
+    features = features_of(embed=embed, named=named)
     metadata = {"huggingface": json.dumps({"info": {"features": features}}, sort_keys=True)}
     return pa.schema([(name, _arrow(kind)) for name, kind in columns.items()], metadata=metadata)
+
+
+def features_of(*, embed: bool, named: bool = False) -> dict[str, Any]:
+    """Return the features of a shard as ``datasets`` writes them in JSON; see :func:`arrow_schema`."""
+    return {name: _feature(kind) for name, kind in _columns(embed, named).items()}
 
 
 def to_row(question: AudioQuestion, *, embed: bool) -> dict[str, Any]:
@@ -146,7 +156,9 @@ def from_row(row: dict[str, Any]) -> AudioQuestion:
         raise InputError(f"question {row['id']!r}: expected every value of a pass rate, found one with missing values")
     return AudioQuestion(
         id=row["id"] or "",
-        audio=AudioRef(
+        audio=_named(row)
+        if row["audio"] is None and row.get("audio_name")
+        else AudioRef(
             path=audio.get("path"), data=audio.get("bytes"), start=row.get("start") or 0.0, duration=row.get("duration")
         ),
         question=row["question"] or "",
@@ -167,6 +179,13 @@ def from_row(row: dict[str, Any]) -> AudioQuestion:
     )
 
 
+def _named(row: dict[str, Any]) -> AudioRef:
+    digest = row.get("audio_sha256")
+    if digest is not None and not _SHA256.fullmatch(digest):
+        raise InputError(f"question {row['id']!r}: expected audio_sha256 as 64 hex digits, found {digest!r}")
+    return AudioRef(path=row["audio_name"], sha256=digest)
+
+
 def _made_by(row: dict[str, Any]) -> dict[str, str]:
     text = row["provenance"].get("made_by") or "{}"
     try:
@@ -180,7 +199,7 @@ def _made_by(row: dict[str, Any]) -> dict[str, str]:
 
 def row_bytes(row: dict[str, Any]) -> int:
     """Return about how many bytes a row takes in memory: its audio and a little for its text."""
-    return len(row["audio"]["bytes"] or b"") + 2000
+    return len((row["audio"] or {}).get("bytes") or b"") + 2000
 
 
 def _embedded(ref: AudioRef) -> AudioRef:
@@ -201,6 +220,10 @@ def _absolute(ref: AudioRef) -> AudioRef:
     # Embedded audio keeps its name; a path must mean the same file from any working folder.
     path = ref.path if ref.data is not None or ref.path is None else os.path.abspath(ref.path)
     return AudioRef(path=path, data=ref.data, start=ref.start, duration=ref.duration)
+
+
+def _columns(embed: bool, named: bool) -> dict[str, Any]:
+    return _COLUMNS | ({} if embed else _WINDOW) | (_NAMED if named else {})
 
 
 def _arrow(kind: Any) -> pa.DataType:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from sari_data.errors import CorpusError, InputError, SariError, StorageError
-from sari_data.schema import DICTIONARY_COLUMNS, STATISTICS_COLUMNS, arrow_schema
+from sari_data.schema import DICTIONARY_COLUMNS, STATISTICS_COLUMNS, arrow_schema, row_bytes
 
 _BATCH_ROWS = 64
+_GROUP_ROWS = 512
 
 
-def iter_rows(path: Path) -> Iterator[dict[str, Any]]:
+def iter_rows(path: Path, *, leave_out: Collection[str] = ()) -> Iterator[dict[str, Any]]:
     """Yield a shard's rows as plain values, at most one row group in memory.
+
+    Args:
+        path: The shard.
+        leave_out: Columns that are not read.
 
     Raises:
         CorpusError: The file is missing or is no Parquet.
@@ -26,15 +31,16 @@ def iter_rows(path: Path) -> Iterator[dict[str, Any]]:
 
     try:
         with pq.ParquetFile(path) as file:
+            columns = [name for name in file.schema_arrow.names if name not in leave_out]
             # One row group at a time: they were cut to a size in bytes, whatever their number of rows.
             for group in range(file.num_row_groups):
-                for batch in file.iter_batches(batch_size=_BATCH_ROWS, row_groups=[group]):
+                for batch in file.iter_batches(batch_size=_BATCH_ROWS, row_groups=[group], columns=columns):
                     yield from batch.to_pylist()
     except (OSError, pa.ArrowException) as error:
         raise CorpusError(f"{path}: expected a shard of a corpus, found a file that cannot be read: {error}") from error
 
 
-def check_file(path: Path, entry: Mapping[str, Any], *, embed: bool) -> tuple[bool, list[str]]:
+def check_file(path: Path, entry: Mapping[str, Any], *, embed: bool, named: bool = False) -> tuple[bool, list[str]]:
     """Compare a shard with its entry in the manifest.
 
     Returns:
@@ -58,7 +64,7 @@ def check_file(path: Path, entry: Mapping[str, Any], *, embed: bool) -> tuple[bo
         return False, [*problems, f"{name}: cannot be read as Parquet: {error}"]
     if rows != entry["rows"]:
         problems.append(f"{name}: the manifest says {entry['rows']} rows, found {rows}")
-    if not schema.equals(arrow_schema(embed=embed), check_metadata=False):
+    if not schema.equals(arrow_schema(embed=embed, named=named), check_metadata=False):
         return False, [*problems, f"{name}: its columns are not those of a corpus: found {schema.names}"]
     return True, problems
 
@@ -69,13 +75,30 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def row_groups(rows: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
+    """Yield rows in lists of about ``size`` bytes, and of at most 512 rows."""
+    group: list[dict[str, Any]] = []
+    held = 0
+    for row in rows:
+        group.append(row)
+        held += row_bytes(row)
+        if held >= size or len(group) == _GROUP_ROWS:
+            yield group
+            group, held = [], 0
+    if group:
+        yield group
+
+
 @contextmanager
-def open_shard(path: Path, embed: bool, target: Path) -> Iterator[Callable[[list[dict[str, Any]]], None]]:
+def open_shard(
+    path: Path, embed: bool, target: Path, *, named: bool = False
+) -> Iterator[Callable[[list[dict[str, Any]]], None]]:
     """Open a new shard; yields a function that writes a list of rows as one row group.
 
     Args:
         path: The file.
         embed: Which of the two schemas.
+        named: The schema for rows that may be without audio.
         target: The corpus folder that an error names.
 
     Raises:
@@ -84,7 +107,7 @@ def open_shard(path: Path, embed: bool, target: Path) -> Iterator[Callable[[list
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = arrow_schema(embed=embed)
+    schema = arrow_schema(embed=embed, named=named)
     with storing(target):
         path.parent.mkdir(exist_ok=True)
         file = open(path, "wb")  # noqa: SIM115 (closed below, after the writer that uses it)

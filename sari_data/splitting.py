@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from sari_data.errors import InputError
 from sari_data.types import AudioQuestion
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What parting needs to know of a question.
+
+    Args:
+        id: The question's id.
+        clip: What must not be in two splits: the clip's content key, or one name for all clips of the same sound.
+        domain: The question's domain.
+        chains: Whether it has the chains of thought that a warm-up learns from.
+    """
+
+    id: str
+    clip: str
+    domain: str
+    chains: bool
 
 
 def has_chains(question: AudioQuestion) -> bool:
@@ -15,46 +33,80 @@ def has_chains(question: AudioQuestion) -> bool:
 
 
 def split_by_clip(
-    questions: Sequence[AudioQuestion], *, sft: int, dev: int, seed: int
-) -> dict[str, list[AudioQuestion]]:
+    entries: Sequence[Entry],
+    *,
+    sft: int,
+    dev: int,
+    seed: int,
+    write_chains: Callable[[list[str]], set[str]] | None = None,
+) -> dict[str, list[str]]:
     """Part questions so that no audio clip is in two splits; each domain has its share in each.
 
     Args:
-        questions: What there is to part.
+        entries: What there is to part.
         sft: Number of questions with chains; their clips have no others.
         dev: Number of questions held out.
         seed: Decides, with a clip's content alone, where the clip goes first.
+        write_chains: Writes the chains of the questions with these ids and returns the ids for which that succeeded.
+            It is asked for no more than ``sft`` needs; for those that failed, other clips are chosen.
 
     Returns:
-        ``sft``, ``rl`` (the rest) and ``dev``.
+        The ids of ``sft``, ``rl`` (the rest) and ``dev``.
 
     Raises:
         InputError: There are too few questions, or whole clips do not add up to the sizes.
     """
-    if sft + dev > len(questions):
+    if sft + dev > len(entries):
         raise InputError(
             f"the splits need {sft + dev} questions (build.sft {sft} and build.dev {dev}), "
-            f"found {len(questions)}: lower them, or ask the source for more"
+            f"found {len(entries)}: lower them, or ask the source for more"
         )
-    clips: dict[str, list[AudioQuestion]] = {}
-    for question in questions:
-        clips.setdefault(question.audio.key, []).append(question)
+    clips: dict[str, list[Entry]] = {}
+    for entry in entries:
+        clips.setdefault(entry.clip, []).append(entry)
     left = sorted(clips, key=lambda key: hashlib.sha256(f"{seed}|{key}".encode()).digest())
-    chosen: dict[str, list[AudioQuestion]] = {}
-    for split, size in {"dev": dev, "sft": sft}.items():
-        usable = [key for key in left if split == "dev" or all(map(has_chains, clips[key]))]
-        keys = _take(usable, clips, size)
-        chosen[split] = [question for key in left if key in keys for question in clips[key]]
-        if len(chosen[split]) < size:
-            raise InputError(
-                f"split {split} needs {size} questions{' with chains' if split == 'sft' else ''}, "
-                f"found whole clips with {len(chosen[split])}: lower build.{split}"
-            )
-        left = [key for key in left if key not in keys]
-    return {"sft": chosen["sft"], "rl": [q for key in left for q in clips[key]], "dev": chosen["dev"]}
+    chosen: dict[str, list[str]] = {}
+
+    held_out = _whole_clips("dev", left, left, clips, dev)
+    chosen["dev"] = [entry.id for key in left if key in held_out for entry in clips[key]]
+    left = [key for key in left if key not in held_out]
+
+    have = {entry.id for entry in entries if entry.chains}
+    hopeless: set[str] = set()
+    while True:
+        usable = [
+            key
+            for key in left
+            if key not in hopeless and (write_chains is not None or all(entry.id in have for entry in clips[key]))
+        ]
+        taught = _whole_clips("sft", usable, left, clips, sft)
+        lacking = [entry.id for key in left if key in taught for entry in clips[key] if entry.id not in have]
+        if not lacking:
+            break
+        assert write_chains is not None, "without a writer only clips with all their chains are usable"
+        written = write_chains(lacking)
+        have |= written
+        failed = set(lacking) - written
+        hopeless |= {key for key in taught if any(entry.id in failed for entry in clips[key])}
+    chosen["sft"] = [entry.id for key in left if key in taught for entry in clips[key]]
+    rest = [entry.id for key in left if key not in taught for entry in clips[key]]
+    return {"sft": chosen["sft"], "rl": rest, "dev": chosen["dev"]}
 
 
-def _take(keys: Sequence[str], clips: Mapping[str, Sequence[AudioQuestion]], size: int) -> set[str]:
+def _whole_clips(
+    split: str, usable: Sequence[str], left: Sequence[str], clips: Mapping[str, Sequence[Entry]], size: int
+) -> set[str]:
+    keys = _take(usable, clips, size)
+    found = sum(len(clips[key]) for key in left if key in keys)
+    if found < size:
+        raise InputError(
+            f"split {split} needs {size} questions{' with chains' if split == 'sft' else ''}, "
+            f"found whole clips with {found}: lower build.{split}"
+        )
+    return keys
+
+
+def _take(keys: Sequence[str], clips: Mapping[str, Sequence[Entry]], size: int) -> set[str]:
     """Choose whole clips with ``size`` questions in all, each domain with its share of them."""
     by_domain: dict[str, list[str]] = {}
     for key in keys:

@@ -8,6 +8,7 @@ it is complete: a folder with a ``manifest.json`` is whole. The same questions g
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -19,33 +20,36 @@ from pathlib import Path
 from typing import Any
 
 from sari_data.audio import decode
+from sari_data.card_head import with_data_files
 from sari_data.errors import CorpusError, InputError, MissingFileError, SariError
 from sari_data.schema import from_row, row_bytes, to_row
-from sari_data.shards import check_file, iter_rows, open_shard, sha256_of, storing
+from sari_data.shards import check_file, iter_rows, open_shard, row_groups, sha256_of, storing
 from sari_data.types import AudioQuestion
 
 FORMAT = "sari-corpus"
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 CARD = "README.md"
+ASIDE = "side/set_aside.jsonl"
 SPLITS = ("sft", "rl", "dev")
 SHARD_BYTES = 256 * 2**20
 
-_RESERVED = ("format", "format_version", "embedded", "splits", "files")
+_RESERVED = ("format", "format_version", "embedded", "splits", "files", "set_aside", "without_audio")
 _GROUP_BYTES = 8 * 2**20
-_GROUP_ROWS = 512
 _SPLIT_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 def write_corpus(
     folder: str | Path,
-    splits: Mapping[str, Iterable[AudioQuestion]],
+    splits: Mapping[str, Iterable[AudioQuestion] | Iterable[dict[str, Any]]],
     manifest: Mapping[str, Any],
     *,
     card: str | Callable[[dict[str, Any]], str],
     overwrite: bool = False,
     embed: bool = True,
+    named: bool = False,
     shard_bytes: int = SHARD_BYTES,
+    set_aside: Iterable[str] = (),
 ) -> dict[str, Any]:
     """Write a corpus folder; on any error nothing is left of it and an older corpus there stays.
 
@@ -53,16 +57,18 @@ def write_corpus(
 
     Args:
         folder: Where to; it must not exist, be empty, or with ``overwrite`` be a corpus.
-        splits: Split name to its questions.
+        splits: Split name to its questions, or to rows as :func:`~sari_data.schema.to_row` lays them out.
         manifest: What the manifest says besides the format, the splits and the files.
         card: The dataset card (``README.md``), or a function of the whole manifest that returns it. The
             list of data files is put into its YAML head where that has no ``configs``.
         overwrite: Replace a corpus that is there.
         embed: Put the audio inside; otherwise keep paths and the part meant.
+        named: Rows may be without audio (:mod:`sari_data.rehydrate`); the manifest says how many are.
         shard_bytes: Size at which a new shard is begun.
+        set_aside: What did not become part of the corpus, as lines of JSON for ``side/set_aside.jsonl``.
 
     Returns:
-        The manifest as written.
+        The manifest as written, ``set_aside`` with its number of lines included.
 
     Raises:
         CorpusError: The folder holds something that may not be replaced.
@@ -76,11 +82,10 @@ def write_corpus(
         work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
     try:
         ids: set[str] = set()
-        files = [
-            entry
-            for split, questions in splits.items()
-            for entry in _write_split(work, split, _unique(questions, ids), embed, shard_bytes, target)
-        ]
+        files: list[dict[str, Any]] = []
+        for split, given in splits.items():
+            files += _write_split(work, split, _rows(given, ids, embed), embed, named, shard_bytes, target)
+        aside = _write_lines(work / ASIDE, set_aside, target)
         rows = {split: sum(entry["rows"] for entry in files if entry["split"] == split) for split in splits}
         body = {
             "format": FORMAT,
@@ -89,8 +94,11 @@ def write_corpus(
             **manifest,
             "splits": {split: {"rows": count} for split, count in rows.items()},
             "files": files,
+            "set_aside": aside,
         }
-        text = _with_data_files(card(body) if callable(card) else card, [s for s in SPLITS if rows.get(s)])
+        if named:
+            body["without_audio"] = sum(entry["without_audio"] for entry in files)
+        text = with_data_files(card(body) if callable(card) else card, [s for s in SPLITS if rows.get(s)])
         with storing(target):
             _write_text(work / CARD, text)
             _write_text(work / MANIFEST, json.dumps(body, indent=2, ensure_ascii=False, sort_keys=False) + "\n")
@@ -185,9 +193,10 @@ def check_corpus(folder: str | Path) -> list[str]:
     homes: dict[str, str] = {}
     clips: dict[str, dict[str, str]] = {}
     counts: dict[str, int] = dict.fromkeys(manifest["splits"], 0)
+    without = 0
     for entry in manifest["files"]:
         path, split = root / entry["path"], entry["split"]
-        readable, found = check_file(path, entry, embed=manifest["embedded"])
+        readable, found = check_file(path, entry, embed=manifest["embedded"], named="without_audio" in manifest)
         problems += found
         if not readable:
             continue
@@ -199,7 +208,10 @@ def check_corpus(folder: str | Path) -> list[str]:
             homes.setdefault(row["id"], split)
             try:
                 question = from_row(row)
-                decode(question.audio, max_seconds=math.inf)
+                if row["audio"] is None:
+                    without += 1  # told in the manifest, not broken
+                else:
+                    decode(question.audio, max_seconds=math.inf)
             except SariError as error:
                 # Most of these sentences name the question themselves.
                 problems.append(f"{where}: {str(error).removeprefix(where.removeprefix(f'{split}: ') + ': ')}")
@@ -208,6 +220,8 @@ def check_corpus(folder: str | Path) -> list[str]:
     for split, count in counts.items():
         if count != manifest["splits"][split]["rows"]:
             problems.append(f"{split}: the manifest says {manifest['splits'][split]['rows']} rows, found {count}")
+    if without != manifest.get("without_audio", 0):
+        problems.append(f"the manifest says {manifest.get('without_audio', 0)} rows without audio, found {without}")
     for users in clips.values():
         problems += [
             f"audio of question {users['dev']!r} in dev is also that of {users[split]!r} in {split}"
@@ -258,45 +272,59 @@ def _check_names(splits: Mapping[str, Any], manifest: Mapping[str, Any]) -> None
         raise InputError(f"the manifest writes the keys {list(_RESERVED)} itself; found {taken} among yours")
 
 
-def _unique(questions: Iterable[AudioQuestion], ids: set[str]) -> Iterator[AudioQuestion]:
+def _rows(
+    questions: Iterable[AudioQuestion] | Iterable[dict[str, Any]], ids: set[str], embed: bool
+) -> Iterator[dict[str, Any]]:
     for question in questions:
-        if question.id in ids:
-            raise InputError(f"question {question.id!r} comes twice in the corpus: drop one of the two")
-        ids.add(question.id)
-        yield question
+        row = question if isinstance(question, dict) else to_row(question, embed=embed)
+        if row["id"] in ids:
+            raise InputError(f"question {row['id']!r} comes twice in the corpus: drop one of the two")
+        ids.add(row["id"])
+        yield row
 
 
 def _write_split(
-    work: Path, split: str, questions: Iterator[AudioQuestion], embed: bool, shard_bytes: int, target: Path
+    work: Path, split: str, rows: Iterator[dict[str, Any]], embed: bool, named: bool, shard_bytes: int, target: Path
 ) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = []
-    groups = _groups((to_row(question, embed=embed) for question in questions), min(_GROUP_BYTES, shard_bytes))
+    groups = row_groups(rows, min(_GROUP_BYTES, shard_bytes))
     group = next(groups, None)
     while group is not None:
         name = f"{'data' if split in SPLITS else 'side'}/{split}-{len(entries):05d}.parquet"
-        path, count, size = work / name, 0, 0
-        with open_shard(path, embed, target) as write:
+        path, count, size, without = work / name, 0, 0, 0
+        with open_shard(path, embed, target, named=named) as write:
             while group is not None and size < shard_bytes:
                 write(group)
                 size, count = size + sum(map(row_bytes, group)), count + len(group)
+                without += sum(row["audio"] is None for row in group)
                 group = next(groups, None)
         entries.append(
             {"path": name, "split": split, "rows": count, "bytes": path.stat().st_size, "sha256": sha256_of(path)}
+            | ({"without_audio": without} if named else {})
         )
     return entries
 
 
-def _groups(rows: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
-    group: list[dict[str, Any]] = []
-    held = 0
-    for row in rows:
-        group.append(row)
-        held += row_bytes(row)
-        if held >= size or len(group) == _GROUP_ROWS:
-            yield group
-            group, held = [], 0
-    if group:
-        yield group
+def _write_lines(path: Path, lines: Iterable[str], target: Path) -> int:
+    """Write lines as they come; returns how many there were, and without any leaves no file."""
+    count = 0
+    with contextlib.ExitStack() as stack:
+        for line in lines:
+            with storing(target):
+                if count == 0:
+                    path.parent.mkdir(exist_ok=True)
+                    file = stack.enter_context(path.open("w", encoding="utf-8", newline="\n"))
+                file.write(line + "\n")
+            count += 1
+    return count
+
+
+def read_set_aside(folder: str | Path) -> Iterator[str]:
+    """Yield the lines of JSON about what did not become part of a corpus; none where nothing was set aside."""
+    path = Path(folder) / ASIDE
+    if path.is_file():
+        with path.open(encoding="utf-8") as lines:
+            yield from (line.rstrip("\n") for line in lines)
 
 
 def _write_text(path: Path, text: str) -> None:
@@ -319,19 +347,3 @@ def _move(work: Path, target: Path) -> None:
         os.replace(old, target)
         raise
     shutil.rmtree(old)
-
-
-def _with_data_files(card: str, splits: list[str]) -> str:
-    # Without this, `datasets` would guess splits from file names and take the side files for data.
-    lines = ["configs:", "- config_name: default", "  data_files:"]
-    for split in splits:
-        lines += [f"  - split: {split}", f"    path: data/{split}-*.parquet"]
-    block = "".join(line + "\n" for line in lines) if splits else ""
-    if not card.startswith("---\n"):
-        return f"---\n{block}---\n\n{card}" if block else card
-    head, separator, rest = card[4:].partition("\n---")
-    if not separator:
-        raise InputError("the card's YAML head must end with a line '---'; found none")
-    if re.search(r"^configs:", head, re.MULTILINE):
-        return card
-    return f"---\n{head}\n{block}---{rest}"

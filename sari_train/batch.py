@@ -18,6 +18,7 @@ from torch import Tensor
 from sari_data.errors import InputError
 from sari_data.types import AudioRef
 from sari_train.models.base import AudioLM, Clip
+from sari_train.models.clips import SILENT
 
 IGNORE = -100
 _MAX_PROMPTS = 65_536
@@ -25,9 +26,9 @@ _MAX_PROMPTS = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One row to be: the audio, the user's text, and for training the text to be answered."""
+    """One row to be: the audio (``None``: text alone), the user's text, and for training the text to be answered."""
 
-    audio: AudioRef
+    audio: AudioRef | None
     prompt: str
     target: str | None = None
 
@@ -88,7 +89,8 @@ def encode_example(lm: AudioLM, example: Example) -> Encoded:
         AudioError, InputError: Audio that does not decode or does not fit, text with control tokens, or a
             sequence longer than the model's context.
     """
-    return encode_text(lm, lm.clip(example.audio), example.prompt, example.target)
+    clip = SILENT if example.audio is None else lm.clip(example.audio)
+    return encode_text(lm, clip, example.prompt, example.target)
 
 
 def encode_text(lm: AudioLM, clip: Clip, prompt: str, target: str | None = None) -> Encoded:
@@ -190,6 +192,11 @@ def _prompt_ids(lm: AudioLM, text: str, spans: int) -> tuple[int, ...]:
             "processor the model was trained with"
         ) from error
     count = ids.count(lm.audio_token_id)
+    if count and not spans:
+        raise InputError(
+            f"model {lm.name!r} cannot be asked without audio: its chat template places an audio token all the same: "
+            "take another model for questions without audio"
+        )
     if count != spans:
         several = "set long_audio to error or truncate, or " if spans > 1 else ""
         raise InputError(

@@ -174,6 +174,26 @@ class RolloutEngine(Table):
         return url
 
 
+class CalibrationName(Table):
+    """``[grpo.calibration]``: which of a question's pass rates the run goes by. What is left out may be anything.
+
+    Args:
+        responder: Who answered: the full name, or the part before its ``@`` and revision.
+        mode: Response mode of the answers.
+        seed: Seed of the sampling.
+    """
+
+    responder: str | None = Field(None, min_length=1)
+    mode: str | None = Field(None, min_length=1)
+    seed: int | None = Field(None, ge=0)
+
+    @model_validator(mode="after")
+    def _names_something(self) -> CalibrationName:
+        if self.responder is None and self.mode is None and self.seed is None:
+            raise ValueError("expected a responder, a mode or a seed of the pass rates to go by")
+        return self
+
+
 class Grpo(Training):
     """``[grpo]``: group relative policy optimisation.
 
@@ -201,6 +221,7 @@ class Grpo(Training):
         curriculum_span: Whether the curriculum goes through each ``epoch``, so that each covers every question, or
             once through the whole ``run``.
         stages: Parts of the ``staged`` curriculum.
+        calibration: Which pass rates the curriculum goes by; absent: those in the run's mode, else all.
         rewards: Weight of each reward (SARI: accuracy 2, format 1).
         thought_words: Words that a thought may have for the ``length`` reward.
         cache_mib: Bound on the keys and values kept at once while sampling, in MiB; results do not depend on it.
@@ -230,6 +251,7 @@ class Grpo(Training):
     curriculum: Literal["easy_to_hard", "hard_to_easy", "random", "staged", "adaptive"] = "easy_to_hard"
     curriculum_span: Literal["epoch", "run"] = "epoch"
     stages: int = Field(3, ge=2)
+    calibration: CalibrationName | None = None
     cache_mib: int = Field(4096, ge=1)
     rewards: dict[str, float] = Field(default_factory=lambda: {"accuracy": 2.0, "format": 1.0})
     thought_words: int = Field(50, ge=1)

@@ -14,7 +14,9 @@ import numpy as np
 
 from sari_data.errors import CheckpointError, InputError
 from sari_data.types import AudioQuestion
+from sari_train.config import CalibrationName
 from sari_train.disagreement import Beliefs
+from sari_train.pass_rates import check_named, evidence
 
 Curriculum = Literal["easy_to_hard", "hard_to_easy", "random", "staged", "adaptive"]
 
@@ -43,9 +45,11 @@ class PromptStream:
         stages: Parts of ``staged``.
         span: Whether the curriculum goes through each pass (``epoch``) or once through the whole ``run``.
         group_size: Samples that each draw will get; ``adaptive`` asks how likely so many are to disagree.
+        calibration: Which pass rates count; absent: those in ``mode``, else all.
 
     Raises:
-        InputError: No questions, or a curriculum by pass rate with questions that have none.
+        InputError: No questions, a curriculum by pass rate with questions that have none, or questions without the
+            named one.
     """
 
     def __init__(
@@ -59,18 +63,19 @@ class PromptStream:
         stages: int = 3,
         span: Span = "epoch",
         group_size: int = 8,
+        calibration: CalibrationName | None = None,
     ) -> None:
-        check_curriculum(questions, curriculum=curriculum, mode=mode)
+        check_curriculum(questions, curriculum=curriculum, mode=mode, calibration=calibration)
         self.curriculum: Curriculum = curriculum
         self._count = len(questions)
         self._position = 0
         self._beliefs: Beliefs | None = None
         if curriculum == "adaptive":
-            self._beliefs = Beliefs([_calibration(q, mode) for q in questions], group_size=group_size, seed=seed)
+            known = [evidence(q, mode, calibration) for q in questions]
+            self._beliefs = Beliefs(known, group_size=group_size, seed=seed)
         else:
-            self._order = _Order(
-                questions, draws, curriculum=curriculum, mode=mode, seed=seed, stages=stages, span=span
-            )
+            rates = [pass_rate(question, mode, calibration) or 0.0 for question in questions]
+            self._order = _Order(rates, draws, curriculum=curriculum, seed=seed, stages=stages, span=span)
 
     def take(self, n: int) -> list[int]:
         """Return the next ``n`` indices.
@@ -146,18 +151,26 @@ def schedule(
     """
     assert curriculum != "adaptive", "adaptive has no order that is known beforehand: use PromptStream"
     check_curriculum(questions, curriculum=curriculum, mode=mode)
-    order = _Order(questions, draws, curriculum=curriculum, mode=mode, seed=seed, stages=stages, span=span)
+    rates = [pass_rate(question, mode) or 0.0 for question in questions]
+    order = _Order(rates, draws, curriculum=curriculum, seed=seed, stages=stages, span=span)
     return order.slice(0, draws)
 
 
-def check_curriculum(questions: Sequence[AudioQuestion], *, curriculum: Curriculum, mode: str) -> None:
-    """Check that there are questions, with pass rates where the curriculum goes by them.
+def check_curriculum(
+    questions: Sequence[AudioQuestion],
+    *,
+    curriculum: Curriculum,
+    mode: str,
+    calibration: CalibrationName | None = None,
+) -> None:
+    """Check that there are questions, with pass rates where the curriculum goes by them or the recipe names them.
 
     Raises:
-        InputError: There are none, or some have no pass rate.
+        InputError: There are none, or some have no such pass rate.
     """
     if not questions:
         raise InputError("the corpus has no questions to train on: build one with `sari-data build`")
+    check_named(questions, calibration)
     uncalibrated = sum(pass_rate(question, mode) is None for question in questions) if curriculum in RATED else 0
     if uncalibrated:
         raise InputError(
@@ -166,30 +179,40 @@ def check_curriculum(questions: Sequence[AudioQuestion], *, curriculum: Curricul
         )
 
 
-def pass_rate(question: AudioQuestion, mode: str) -> float | None:
-    """Return the share of samples that passed, over all calibrations in ``mode`` (over all where there is none)."""
-    passes, samples = _calibration(question, mode)
+def pass_rate(question: AudioQuestion, mode: str, calibration: CalibrationName | None = None) -> float | None:
+    """Return how likely a right answer is, by the named calibration, else by those in ``mode``, else by all.
+
+    That is the share of samples that passed, or the estimate where a calibration made one; several count by their
+    numbers of samples.
+    """
+    passes, samples = evidence(question, mode, calibration)
     return passes / samples if samples else None
 
 
-def difficulty(question: AudioQuestion, mode: str) -> str | None:
+def difficulty(question: AudioQuestion, mode: str, calibration: CalibrationName | None = None) -> str | None:
     """Return ``easy``, ``medium`` or ``hard``: by pass rate (from 2/3, from 1/3, below).
 
     A question without a pass rate has the difficulty that its corpus states, or ``None``.
     """
-    rate = pass_rate(question, mode)
+    rate = pass_rate(question, mode, calibration)
     if rate is None:
         return question.difficulty
     return "easy" if rate >= EASY else "medium" if rate >= MEDIUM else "hard"
 
 
-def breakdown(questions: Sequence[AudioQuestion], passed: Sequence[float], mode: str = "") -> dict[str, float]:
+def breakdown(
+    questions: Sequence[AudioQuestion],
+    passed: Sequence[float],
+    mode: str = "",
+    calibration: CalibrationName | None = None,
+) -> dict[str, float]:
     """Return the mean of ``passed`` by difficulty and by domain, for those that occur.
 
     Args:
         questions: One for each sample or group.
         passed: 1 or 0 for a sample that passed or did not, or a group's share.
         mode: Response mode whose pass rates make the difficulty; absent: all pass rates.
+        calibration: Which pass rates do; absent: those in ``mode``.
 
     Returns:
         ``pass_rate/easy``, ``pass_rate/medium``, ``pass_rate/hard``, then ``pass_rate/<domain>`` in the order of
@@ -197,7 +220,7 @@ def breakdown(questions: Sequence[AudioQuestion], passed: Sequence[float], mode:
     """
     values: dict[str, list[float]] = {}
     for question, value in zip(questions, passed, strict=True):
-        for name in (difficulty(question, mode), question.domain):
+        for name in (difficulty(question, mode, calibration), question.domain):
             values.setdefault(name or "", []).append(float(value))
     bands = [band for band in ("easy", "medium", "hard") if band in values]
     domains = sorted(set(values) - {*bands, ""})
@@ -213,19 +236,18 @@ class _Order:
 
     def __init__(
         self,
-        questions: Sequence[AudioQuestion],
+        rates: Sequence[float],
         draws: int,
         *,
         curriculum: Curriculum,
-        mode: str,
         seed: int,
         stages: int,
         span: Span,
     ) -> None:
-        self._count = len(questions)
+        self._count = len(rates)
         self._rng = np.random.default_rng([seed, 0xC0])
         passes = [self._pass() for _ in range(-(-draws // self._count))] or [self._pass()]
-        self._key = _key(questions, curriculum, mode, stages, passes[0])
+        self._key = _key(rates, curriculum, stages, passes[0])
         planned = [i for one in passes for i in one]
         size = draws if span == "run" else self._count
         blocks = [planned[at : min(draws, at + size)] for at in range(0, draws, size or 1)]
@@ -246,11 +268,10 @@ class _Order:
 
 
 def _key(
-    questions: Sequence[AudioQuestion], curriculum: Curriculum, mode: str, stages: int, first_pass: Sequence[int]
+    rates: Sequence[float], curriculum: Curriculum, stages: int, first_pass: Sequence[int]
 ) -> Callable[[int], float]:
     if curriculum == "random":
         return lambda i: 0.0
-    rates = [pass_rate(question, mode) or 0.0 for question in questions]
     if curriculum == "easy_to_hard":
         return lambda i: -rates[i]
     if curriculum == "hard_to_easy":
@@ -259,9 +280,3 @@ def _key(
     by_rate = sorted(first_pass, key=lambda i: -rates[i])
     stage = {int(i): float(at) for at, part in enumerate(np.array_split(by_rate, stages)) for i in part}
     return stage.__getitem__
-
-
-def _calibration(question: AudioQuestion, mode: str) -> tuple[int, int]:
-    """Passes and samples over all calibrations in ``mode``, over all where there is none."""
-    found = [r for r in question.pass_rates if r.mode == mode] or list(question.pass_rates)
-    return sum(r.passes for r in found), sum(r.samples for r in found)

@@ -42,7 +42,7 @@ class Beliefs:
         seed: Of the run.
     """
 
-    def __init__(self, calibrations: Sequence[tuple[int, int]], *, group_size: int, seed: int) -> None:
+    def __init__(self, calibrations: Sequence[tuple[float, int]], *, group_size: int, seed: int) -> None:
         assert group_size > 1, "one sample cannot disagree with itself"
         self._group_size, self._seed = group_size, seed
         counts_N2 = np.array([(passes, samples - passes) for passes, samples in calibrations], dtype=np.float64)

@@ -61,6 +61,7 @@ def train_grpo(table: Grpo, *, overwrite: bool = False, world: World = ALONE) ->
         stages=table.stages,
         span=table.curriculum_span,
         group_size=table.group_size,
+        calibration=table.calibration,
     )
     run = Run(table, "grpo", questions, {"curriculum": stream}, overwrite=overwrite, world=world, rewards=rewards)
     lm = run.lm

@@ -60,7 +60,7 @@ def ensure_warm_up(table: Grpo, sft: Sft, world: World = ALONE) -> bool:
     # What GRPO itself would refuse is refused before the warm-up has taken its minutes.
     check_out(table)
     questions = read_split(table.corpus, table.split)
-    check_curriculum(questions, curriculum=table.curriculum, mode=table.mode)
+    check_curriculum(questions, curriculum=table.curriculum, mode=table.mode, calibration=table.calibration)
     note(f"no finished warm-up in {sft.out}: running `sari-train sft` from model {sft.model} first")
     outcome = train_sft(sft, world=world)
     gc.collect()  # GRPO needs the room: model and optimizer are in cycles, which else go at some later time

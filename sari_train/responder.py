@@ -11,7 +11,6 @@ from pathlib import Path
 
 from sari_data.errors import InputError
 from sari_data.responder import Request, Response, Sampling
-from sari_data.types import AudioRef
 from sari_train.batch import Example, encode_example
 from sari_train.models.base import AudioLM
 from sari_train.models.load import load_model
@@ -27,7 +26,7 @@ _HASH_EVERY, _HASH_BYTES = 2**20, 4096
 
 
 class LocalResponder:
-    """Answers requests with a model in this process.
+    """Answers requests with a model in this process; one without audio is asked as text alone.
 
     Args:
         model: ``tiny``, a model folder, a hub id, or a model that is loaded already.
@@ -67,7 +66,7 @@ class LocalResponder:
         source = iter(requests)
         while window := list(islice(source, self.batch_size * WINDOW_BATCHES)):
             prompts = [
-                RolloutPrompt(r.id, encode_example(self.lm, Example(heard(r), r.prompt)), r.wanted) for r in window
+                RolloutPrompt(r.id, encode_example(self.lm, Example(r.audio, r.prompt)), r.wanted) for r in window
             ]
             room = Room.of(self.lm, self.cache_mib // workers(self.lm), sampling.max_new_tokens)
             batches = pack(prompts, self.batch_size, room)
@@ -76,17 +75,6 @@ class LocalResponder:
                 for batch in run_all(self.lm, [partial(engine.generate, batch, decoder=decoder) for batch in some]):
                     for done in batch:
                         yield Response(done.prompt_id, done.sample, done.text, done.finish_reason, len(done.ids))
-
-
-def heard(request: Request) -> AudioRef:
-    """Return a request's audio.
-
-    Raises:
-        InputError: It has none.
-    """
-    if request.audio is None:
-        raise InputError(f"request {request.id!r}: the local responder needs audio, found none")
-    return request.audio
 
 
 def pack(prompts: Iterable[RolloutPrompt], rows: int, room: Room | None = None) -> Iterator[list[RolloutPrompt]]:

@@ -91,11 +91,12 @@ def summarise(rollout: StepSamples, table: Grpo) -> dict[str, float]:
     metrics["flat_groups"] = sum(r.flat for r in drawn) / len(drawn)
     if table.dynamic_sampling:
         metrics["resampled"] = float(len(drawn) - len(rollout.chosen))
-    rates = [rate for r in drawn if (rate := pass_rate(questions[r.index], table.mode)) is not None]
+    known = (pass_rate(questions[r.index], table.mode, table.calibration) for r in drawn)
+    rates = [rate for rate in known if rate is not None]
     if rates:
         metrics["pass_rate"] = sum(rates) / len(rates)
     passed = [fmean(r.right) for r in drawn]
-    return metrics | breakdown([questions[r.index] for r in drawn], passed, table.mode)
+    return metrics | breakdown([questions[r.index] for r in drawn], passed, table.mode, table.calibration)
 
 
 def kept_groups(

@@ -16,6 +16,15 @@ SetOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 FolderArgument = Annotated[Path, typer.Argument(metavar="FOLDER", help="A corpus folder.")]
+AudioFormOption = Annotated[
+    str,
+    typer.Option(
+        "--audio", metavar="shareable|all|none", help="Whose audio is uploaded: of sources that allow it, all, or none."
+    ),
+]
+AllowContaminatedOption = Annotated[
+    bool, typer.Option("--allow-contaminated", help="Upload also what contains a benchmark, or was compared with none.")
+]
 
 PUSH = "--push-to-hub"
 

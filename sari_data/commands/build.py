@@ -8,7 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
-from sari_data.commands.arguments import PUSH, JsonOption, RecipeArgument, SetOption, flags
+from sari_data.commands.arguments import (
+    PUSH,
+    AllowContaminatedOption,
+    AudioFormOption,
+    JsonOption,
+    RecipeArgument,
+    SetOption,
+    flags,
+)
 from sari_data.console import note, out, print_json, say
 
 
@@ -23,25 +31,36 @@ def build(
     ] = False,
     repo: Annotated[str | None, typer.Option("--repo", metavar="REPO", help="Where to upload it to.")] = None,
     private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+    audio: AudioFormOption = "shareable",
+    allow_contaminated: AllowContaminatedOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Build a corpus; without a recipe the embedded default, which downloads nothing."""
-    from sari_data.build import Build, build
-    from sari_data.calibrate import Calibrate
-    from sari_data.config import DEFAULT_RECIPE, load_tables
-    from sari_data.hub import find_repo, push_corpus
+    from sari_data.build import Plan, build
+    from sari_data.hub import find_repo
+    from sari_data.publishing import check_audio, check_before, publish
 
     overrides = [*(set_ or ()), *flags(("build.out", out_), ("build.seed", seed))]
-    tables = load_tables(recipe or DEFAULT_RECIPE, {"build": Build, "calibrate": Calibrate}, overrides)
-    table: Build = tables["build"]
+    plan = Plan.load(recipe, overrides)
+    table = plan.build
+    check_audio(audio)
     # Asked before the work, so that a missing token costs no time.
     target = find_repo(repo, table.corpus_name) if push or repo else None
+    if target is not None:
+        asked = plan.annotate
+        stages = (asked.caption, asked.question, asked.reasoning, asked.judge)
+        check_before(
+            sources=table.sources,
+            compared=plan.dedup is not None and bool(plan.dedup.against),
+            responders={"rehearsal" if asked.rehearse and stage.on else stage.responder for stage in stages},
+            allow_contaminated=allow_contaminated,
+        )
     note(f"building {table.out} from {_origin(recipe)}")
-    manifest = build(table, tables["calibrate"], overwrite=overwrite)
+    manifest = build(plan, overwrite=overwrite)
     url = None
     if target is not None:
         note(f"pushing {table.out} to {target}")
-        url = push_corpus(table.out, target, private=private)
+        url = publish(table.out, target, private=private, audio=audio, allow_contaminated=allow_contaminated)
     if as_json:
         print_json({"folder": str(Path(table.out).resolve()), "url": url, **manifest})
         return

@@ -23,9 +23,9 @@ def calibrate(
     as_json: JsonOption = False,
 ) -> None:
     """Measure how often a responder answers each question of rl right; a measurement made before is replaced."""
-    from sari_data.build import recalibrate
     from sari_data.calibrate import Calibrate
     from sari_data.config import load_tables
+    from sari_data.recalibrate import recalibrate
 
     given = {"responder": responder, "model": model, "mode": mode, "samples": samples, "seed": seed}
     overrides = [*(set_ or ()), *flags(*((f"calibrate.{key}", value) for key, value in given.items()))]

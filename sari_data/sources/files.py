@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 import os
 from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -63,7 +64,8 @@ class AudioIndex:
             keys.append(_hash64(name.rpartition(".")[0]))
         found = np.frombuffer(keys, dtype=np.uint64) if keys else np.empty(0, np.uint64)
         self._order = np.argsort(found, kind="stable")
-        self._keys, self._homes, self._ends = found[self._order], homes, ends
+        # A plain array: bisect finds one key in it several times faster than numpy does.
+        self._keys, self._homes, self._ends = array("Q", found[self._order].tobytes()), homes, ends
         if not len(self):
             raise self.nothing_found()
 
@@ -118,8 +120,11 @@ class AudioIndex:
     def _first(self, name: str) -> Path | None:
         """The best file of a name, decodable or not."""
         stem = name.rpartition("/")[2]
-        key = np.uint64(_hash64(stem))
-        low, high = (int(np.searchsorted(self._keys, key, side=side)) for side in ("left", "right"))
+        key = _hash64(stem)
+        low = bisect_left(self._keys, key)
+        if low == len(self._keys) or self._keys[low] != key:
+            return None
+        high = bisect_right(self._keys, key, low)
         paths = []
         for i in self._order[low:high]:
             file = os.fsdecode(bytes(self._names[self._ends[i] : self._ends[i + 1]]))

@@ -9,10 +9,12 @@ from itertools import islice
 from pathlib import Path
 
 from sari_data.audio import probe
+from sari_data.errors import InputError
 from sari_data.store import SPLITS, iter_split, read_manifest
 from sari_data.types import AudioQuestion
 from sari_train.checks.setting import ClipKey, Setting, Verdict, named
 from sari_train.curriculum import pass_rate
+from sari_train.pass_rates import check_named, lessons
 
 # Share of the chains that may disagree with the answer key before it is a failure: annotators err now and then.
 CHAINS_MAY_DISAGREE = 0.01
@@ -176,7 +178,12 @@ def check_lessons(setting: Setting) -> Verdict:
     """
     if setting.grpo is None:
         return Verdict("skipped", "SFT needs no pass rates")
-    rates = [pass_rate(q, setting.mode) for q in setting.questions]
+    named = setting.grpo.calibration
+    try:
+        check_named(setting.questions, named)
+    except InputError as error:
+        return Verdict("fail", str(error), "pass rates of the named calibration", "none", "name one that is there")
+    rates = [pass_rate(q, setting.mode, named) for q in setting.questions]
     known = [rate for rate in rates if rate is not None]
     if len(known) < len(rates) and setting.grpo.curriculum not in ("random", "adaptive"):
         return Verdict(
@@ -188,7 +195,8 @@ def check_lessons(setting: Setting) -> Verdict:
         )
     if not known:
         return Verdict("skipped", "no question has a pass rate")
-    never, always = sum(rate == 0 for rate in known), sum(rate == 1 for rate in known)
+    kinds = [lessons(q, setting.mode, named) for q in setting.questions]
+    never, always = kinds.count("never"), kinds.count("always")
     measured = f"{len(known)} pass rates, mean {sum(known) / len(known):.0%}; {never} never pass, {always} always"
     if never + always < NO_LESSON * len(known):
         return Verdict("ok", measured)

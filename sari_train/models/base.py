@@ -250,9 +250,16 @@ class AudioLM(ABC):
         return round(self.max_seconds * self.sampling_rate)
 
     def audio_embeddings(self, clips: Sequence[Clip]) -> list[Tensor]:
-        """Encode distinct clips: [S, H] for each; a frozen tower's states come from the cache where they can."""
-        spans = [span for clip in clips for span in clip.spans]
-        states = self._frozen_states(clips) if self.audio_frozen else self._encode(spans)
+        """Encode distinct clips: [S, H] for each; a frozen tower's states come from the cache where they can.
+
+        S is 0 where there is no audio.
+        """
+        heard = [clip for clip in clips if clip.spans]
+        if not heard:
+            width = self.model.get_input_embeddings().weight.shape[1]
+            return [torch.empty(0, width, dtype=self.dtype, device=self.device)] * len(clips)
+        spans = [span for clip in heard for span in clip.spans]
+        states = self._frozen_states(heard) if self.audio_frozen else self._encode(spans)
         return list(self.project(torch.cat(states)).split([clip.tokens for clip in clips]))
 
     @torch.no_grad()

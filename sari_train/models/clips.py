@@ -30,7 +30,10 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One clip: its key and its spans in order, of which there is one unless it is longer than the model hears."""
+    """One clip: its key and its spans in order, of which there is one unless it is longer than the model hears.
+
+    No spans at all stand for a prompt without audio: :data:`SILENT`.
+    """
 
     key: str
     spans: tuple[Span, ...]
@@ -55,6 +58,9 @@ class Clip:
     def bytes(self) -> int:
         """Memory of the features."""
         return sum(span.mel_MF.numel() * span.mel_MF.element_size() for span in self.spans)
+
+
+SILENT = Clip("", ())
 
 
 class BoundedCache:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 
-from sari_data.build import NEVER_PASSED, Build, build, build_from_recipe, count, recalibrate, render_card
+from sari_data.build import Build, Plan, build, build_from_recipe
 from sari_data.calibrate import Calibrate
+from sari_data.card import render_card
+from sari_data.counting import count
 from sari_data.errors import CorpusError, InputError, SariError
+from sari_data.recalibrate import recalibrate
 from sari_data.sources.scenes import Options, generate
-from sari_data.splitting import split_by_clip
+from sari_data.stages import NEVER_PASSED
 from sari_data.store import check_corpus, read_manifest, read_split
-from sari_data.types import AudioQuestion, AudioRef, Reasoning, StructuredReasoning
+from sari_data.types import AudioQuestion, Reasoning, StructuredReasoning
 
 SMALL = {"sound": 10, "music": 10, "speech": 10}
 CHAINS = Reasoning(structured=StructuredReasoning("p", "c", "r", "s"), unstructured="t")
@@ -33,7 +33,7 @@ def table(folder: Path, **changes: object) -> Build:
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small corpus that is not calibrated; tests only read it."""
     folder = tmp_path_factory.mktemp("plain") / "small corpus"
-    build(table(folder), Calibrate(responder="none"))
+    build(Plan(table(folder), Calibrate(responder="none")))
     return folder
 
 
@@ -74,13 +74,13 @@ def test_the_questions_are_those_of_the_source(plain: Path) -> None:
 def test_the_recipe_in_the_manifest_builds_the_same_corpus_again(plain: Path, tmp_path: Path) -> None:
     recipe = read_manifest(plain)["recipe"]
     again = Build.model_validate(recipe["build"] | {"out": str(tmp_path / "again")})
-    build(again, Calibrate.model_validate(recipe["calibrate"]))
+    build(Plan(again, Calibrate.model_validate(recipe["calibrate"])))
     hashes = [{f["path"]: f["sha256"] for f in read_manifest(x)["files"]} for x in (plain, tmp_path / "again")]
     assert hashes[0] == hashes[1]
 
 
 def test_another_seed_gives_another_corpus(plain: Path, tmp_path: Path) -> None:
-    build(table(tmp_path / "other", seed=6), Calibrate(responder="none"))
+    build(Plan(table(tmp_path / "other", seed=6), Calibrate(responder="none")))
     ids = [{q.id for q in read_split(folder, "rl")} for folder in (plain, tmp_path / "other")]
     assert not ids[0] & ids[1]
 
@@ -120,7 +120,7 @@ def test_rl_is_calibrated_and_never_passed_questions_move_to_a_side_file(plain: 
     rl = read_split(plain, "rl")
     hard, middling = rl[3].id, rl[4].id
     calibration = record(plain, tmp_path / "answers.jsonl", {hard: 0, middling: 1})
-    manifest = build(table(tmp_path / "corpus"), calibration)
+    manifest = build(Plan(table(tmp_path / "corpus"), calibration))
     assert check_corpus(tmp_path / "corpus") == []
     kept, dropped = read_split(tmp_path / "corpus", "rl"), read_split(tmp_path / "corpus", NEVER_PASSED)
     assert [q.id for q in dropped] == [hard]
@@ -138,7 +138,7 @@ def test_rl_is_calibrated_and_never_passed_questions_move_to_a_side_file(plain: 
 def test_never_passed_questions_can_stay(plain: Path, tmp_path: Path) -> None:
     hard = read_split(plain, "rl")[0].id
     calibration = record(plain, tmp_path / "answers.jsonl", {hard: 0}).model_copy(update={"drop_never_passed": False})
-    manifest = build(table(tmp_path / "corpus"), calibration)
+    manifest = build(Plan(table(tmp_path / "corpus"), calibration))
     assert manifest["splits"] == {"sft": {"rows": 6}, "rl": {"rows": 21}, "dev": {"rows": 3}}
     assert manifest["calibrations"][0]["never_passed"] == 1
 
@@ -146,7 +146,7 @@ def test_never_passed_questions_can_stay(plain: Path, tmp_path: Path) -> None:
 def test_a_later_calibration_brings_questions_back_and_keeps_earlier_rates(plain: Path, tmp_path: Path) -> None:
     folder = tmp_path / "corpus"
     first, second = (q.id for q in read_split(plain, "rl")[:2])
-    build(table(folder), record(plain, tmp_path / "one.jsonl", {first: 0}))
+    build(Plan(table(folder), record(plain, tmp_path / "one.jsonl", {first: 0})))
     better = record(folder, tmp_path / "two.jsonl", {second: 0})
     manifest = recalibrate(folder, better.model_copy(update={"seed": 1}))
     assert check_corpus(folder) == []
@@ -168,7 +168,7 @@ def test_a_later_calibration_brings_questions_back_and_keeps_earlier_rates(plain
 
 def test_a_calibration_that_fails_leaves_the_corpus_as_it_was(plain: Path, tmp_path: Path) -> None:
     folder = tmp_path / "corpus"
-    build(table(folder), Calibrate(responder="none"))
+    build(Plan(table(folder), Calibrate(responder="none")))
     before = {p: p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
     answers = record(folder, tmp_path / "answers.jsonl", {})
     (tmp_path / "answers.jsonl").write_text("", encoding="utf-8")
@@ -186,7 +186,7 @@ def test_calibration_without_a_responder_or_questions_is_refused(
     monkeypatch.setattr("sari_data.calibrate.importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match="torch and transformers not installed"):
         recalibrate(plain, Calibrate())
-    build(table(tmp_path / "all", sft=27), Calibrate(responder="none"))
+    build(Plan(table(tmp_path / "all", sft=27), Calibrate(responder="none")))
     with pytest.raises(CorpusError, match="expected questions in the split rl"):
         recalibrate(tmp_path / "all", Calibrate(responder="scripted"))
 
@@ -200,13 +200,13 @@ def test_a_folder_in_use_is_refused_before_any_question_is_made(
     monkeypatch.setattr("sari_data.sources.scenes.generate", never)
     (tmp_path / "letter.txt").write_text("Dear Zoë", encoding="utf-8")
     with pytest.raises(CorpusError, match="holds files that are no corpus"):
-        build(table(tmp_path), Calibrate(responder="none"), overwrite=True)
+        build(Plan(table(tmp_path), Calibrate(responder="none")), overwrite=True)
     assert [p.name for p in tmp_path.iterdir()] == ["letter.txt"]
 
 
 def test_an_unknown_source_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"source 'radio' is unknown; expected one of \['scenes'\]"):
-        build(table(tmp_path / "corpus", source="radio"), Calibrate(responder="none"))
+    with pytest.raises(InputError, match=r"source 'radio' is unknown; expected one of \['audiomcq', .*'table'\]"):
+        build(Plan(table(tmp_path / "corpus", source="radio"), Calibrate(responder="none")))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -216,74 +216,6 @@ def test_without_a_recipe_it_is_the_default_one(empty_folder: Path) -> None:
     assert check_corpus("corpus") == []
     assert manifest["recipe"]["build"]["out"] == "corpus"
     assert manifest["splits"]["rl"] == {"rows": 6}
-
-
-def questions(clips: list[tuple[str, int, bool]]) -> list[AudioQuestion]:
-    """Make questions: for each clip its domain, how many questions it has, and whether they have chains."""
-    return [
-        AudioQuestion(
-            id=f"{clip}-{i}",
-            audio=AudioRef(data=f"clip {clip}".encode()),
-            question="Which?",
-            choices=("a", "b"),
-            answer="a",
-            domain=domain,
-            reasoning=CHAINS if chains else Reasoning(),
-        )
-        for clip, (domain, number, chains) in enumerate(clips)
-        for i in range(number)
-    ]
-
-
-CLIPS = st.lists(
-    st.tuples(st.sampled_from(["sound", "music", "speech", "sound+speech"]), st.integers(1, 3), st.booleans()),
-    min_size=1,
-    max_size=40,
-)
-
-
-@given(CLIPS, st.integers(0, 15), st.integers(0, 15), st.integers(0, 3))
-def test_a_split_is_a_partition_by_clip_of_the_asked_sizes_or_an_error(
-    clips: list[tuple[str, int, bool]], sft: int, dev: int, seed: int
-) -> None:
-    everything = questions(clips)
-    try:
-        splits = split_by_clip(everything, sft=sft, dev=dev, seed=seed)
-    except InputError:
-        usable = sum(number for _, number, chains in clips if chains)
-        whole = all(number == 1 for _, number, _ in clips)
-        assert not whole or sft + dev > len(everything) or usable < sft + dev
-        return
-    assert Counter(q.id for found in splits.values() for q in found) == Counter(q.id for q in everything)
-    assert (len(splits["sft"]), len(splits["dev"])) == (sft, dev)
-    homes = {name: {q.audio.key for q in found} for name, found in splits.items()}
-    assert sum(map(len, homes.values())) == len({key for found in homes.values() for key in found})
-    assert all(q.reasoning.structured is not None for q in splits["sft"])
-
-
-@given(st.integers(0, 50))
-def test_each_domain_has_its_share_of_each_split(seed: int) -> None:
-    everything = questions([("sound", 1, True)] * 60 + [("music", 1, True)] * 30 + [("speech", 1, True)] * 10)
-    splits = split_by_clip(everything, sft=20, dev=11, seed=seed)
-    shares = {name: Counter(q.domain for q in found) for name, found in splits.items()}
-    assert shares["sft"] == {"sound": 12, "music": 6, "speech": 2}
-    assert shares["dev"] in ({"sound": 7, "music": 3, "speech": 1}, {"sound": 6, "music": 4, "speech": 1})
-
-
-def test_a_split_depends_on_the_seed_and_not_on_the_order() -> None:
-    everything = questions([("sound", 1, True)] * 40)
-    forth = split_by_clip(everything, sft=10, dev=10, seed=1)
-    back = split_by_clip(everything[::-1], sft=10, dev=10, seed=1)
-    assert forth == back
-    assert split_by_clip(everything, sft=10, dev=10, seed=2) != forth
-
-
-def test_sizes_that_cannot_be_had_are_explained() -> None:
-    everything = questions([("sound", 1, True)] * 4 + [("sound", 1, False)] * 6)
-    with pytest.raises(InputError, match=r"need 11 questions \(build.sft 6 and build.dev 5\), found 10"):
-        split_by_clip(everything, sft=6, dev=5, seed=0)
-    with pytest.raises(InputError, match=r"split sft needs 5 questions with chains, found .* 4: lower build.sft"):
-        split_by_clip(everything, sft=5, dev=0, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -298,7 +230,7 @@ def test_sizes_that_cannot_be_had_are_explained() -> None:
 def test_a_wrong_calibration_is_refused_before_any_question_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, str], message: str
 ) -> None:
-    monkeypatch.setattr("sari_data.build.load_source", lambda name: pytest.fail("questions were made"))
+    monkeypatch.setattr("sari_data.stages.load_source", lambda name: pytest.fail("questions were made"))
     with pytest.raises(SariError, match=message):
-        build(table(tmp_path / "c"), Calibrate.model_validate({"responder": "scripted"} | change))
+        build(Plan(table(tmp_path / "c"), Calibrate.model_validate({"responder": "scripted"} | change)))
     assert list(tmp_path.iterdir()) == []

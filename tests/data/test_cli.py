@@ -37,7 +37,7 @@ def test_build_without_a_recipe_makes_the_default_corpus_and_says_where_from(
     assert code == 0
     assert "embedded default" in err
     assert "nothing is downloaded" in err
-    stages = ("collect:", "caption:", "question:", "reason:", "split:", "calibrate:", "write:")
+    stages = ("collect:", "split:", "calibrate:", "write:")
     assert [line.partition(" ")[0] for line in err.splitlines() if line.partition(" ")[0] in stages] == list(stages)
     assert str(empty_folder / "corpus") in out
     assert read_manifest("corpus")["splits"] == {"sft": {"rows": 3}, "rl": {"rows": 6}, "dev": {"rows": 3}}

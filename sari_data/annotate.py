@@ -1,0 +1,34 @@
+"""Annotation by a Responder: captions, questions with options, chains of thought, and a second opinion on them.
+
+What the pipeline calls, in this order: :func:`open_askers` before any work, then :func:`caption_clips`,
+:func:`write_questions` and :func:`write_chains`. Every item comes out of a stage exactly once, as what it became or as
+a :class:`~sari_data.sources.base.SetAside` that says why it did not. Nothing here speaks to a network: who answers is
+the Responder's matter, and what answers cost twice is the cache's.
+"""
+
+from __future__ import annotations
+
+from sari_data.annotation.asking import OpenAsker, Tally
+from sari_data.annotation.captions import caption_clips
+from sari_data.annotation.chains import write_chains
+from sari_data.annotation.config import REHEARSAL, Annotate, Asker, OpenAskers, open_askers
+from sari_data.annotation.questions import write_questions
+from sari_data.types import AudioQuestion
+
+__all__ = [
+    "Annotate",
+    "Asker",
+    "OpenAsker",
+    "OpenAskers",
+    "Tally",
+    "caption_clips",
+    "is_rehearsed",
+    "open_askers",
+    "write_chains",
+    "write_questions",
+]
+
+
+def is_rehearsed(question: AudioQuestion) -> bool:
+    """Return whether any field of a question was written by the rehearsal; such a corpus must not be published."""
+    return any(how.rpartition("/")[0] == REHEARSAL for how in question.provenance.made_by.values())

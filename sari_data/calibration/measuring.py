@@ -1,0 +1,184 @@
+"""Measuring a collection of questions as a recipe says, and what is found: pass rates, flags and a summary."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sari_data.calibration.asking import Questioner, Survey, survey
+from sari_data.calibration.bands import band_indices
+from sari_data.calibration.listening import FLAGS, Unheard, flat_beliefs, listen
+from sari_data.calibration.posterior import Beliefs, Counts, Floats
+from sari_data.calibration.table import Calibrate
+from sari_data.prompting import load_mode
+from sari_data.responder import Responder
+from sari_data.types import BANDS, AudioQuestion, PassRate
+
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What a calibration found, without the questions themselves.
+
+    Args:
+        rates: Question id to its pass rates: with its own audio, and after a listening check with ``none`` and with
+            an ``other`` question's. They are made when they are asked for.
+        flags: Question id to the flags of the listening check; questions without any are left out.
+        summary: What the manifest, the card and the terminal say.
+    """
+
+    rates: Mapping[str, tuple[PassRate, ...]]
+    flags: Mapping[str, tuple[str, ...]]
+    summary: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """The answers to the questions with their own audio, a row a question."""
+
+    passes_N: Counts
+    samples_N: Counts
+    beliefs: Beliefs
+    estimates_N: Floats | None = None
+    bands_N: Counts | None = None
+
+
+class Rates(Mapping[str, tuple[PassRate, ...]]):
+    """Pass rates by question id, made from arrays when they are asked for."""
+
+    def __init__(self, known: Survey, own: Own, unheard: Mapping[str, Unheard], whose: tuple[str, str, int]) -> None:
+        self._known, self._own, self._unheard, self._whose = known, own, unheard, whose
+
+    def __getitem__(self, id_: str) -> tuple[PassRate, ...]:
+        row, own = self._known.rows[id_], self._own
+        estimate = None if own.estimates_N is None else float(own.estimates_N[row])
+        band = None if own.bands_N is None else BANDS[own.bands_N[row]]
+        found = [PassRate(int(own.passes_N[row]), int(own.samples_N[row]), *self._whose, "own", estimate, band)]
+        for heard, answers in self._unheard.items():
+            if answers.samples_N[row]:
+                found.append(PassRate(int(answers.passes_N[row]), int(answers.samples_N[row]), *self._whose, heard))
+        return tuple(found)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known.rows)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+
+def measure(
+    questions: Collection[AudioQuestion], responder: Responder, table: Calibrate, advance: Advance | None = None
+) -> Calibration:
+    """Find out how often the responder answers each question right, as the table says.
+
+    The questions are gone through several times and not held; of each a few hundred bytes are kept. Nothing depends on
+    their order but the order in which they are asked.
+
+    Args:
+        questions: What is asked; each needs its answer.
+        responder: Who answers.
+        table: How.
+        advance: Called with the number of steps done since the last call; :func:`progress_total` says how many there
+            are in all.
+
+    Raises:
+        InputError: A question without an answer, or an id that comes twice.
+        ResponderError: The responder did not give each question exactly the samples asked for.
+        TemplateError: No such mode.
+    """
+    from sari_data.calibration.report import describe_adaptive, describe_listening, tally_bands
+
+    load_mode(table.mode)
+    known = survey(questions)
+    questioner = Questioner(questions, known, responder, table.mode, table.sampling)
+    more: dict[str, Any] = {}
+    if table.method == "fixed" or not len(known):
+        own = ask_fixed(questioner, table.samples, advance)
+        histogram = count_passes(own.passes_N.tolist(), table.samples)
+        samples: float = table.samples
+        bands = tally_bands(band_indices(own.passes_N / own.samples_N))
+    else:
+        own, outcome = _ask_adaptively(questioner, table, advance)
+        bands = histogram = tally_bands(outcome.beliefs.masses().argmax(-1))
+        samples = round(float(own.samples_N.mean()), 2)
+        limits = table.adaptive.model_dump(mode="json")
+        more = {"adaptive": limits, **describe_adaptive(outcome, table.adaptive.confidence)}
+    unheard: dict[str, Unheard] = {}
+    for heard in FLAGS if table.listening else ():
+        unheard[heard] = listen(questioner, own.beliefs, heard, table, advance)
+    if unheard:
+        check = table.listening_check
+        more["listening"] = describe_listening(unheard, check.margin, check.confidence)
+        more["listening"]["dropped"] = table.drop_passed_unheard
+    flags = {
+        id_: marks
+        for id_, row in known.rows.items()
+        if (marks := tuple(FLAGS[heard] for heard, found in unheard.items() if found.marked_N[row]))
+    }
+    levels_N = own.passes_N / own.samples_N if own.estimates_N is None else own.estimates_N
+    summary = {
+        "responder": responder.name,
+        "mode": table.mode,
+        "method": table.method,
+        "samples": samples,
+        "temperature": table.temperature,
+        "seed": table.seed,
+        "questions": len(known),
+        "asked": int(own.samples_N.sum()),
+        "mean_pass_rate": _mean(levels_N, own, table),
+        "never_passed": int(_never(own).sum()),
+        "dropped_never_passed": table.drop_never_passed,
+        "histogram": histogram,
+        "bands": bands,
+        **more,
+    }
+    return Calibration(Rates(known, own, unheard, (responder.name, table.mode, table.seed)), flags, summary)
+
+
+def progress_total(table: Calibrate, questions: int) -> int:
+    """Return how many steps :func:`measure` tells of in all: one a question for each way in which it is heard."""
+    return questions * (1 + len(FLAGS) * table.listening)
+
+
+def ask_fixed(questioner: Questioner, samples: int, advance: Advance | None) -> Own:
+    """Ask every question as often; raises as :meth:`Questioner.ask`."""
+    samples_N = np.full(len(questioner.known), samples, dtype=np.int64)
+    passes_N = questioner.ask(samples_N, np.zeros_like(samples_N), done=advance)
+    return Own(passes_N, samples_N, flat_beliefs(passes_N, samples_N))
+
+
+def _ask_adaptively(questioner: Questioner, table: Calibrate, advance: Advance | None) -> tuple[Own, Any]:
+    from sari_data.calibration.features import collect
+    from sari_data.calibration.predictor import fold_of
+    from sari_data.calibration.sampling import sample
+
+    known = questioner.known
+    features = collect(questioner.questions, known.rows, sound=table.adaptive.sound)
+    found = sample(questioner.ask, features, fold_of(known.clips, table.seed), table.adaptive, advance)
+    bands_N = found.beliefs.masses().argmax(-1)
+    own = Own(found.passes_N, found.samples_N, found.beliefs, found.beliefs.means_N, bands_N)
+    return own, found
+
+
+def _never(own: Own) -> np.ndarray:
+    never_N = own.passes_N == 0
+    return never_N if own.bands_N is None else never_N & (own.bands_N == BANDS.index("never"))
+
+
+def _mean(levels_N: Floats, own: Own, table: Calibrate) -> float | None:
+    if not len(levels_N):
+        return None
+    if own.estimates_N is None:
+        return round(int(own.passes_N.sum()) / (len(levels_N) * table.samples), 4)
+    return round(float(levels_N.mean()), 4)
+
+
+def count_passes(passes: Iterable[int], samples: int) -> dict[str, int]:
+    """Return the histogram: passes (as text) to the number of questions with so many."""
+    counts = Counter(passes)
+    return {str(number): counts[number] for number in range(samples + 1)}

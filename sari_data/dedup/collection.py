@@ -1,0 +1,159 @@
+"""A corpus and its benchmarks as the search holds them: numbers, hashes, short texts and fingerprints."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sari_data.dedup.findings import Dedup
+from sari_data.dedup.text import Text, Texts
+from sari_data.fingerprint import Peaks
+from sari_data.fingerprint_cache import default_cache, fingerprints
+from sari_data.references import Against, read_references
+from sari_data.segments import Segment, of_provenance
+from sari_data.types import AudioQuestion, AudioRef, hash_path
+
+SILENT = np.zeros(0, np.uint32)
+_EXAMPLES = 5
+
+
+@dataclass(slots=True)
+class Clips:
+    """Different recordings, by their content.
+
+    Args:
+        numbers: Content key to number.
+        segments: Of each, the part of a video that it is.
+        peaks: Of each, its fingerprint; empty where it is silent, could not be read, or was not asked for.
+        unreadable: How many could not be read.
+        silent: How many have nothing to compare.
+        examples: Some sentences that say why audio could not be read.
+    """
+
+    numbers: dict[str, int] = field(default_factory=dict)
+    segments: list[Segment | None] = field(default_factory=list)
+    peaks: list[Peaks] = field(default_factory=list)
+    unreadable: int = 0
+    silent: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def add(self, key: str, segment: Segment | None) -> tuple[int, bool]:
+        """Return the clip's number, and whether it is new."""
+        number = self.numbers.setdefault(key, len(self.segments))
+        new = number == len(self.segments)
+        if new:
+            self.segments.append(segment)
+            self.peaks.append(SILENT)
+        elif self.segments[number] is None:
+            self.segments[number] = segment
+        return number, new
+
+    def hear(self, new: Iterable[tuple[int, AudioRef]], table: Dedup) -> None:
+        """Fill in the fingerprints of clips."""
+        cache = default_cache() if table.cache else None
+        for number, outcome in fingerprints(new, processes=table.processes, cache=cache):
+            if isinstance(outcome, str):
+                self.unreadable += 1
+                if len(self.examples) < _EXAMPLES:
+                    self.examples.append(outcome)
+            elif outcome.size:
+                self.peaks[number] = outcome
+            else:
+                self.silent += 1
+
+    @property
+    def heard(self) -> int:
+        """How many have a fingerprint."""
+        return sum(peaks.size > 0 for peaks in self.peaks)
+
+
+@dataclass(slots=True)
+class Held:
+    """Questions, each as its id, the number of its text (-1: none) and of its clip (-1: none)."""
+
+    ids: list[str] = field(default_factory=list)
+    text_numbers: array[int] = field(default_factory=lambda: array("i"))
+    clip_numbers: array[int] = field(default_factory=lambda: array("i"))
+    texts: Texts = field(default_factory=Texts)
+    clips: Clips = field(default_factory=Clips)
+
+    @property
+    def text_of(self) -> NDArray[np.int32]:
+        """The number of each question's text."""
+        return np.array(self.text_numbers, np.int32)
+
+    @property
+    def clip_of(self) -> NDArray[np.int32]:
+        """The number of each question's clip."""
+        return np.array(self.clip_numbers, np.int32)
+
+
+@dataclass(slots=True)
+class Benchmark(Held):
+    """A benchmark's questions; ``segments`` are by question, because a segment may be known without audio."""
+
+    name: str = ""
+    path: str = ""
+    segments: list[Segment | None] = field(default_factory=list)
+
+
+def hold_corpus(questions: Iterable[AudioQuestion], table: Dedup, advance: Callable[[int], None]) -> Held:
+    """Read a corpus once, and hear its clips on the way where the table says so."""
+    held = Held()
+
+    def new_clips() -> Iterator[tuple[int, AudioRef]]:
+        for question in questions:
+            held.ids.append(question.id)
+            text = Text.of(question.question, question.choices, question.answer)
+            held.text_numbers.append(held.texts.add(text))
+            number, new = held.clips.add(question.audio.key, of_provenance(question.provenance))
+            held.clip_numbers.append(number)
+            advance(1)
+            if new:
+                yield number, question.audio
+
+    _run(new_clips(), held.clips, table)
+    return held
+
+
+def hold_benchmark(against: Against, table: Dedup) -> Benchmark:
+    """Read a benchmark once, and hear what audio of it is there.
+
+    Raises:
+        MissingFileError: It is not there.
+        BenchmarkError: It cannot be read.
+    """
+    held = Benchmark(name=against.title, path=against.path)
+
+    def new_clips() -> Iterator[tuple[int, AudioRef]]:
+        for reference in read_references(against):
+            held.ids.append(reference.id)
+            text = Text.of(reference.question, reference.choices, reference.answer)
+            held.text_numbers.append(held.texts.add(text) if text.question else -1)
+            held.segments.append(reference.segment)
+            audio = reference.audio
+            if audio is None:
+                held.clip_numbers.append(-1)
+                continue
+            if audio.data is None and audio.sha256 is None and Path(str(audio.path)).is_file():
+                audio = hash_path(str(audio.path), start=audio.start, duration=audio.duration)
+            number, new = held.clips.add(audio.key, reference.segment)
+            held.clip_numbers.append(number)
+            if new:
+                yield number, audio
+
+    _run(new_clips(), held.clips, table)
+    return held
+
+
+def _run(new: Iterator[tuple[int, AudioRef]], clips: Clips, table: Dedup) -> None:
+    if table.sound:
+        clips.hear(new, table)
+        return
+    for _ in new:
+        pass

@@ -1,0 +1,225 @@
+"""AudioSet: 10-second parts of YouTube videos with labels, some of them exact in time.
+
+The weak labels (segment CSVs) say what is heard somewhere in a part; the strong ones (TSVs, 2021) mark every sound
+with its beginning and end. Each part becomes a clip to be captioned, and those with strong labels also questions about
+order, number, overlap and length that need no model: caption, answer and chains of thought follow from the labels
+(:mod:`~sari_data.sources.audioset.rules` says where they leave doubt and nothing is asked).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from sari_data.config import Table
+from sari_data.errors import AudioError, InputError
+from sari_data.sources.audioset.ontology import Ontology
+from sari_data.sources.audioset.rules import RULES, SHOWN, SKILLS, Draft, Scene
+from sari_data.sources.audioset.segments import FORMS, Event, Segment, StrongLabels, read_segments
+from sari_data.sources.audioset.wording import write
+from sari_data.sources.base import About, Clip, Item, SetAside
+from sari_data.sources.files import AudioIndex, seeded_hash, take
+from sari_data.sources.rules import options_for
+from sari_data.types import AudioQuestion, AudioRef, hash_path, make_id
+
+ABOUT = About(
+    name="audioset",
+    title="AudioSet, with its temporally-strong labels",
+    gives="clips with labels to caption; from strong labels questions about order, number, overlap and length by rule",
+    needs=(
+        "segments: balanced_train_segments.csv and the like, or strong: audioset_train_strong.tsv, or both",
+        "ontology: ontology.json",
+        "audio: a folder of clips or videos, named " + ", ".join(FORMS),
+    ),
+    licence="CC BY 4.0 (labels), CC BY-SA 4.0 (ontology)",
+    audio_licence="each YouTube uploader's own; AudioSet publishes no audio",
+    share_audio=False,
+    get=(
+        "labels: https://research.google.com/audioset/download.html",
+        "strong labels: https://research.google.com/audioset/download_strong.html",
+        "ontology: https://github.com/audioset/ontology",
+        "audio: from YouTube, each as far as it still exists and its licence allows",
+    ),
+    homepage="https://research.google.com/audioset/",
+    paper="Gemmeke et al., ICASSP 2017; strong labels: Hershey et al., ICASSP 2021, arXiv 2105.07031",
+)
+
+# How much a file may differ in length from its segment: encoders pad, and downloaders cut at frames.
+_SLACK = 1.0
+
+
+class Options(Table):
+    """Which part of AudioSet to take.
+
+    Args:
+        segments: Segment CSVs, relative to the working folder.
+        strong: Strong-label TSVs.
+        ontology: The class tree.
+        audio: Folder of the audio; its subfolders count.
+        limit: How many clips to take; all of them without it.
+        make: ``clips`` to be captioned and asked about by a model, ``rules`` for questions from strong labels, or both.
+        questions_per_clip: Most rule-made questions about a clip, each by another rule.
+        rules: The rules to use.
+    """
+
+    segments: tuple[str, ...] = ()
+    strong: tuple[str, ...] = ()
+    ontology: str = "ontology.json"
+    audio: str = "audio"
+    limit: int | None = Field(default=None, ge=1)
+    make: Literal["rules", "clips", "both"] = "both"
+    questions_per_clip: int = Field(default=2, ge=1)
+    rules: tuple[str, ...] = tuple(RULES)
+
+    @field_validator("rules")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [name for name in value if name not in RULES]
+        if unknown:
+            raise ValueError(f"unknown rule {unknown[0]!r}, expected some of {', '.join(RULES)}")
+        return value
+
+
+def generate(options: Options, seed: int) -> Iterator[Item]:
+    """Yield for each clip its questions by rule and the clip itself, as ``make`` says, in the tables' order.
+
+    Raises:
+        MissingFileError: A file or the folder of audio is not there.
+        InputError: A file is not what it should be, no file is named, or none of the audio is there.
+    """
+    if not options.segments and not options.strong:
+        raise InputError("audioset needs segments (CSV files), strong (TSV files) or both; found neither: name them")
+    ontology, strong = Ontology(options.ontology), StrongLabels(options.strong)
+    maker = _Maker(options, ontology, strong, seed)
+    done: set[str] = set()
+    for item in take(
+        lambda: read_segments(options.segments, strong),
+        AudioIndex(options.audio, FORMS),
+        names=Segment.names,
+        clip=lambda segment: segment.id,
+        provenance=Segment.provenance,
+        limit=options.limit,
+        seed=seed,
+    ):
+        if isinstance(item, SetAside):
+            yield item
+        elif item[0].id in done:
+            yield _aside(item[0], "segment is listed again", "an earlier row has the same video and beginning")
+        else:
+            done.add(item[0].id)
+            yield from maker.items(*item)
+
+
+class _Maker:
+    """Makes what one segment gives."""
+
+    def __init__(self, options: Options, ontology: Ontology, strong: StrongLabels, seed: int) -> None:
+        self.options, self.ontology, self.strong, self.seed = options, ontology, strong, seed
+        self.weights: Mapping[str, float] = {mid: number**0.5 for mid, number in strong.counts().items()}
+
+    def items(self, segment: Segment, path: Path) -> Iterator[Item]:
+        """Yield a segment's questions, then its clip, and what of it is set aside."""
+        events = self.strong.events(segment.id)
+        given = dict.fromkeys((*segment.labels, *(mid for mid, _, _ in events)))
+        labels = [mid for mid in given if mid in self.ontology]
+        unknown = [mid for mid in given if mid not in self.ontology]
+        if unknown:
+            yield _aside(segment, "label is not in the ontology", ", ".join(unknown))
+        if not labels:
+            yield _aside(segment, "no known label", f"labels: {', '.join(given) or 'none'}")
+            return
+        audio = self._audio(segment, path, max((end for _, _, end in events), default=0.0))
+        if isinstance(audio, SetAside):
+            yield audio
+            return
+        domain = self.ontology.domain(labels)
+        if self.options.make != "clips" and segment.id in self.strong.clips:
+            # A sound that cannot be named may be the one that comes first: then nothing is sure.
+            sure = self.strong.whole(segment.id) and not any(mid in unknown for mid, _, _ in events)
+            questions = list(self._questions(segment, events, audio, domain)) if sure and events else []
+            yield from questions
+            if not questions:
+                why = "none of the rules is free of doubt" if sure else "not all of its strong labels can be read"
+                yield _aside(segment, "no question by rule", why)
+        elif self.options.make == "rules":
+            yield _aside(segment, "no strong labels", "rules need them")
+        if self.options.make != "rules":
+            names = self.ontology.names
+            facts = {"events": [[names[m], a, b] for m, a, b in events if m in self.ontology]} if events else {}
+            yield Clip(
+                audio=audio,
+                domain=domain,
+                labels=tuple(names[mid] for mid in labels),
+                facts=facts,
+                provenance=segment.provenance(),
+                category=domain,
+            )
+
+    def _audio(self, segment: Segment, path: Path, last: float) -> AudioRef | SetAside:
+        """The segment's audio: the file, or the part of it where the file is the whole video."""
+        from sari_data.audio import probe
+
+        try:
+            found = probe(AudioRef(path=str(path))).seconds
+        except AudioError as error:
+            return _aside(segment, "audio cannot be decoded", str(error))
+        wanted = (segment.end_ms - segment.start_ms) / 1000
+        if found <= wanted + _SLACK:
+            # Videos end, and downloads break off; what is labelled must be there.
+            if found < last - 0.1:
+                return _aside(segment, "audio is too short", f"{path}: {found:.2f} s, with labels up to {last:.2f} s")
+            return hash_path(path)
+        whole = path.stem in (segment.youtube_id, f"Y{segment.youtube_id}")
+        if not whole or found < segment.end_ms / 1000 - _SLACK:
+            return _aside(segment, "audio is not the segment", f"{path}: {found:.2f} s, expected {wanted:.2f} s")
+        return hash_path(path, start=segment.start_ms / 1000, duration=wanted)
+
+    def _questions(
+        self, segment: Segment, events: tuple[Event, ...], audio: AudioRef, domain: str
+    ) -> Iterator[AudioQuestion]:
+        """Yield up to ``questions_per_clip`` questions, each by another rule; each clip has its own order of rules."""
+        rules = sorted(self.options.rules, key=lambda rule: seeded_hash(self.seed, f"{segment.id}/{rule}"))
+        made = 0
+        for rule in rules:
+            if made == self.options.questions_per_clip:
+                return
+            rng = np.random.default_rng(seeded_hash(self.seed, f"{segment.id}/{rule}/draw"))
+            seconds = (segment.end_ms - segment.start_ms) / 1000
+            scene = Scene(self.ontology, events, seconds, self.weights, rng)
+            draft = next((d for d in RULES[rule](scene) if d.wrong), None)
+            if draft is not None:
+                made += 1
+                yield self._question(segment, draft, scene, audio, domain)
+
+    def _question(self, segment: Segment, draft: Draft, scene: Scene, audio: AudioRef, domain: str) -> AudioQuestion:
+        name = f"{segment.id}/{draft.rule}"
+        choices, answer = options_for(draft.answer, draft.wrong, SHOWN, self.seed, name)
+        rng = np.random.default_rng(seeded_hash(self.seed, f"{name}/words"))
+        words = write(draft, scene, choices, rng)
+        rule = f"rule:audioset/{draft.rule}"
+        category, sub_category = SKILLS[draft.rule]
+        made_by = dict.fromkeys(("question", "choices", "answer", "caption", "reasoning"), rule)
+        return AudioQuestion(
+            id=make_id(audio, words.question, choices),
+            audio=audio,
+            question=words.question,
+            choices=choices,
+            answer=answer,
+            domain=domain,
+            category=category,
+            sub_category=sub_category,
+            caption=words.caption,
+            reasoning=words.reasoning,
+            provenance=replace(segment.provenance(), made_by=made_by),
+        )
+
+
+def _aside(segment: Segment, reason: str, detail: str) -> SetAside:
+    return SetAside(
+        stage="collect", reason=reason, id=segment.id, provenance=segment.provenance(), detail=f"{segment.id}: {detail}"
+    )

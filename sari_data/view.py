@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import base64
 import io
-import math
+import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from itertools import chain
+from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,17 +25,24 @@ from sari_data.html_pages import json_for_script, render_html
 from sari_data.schema import from_row
 from sari_data.shards import iter_rows, storing
 from sari_data.sources.files import Choice, choose
-from sari_data.store import SPLITS, read_manifest
-from sari_data.types import AudioQuestion, AudioRef
+from sari_data.store import read_manifest, read_set_aside
+from sari_data.types import AudioRef
+from sari_data.view_rows import page_row
 
 Audio = Literal["small", "full", "none"]
 ROWS = 2000
 AUDIO_MIB = 64.0  # of clips on a page, before base64 makes them a third larger
 SMALL_RATE = 16_000  # samples a second of a clip that is made small
 
+ASIDE_ROWS = 500  # of what was set aside, the first are listed
+
 _BLOCK = 100
 _DATA = "<!--data-->"
 _MP3_LEVEL = 0.6  # of 0 (best) to 1: about 5 kB a second at 16 kHz
+_ELSEWHERE = {
+    "none": "The corpus is without this clip, which may not be shared: `sari-data rehydrate` puts it back.",
+    "problem": "audio is not in the corpus",
+}
 _PLAYED = {b"RIFF": "audio/wav", b"fLaC": "audio/flac", b"OggS": "audio/ogg"}
 
 
@@ -118,31 +125,6 @@ def write_view(
     return Page(str(path), shown, total, clips.inside, clips.left_out, clips.unreadable, path.stat().st_size)
 
 
-def problems(question: AudioQuestion, split: str) -> list[str]:
-    """Return what one may want to look at in a question, in words that the page filters by."""
-    found = [f"flag: {flag.replace('_', ' ')}" for flag in question.flags]
-    own = [rate for rate in question.pass_rates if rate.audio == "own"]
-    if own and own[-1].passes == 0:
-        found.append("never passed")
-    if own and own[-1].passes == own[-1].samples:
-        found.append("always passed")
-    if split == "rl" and not own:
-        found.append("no pass rate")
-    if split == "sft" and question.reasoning.structured is None:
-        found.append("no structured chain")
-    if split not in SPLITS:
-        found.append(f"set aside: {split.replace('_', ' ')}")
-    if not question.caption:
-        found.append("no caption")
-    if not question.provenance.licence:
-        found.append("no licence stated")
-    if question.answer is None:
-        found.append("no gold answer")
-    if len(set(question.choices)) < len(question.choices):
-        found.append("an option twice")
-    return found
-
-
 class _Clips:
     """Encodes each clip once, up to a bound; counts what became of them."""
 
@@ -169,7 +151,7 @@ class _Clips:
             data, kind = _small(ref) if self.audio == "small" else _full(ref)
         except SariError as error:
             self.unreadable += 1
-            return {"none": str(error), "bad": True}, ""
+            return {"none": str(error), "problem": "audio cannot be decoded"}, ""
         if len(data) > self._left:
             self._left = 0  # from here on none: which have sound does not depend on who happens to fit
             self.left_out += 1
@@ -251,14 +233,15 @@ def _data(
 ) -> Iterator[str]:
     """The page's data, in its order: clips, and blocks of rows."""
     block: list[dict[str, Any]] = []
+    calibrated = bool(manifest.get("calibrated", True))
     for entry in _files(manifest, splits):
         for row in iter_rows(folder / entry["path"]):
             if (row["id"] or "") not in chosen:
                 continue
             question = from_row(row)
-            said, element = clips.place(question.audio)
+            said, element = (_ELSEWHERE, "") if row["audio"] is None else clips.place(question.audio)
             yield element
-            block.append(_row(question, entry["split"], said))
+            block.append(page_row(question, entry["split"], said, calibrated=calibrated))
             if len(block) == _BLOCK:
                 yield _rows_element(block)
                 advance(len(block))
@@ -272,49 +255,15 @@ def _rows_element(block: Sequence[Mapping[str, Any]]) -> str:
     return f'<script type="application/json" class="rows">{json_for_script(block)}</script>\n'
 
 
-def _row(question: AudioQuestion, split: str, clip: Mapping[str, Any]) -> dict[str, Any]:
-    sections, source = question.reasoning.structured, question.provenance
-    found = problems(question, split) + ["audio cannot be decoded"] * bool(clip.get("bad"))
-    return {
-        "id": question.id,
-        "split": split,
-        "source": source.dataset or "not stated",
-        "domain": question.domain,
-        "category": [part for part in (question.category, question.sub_category) if part],
-        "difficulty": question.difficulty,
-        "question": question.question,
-        "choices": question.choices,
-        "gold": question.answer_index,
-        "caption": question.caption,
-        "structured": None if sections is None else asdict(sections),
-        "unstructured": question.reasoning.unstructured,
-        "rates": [asdict(rate) for rate in question.pass_rates],
-        "provenance": {
-            "data set": source.dataset,
-            "id there": source.source_id,
-            "licence of the audio": source.licence,
-        },
-        "video": {"id": source.youtube_id, "from": _finite(source.segment_start), "to": _finite(source.segment_end)},
-        "made": dict(source.made_by),
-        "flags": question.flags,
-        "problems": found,
-        "audio": {name: value for name, value in clip.items() if name != "bad"},
-    }
-
-
-def _finite(value: float | None) -> float | None:
-    """JSON has no other numbers."""
-    return value if value is not None and math.isfinite(value) else None
-
-
 def _frame(folder: Path, manifest: Mapping[str, Any], facts: Sequence[str]) -> tuple[str, str]:
     """What comes before the data and what comes after."""
     from markupsafe import Markup
 
     name = manifest.get("name") or folder.resolve().name
     page = render_html(
-        "view", styles=("report",), title=f"Corpus {name}", folder=str(folder), facts=facts, data=Markup(_DATA)
-    )
+        "view", styles=("report",), title=f"Corpus {name}", folder=str(folder), facts=facts, data=Markup(_DATA),
+        funnel=_funnel(manifest), aside=_aside(folder), aside_total=_number(manifest.get("set_aside")),
+    )  # fmt: skip
     head, _, tail = page.partition(_DATA)
     return head, tail
 
@@ -336,6 +285,39 @@ def _facts(
         f"sari {manifest.get('sari_version') or 'of an unknown version'}",
         heard[audio],
     ]
+
+
+def _funnel(manifest: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The stages of the build, as texts."""
+    found = manifest.get("funnel")
+    stages = [stage for stage in found if isinstance(stage, Mapping)] if isinstance(found, list) else []
+    return [
+        {
+            "stage": str(stage.get("stage", "")),
+            "in": f"{_number(stage.get('in')):,} {stage.get('unit', '')}",
+            "out": f"{_number(stage.get('out')):,} {stage.get('made', '')}",
+            "dropped": ", ".join(f"{count:,} {reason}" for reason, count in _counts(stage.get("dropped")).items()),
+        }
+        for stage in stages
+    ]
+
+
+def _aside(folder: Path) -> list[dict[str, str]]:
+    """The first of what was set aside, as texts."""
+    found = []
+    for line in islice(read_set_aside(folder), ASIDE_ROWS):
+        try:
+            said = json.loads(line)
+        except ValueError as error:
+            raise CorpusError(f"{folder}: expected JSON lines about what was set aside, found {line[:80]!r}") from error
+        source = said.get("provenance") or {}
+        names = {"dataset": source.get("dataset", ""), **{key: said.get(key, "") for key in ("reason", "id", "detail")}}
+        found.append({key: str(value) for key, value in names.items()})
+    return found
+
+
+def _number(value: Any) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def _counts(found: Any) -> dict[str, int]:

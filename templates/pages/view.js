@@ -139,7 +139,7 @@ function sound(row) {
       canvas.width = Math.max(200, Math.min(1200, Math.round(frame.clientWidth * (window.devicePixelRatio || 1))));
       canvas.height = 150;
       drawSpectrum(canvas, decoded.getChannelData(0));
-      for (let i = 0; i <= 4; i++) times.append(element("span", `${(decoded.duration * i / 4).toFixed(1)} s`));
+      for (let i = 0; i <= 4; i++) times.append(element("span", `${(decoded.duration * i / 4).toFixed(decoded.duration < 2 ? 2 : 1)} s`));
       canvas.dataset.seconds = decoded.duration;
     } catch (error) {
       if (token === open.token) times.append(element("span", `This browser cannot decode the clip: ${error.message}`, "bad"));

@@ -21,9 +21,11 @@ from view_examples import HOSTILE, rated, scenes, write_example, write_hostile
 
 from sari_data.errors import CorpusError, InputError, MissingFileError, StorageError
 from sari_data.html_pages import json_for_script
+from sari_data.rehydrate import without_audio
 from sari_data.store import read_split, write_corpus
 from sari_data.types import AudioRef, PassRate, Reasoning
-from sari_data.view import SMALL_RATE, problems, write_view
+from sari_data.view import ASIDE_ROWS, SMALL_RATE, write_view
+from sari_data.view_rows import problems
 
 Run = Callable[..., tuple[int, str, str]]
 JSON = st.recursive(
@@ -149,6 +151,35 @@ def test_a_choice_of_rows_is_seeded_and_spread_over_the_corpus(corpus: Path, tmp
     assert ids(splits=["rl"], rows=2) == [id for id in everything if id in ids(splits=["rl"], rows=2)]
 
 
+def test_the_story_of_the_build_and_what_it_set_aside_are_told(tmp_path: Path) -> None:
+    aside = [
+        {"stage": "collect", "reason": "audio is missing", "id": f"x{n}", "detail": "looked <b>there</b>",
+         "provenance": {"dataset": "AudioSet"}}
+        for n in range(ASIDE_ROWS + 3)
+    ]  # fmt: skip
+    funnel = [{"stage": "collect audioset", "unit": "items", "in": 1503, "out": 1000, "made": "items",
+               "dropped": {"audio is missing": 503}}]  # fmt: skip
+    write_corpus(tmp_path / "c", {"rl": scenes(1)}, {"funnel": funnel}, card=CARD, set_aside=map(json.dumps, aside))
+    text = Path(write_view(tmp_path / "c", tmp_path / "p.html", audio="none").path).read_text(encoding="utf-8")
+    assert "How it was made, and the 503 set aside" in text
+    assert "<td>1,503 items</td><td>1,000 items</td><td>503 audio is missing</td>" in text
+    assert f"the first {ASIDE_ROWS} of 503" in text
+    assert text.count("<td>AudioSet</td>") == ASIDE_ROWS
+    assert "looked &lt;b&gt;there&lt;/b&gt;" in text
+    (tmp_path / "c" / "side" / "set_aside.jsonl").write_text("no json")
+    with pytest.raises(CorpusError, match="expected JSON lines about what was set aside, found 'no json'"):
+        write_view(tmp_path / "c", tmp_path / "p.html", audio="none")
+
+
+def test_a_corpus_without_some_of_its_audio_says_how_to_get_it(corpus: Path, tmp_path: Path) -> None:
+    without_audio(corpus, tmp_path / "c", lambda dataset: dataset == "AudioSet")
+    page = write_view(tmp_path / "c", tmp_path / "p.html")
+    rows = {row["source"]: row for row in _rows(page.path)}
+    assert "sari-data rehydrate" in rows["AudioSet"]["audio"]["none"]
+    assert "audio is not in the corpus" in rows["AudioSet"]["problems"]
+    assert (page.clips, page.unreadable) == (16, 1)
+
+
 def test_what_one_may_want_to_look_at_is_named() -> None:
     good = scenes(1)[0]
     assert problems(good, "sft") == []
@@ -156,6 +187,7 @@ def test_what_one_may_want_to_look_at_is_named() -> None:
     assert problems(rated(good, 0), "rl") == ["never passed"]
     assert problems(rated(good, 8), "rl") == ["always passed"]
     assert problems(good, "rl") == ["no pass rate"]
+    assert problems(good, "rl", calibrated=False) == []
     assert problems(rated(good, 0), "never_passed") == ["never passed", "set aside: never passed"]
     assert problems(good.replace(reasoning=Reasoning(None, "free")), "sft") == ["no structured chain"]
     assert problems(good.replace(flags=("near_duplicate",)), "dev") == ["flag: near duplicate"]

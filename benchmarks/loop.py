@@ -68,7 +68,7 @@ def timed(command: list[str], folder: Path, log: Path) -> dict[str, float]:
     started = time.monotonic()
     with log.open("ab") as file:
         # An answer cache of its own: what an earlier run was answered must not make this one quick.
-        environment = os.environ | {"SARI_CACHE": str(folder / "cache")}
+        environment = os.environ | {"SARI_CACHE": str(folder.resolve() / "cache")}
         process = subprocess.Popen([str(program), *command[1:]], cwd=folder, stdout=file, stderr=file, env=environment)
         _, status, usage = os.wait4(process.pid, 0)
     if status != 0:

@@ -5,6 +5,7 @@ What a stage sets aside is recorded with its reason, so that nothing disappears 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,18 +25,24 @@ from sari_data.config import Table
 from sari_data.console import Advance, note, progress
 from sari_data.counting import count
 from sari_data.dedup import Dedup, find_duplicates
+from sari_data.errors import InputError
 from sari_data.funnel import Funnel, Stage
-from sari_data.responder import Responder, Usage
+from sari_data.metering import UNASKED, Meter, Watch, list_reasons
+from sari_data.responder import Responder
 from sari_data.scratch import Scratch
 from sari_data.sources import load_source
 from sari_data.sources.base import Clip, SetAside
 from sari_data.splitting import Entry, split_by_clip
 from sari_data.types import AudioQuestion
 
+# So many times as many questions as sft wants may be asked for chains, and some more where it wants few.
+_TIMES, _MORE = 4, 100
 # Splits below side/: what the calibration took out of rl.
 SIDES = (NEVER_PASSED, PASSED_UNHEARD)
 
 NO_WRITER = "nobody writes questions about it"
+REPEAT = "exact repeat"
+_REPEATED = "the same question about the same audio with the same options was there already"
 
 T = TypeVar("T")
 
@@ -56,7 +63,7 @@ def collect(scratch: Scratch, funnel: Funnel, sources: Mapping[str, Table], seed
                 elif scratch.add(item):
                     stage.left += 1
                 else:
-                    _drop(scratch, stage, SetAside(stage="collect", reason="exact repeat", id=item.id), kind=None)
+                    _drop(scratch, stage, _repeat("collect", item), kind=None)
                 advance(1)
         note(f"{stage.name}: {stage.line()}")
     questions = count(scratch.questions())
@@ -71,10 +78,10 @@ def caption(scratch: Scratch, funnel: Funnel, askers: OpenAskers, table: Annotat
     bare, asker = scratch.clips(captioned=False), askers.caption
     if asker is None or not len(bare):
         return
-    stage, tally = funnel.stage("caption", "clips", entered=len(bare)), Tally()
-    with _asking("caption", len(bare), tally, asker) as told:
+    stage, tally, meter = funnel.stage("caption", "clips", entered=len(bare)), Tally(), Meter(asker.responder)
+    with _asking("caption", len(bare), tally, meter) as told:
         _settle(scratch, stage, told(caption_clips(bare, asker, table, tally=tally)), "clip")
-    _tell(stage, tally, asker)
+    _tell(stage, tally, meter)
 
 
 def question(scratch: Scratch, funnel: Funnel, askers: OpenAskers, table: Annotate) -> None:
@@ -89,11 +96,12 @@ def question(scratch: Scratch, funnel: Funnel, askers: OpenAskers, table: Annota
             _drop(scratch, stage, aside, kind="clip")
         note(f"{stage.name}: {stage.line()}; set annotate.question.responder to have questions written")
         return
-    with _asking("question", len(clips), tally, asker) as told:
+    meter = Meter(asker.responder)
+    with _asking("question", len(clips), tally, meter) as told:
         _settle(scratch, stage, told(write_questions(clips, asker, table, tally=tally)), "clip")
     if tally.short:
         stage.dropped["questions that no valid answer was found for"] = tally.short
-    _tell(stage, tally, asker)
+    _tell(stage, tally, meter)
 
 
 def clean(scratch: Scratch, funnel: Funnel, table: Dedup | None) -> tuple[dict[str, Any], dict[str, str]]:
@@ -140,64 +148,109 @@ def split(
         InputError: There are too few questions.
     """
     entries = [Entry(e.id, groups.get(e.clip, e.clip), e.domain, e.chains) for e in scratch.entries()]
-    asker, stage, tally = askers.reasoning, funnel.stage("reason"), Tally()
-
-    def write(ids: list[str]) -> set[str]:
-        assert asker is not None
-        if askers.caption is not None:
-            _caption_questions(scratch, funnel, scratch.chosen(ids), askers.caption, table)
-        wanted = scratch.chosen(ids)
-        stage.entered += len(wanted)
-        written = set()
-        with _asking("reason", len(wanted), tally, asker) as told:
-            for id_, found in told(write_chains(wanted, asker, askers.judge, table, tally=tally)):
-                if isinstance(found, SetAside):
-                    # Without a chain a question is still one to practise on.
-                    scratch.note_aside(found)
-                    stage.dropped[f"{found.reason} (left to rl)"] += 1
-                else:
-                    scratch.put(found)
-                    stage.left += 1
-                    written.add(id_)
-        return written
-
-    parts = split_by_clip(entries, sft=sft, dev=dev, seed=seed, write_chains=None if asker is None else write)
+    writer = None if askers.reasoning is None else _Chains(scratch, funnel, askers, table, most=_TIMES * sft + _MORE)
+    try:
+        parts = split_by_clip(entries, sft=sft, dev=dev, seed=seed, write_chains=writer)
+    except InputError as error:
+        raise error if writer is None else writer.explain(error) from error
     for name, ids in parts.items():
         scratch.assign(name, ids)
-    if asker is not None:
-        _tell(stage, tally, asker, *filter(None, [askers.judge]))
-    if not stage.entered:
-        funnel.stages.remove(stage)
+    if writer is not None:
+        writer.tell()
     note(f"split: {', '.join(f'{name} {len(ids):,}' for name, ids in parts.items())}; no clip is in two of them")
 
 
-def _caption_questions(
-    scratch: Scratch, funnel: Funnel, questions: Iterable[AudioQuestion], asker: OpenAsker, table: Annotate
-) -> None:
-    """Have the clips of questions described that came without a caption (AVQA's): a chain is written from one."""
-    clips: dict[str, Clip] = {}
-    about: dict[str, list[str]] = {}
-    for found in questions:
-        if found.caption is None:
-            clip = Clip(audio=found.audio, domain=found.domain, provenance=found.provenance)
-            clips[clip.id] = clip
-            about.setdefault(clip.id, []).append(found.id)
-    if not clips:
-        return
-    stage, tally = funnel.stage("caption for chains", "clips", entered=len(clips)), Tally()
-    with _asking(stage.name, len(clips), tally, asker) as told:
-        for id_, result in told(caption_clips(clips.values(), asker, table, tally=tally)):
-            if isinstance(result, SetAside):
-                # The question stays; the writer of chains will say that it lacks a caption.
-                stage.dropped[result.reason] += 1
-                continue
-            stage.left += 1
-            for found in scratch.chosen(about[id_]):
-                made_by = {**found.provenance.made_by, "caption": result.provenance.made_by["caption"]}
-                scratch.put(
-                    found.replace(caption=result.caption, provenance=replace(found.provenance, made_by=made_by))
-                )
-    _tell(stage, tally, asker)
+class _Chains:
+    """Has chains written for the questions that a split is short of, and their clips described before that.
+
+    Args:
+        scratch: Where the questions are.
+        funnel: Where they are counted.
+        askers: Who writes, judges and describes.
+        table: What is asked for.
+        most: Most questions to ask about: a warm-up that needs more has a writer that is no good.
+    """
+
+    def __init__(self, scratch: Scratch, funnel: Funnel, askers: OpenAskers, table: Annotate, *, most: int) -> None:
+        self._scratch, self._funnel, self._askers, self._table, self._most = scratch, funnel, askers, table, most
+        describers = [] if askers.caption is None else [askers.caption.responder]
+        writers = [a.responder for a in (askers.reasoning, askers.judge) if a is not None]
+        self._captions, self._chains = funnel.stage("caption for chains", "clips"), funnel.stage("reason")
+        self._tallies, self._meters = (Tally(), Tally()), (Meter(*describers), Meter(*writers))
+        self._watch = Watch("reason")
+        self._refused: Counter[str] = Counter()
+
+    def __call__(self, ids: list[str]) -> set[str]:
+        """Write chains for these questions; returns the ids of those that have them now."""
+        asker = self._askers.reasoning
+        assert asker is not None, "checked where this was made"
+        asked = self._chains.left + sum(number for reason, number in self._refused.items() if reason not in UNASKED)
+        if asked + len(ids) > self._most:
+            raise InputError(
+                f"split sft would take chains of more than {self._most:,} questions: see to annotate.reasoning"
+            )
+        if self._askers.caption is not None:
+            self._describe(self._scratch.chosen(ids), self._askers.caption)
+        wanted = self._scratch.chosen(ids)
+        self._chains.entered += len(wanted)
+        written: set[str] = set()
+        tally, meter = self._tallies[1], self._meters[1]
+        with _asking("reason", len(wanted), tally, meter, self._watch) as told:
+            for id_, found in told(write_chains(wanted, asker, self._askers.judge, self._table, tally=tally)):
+                if isinstance(found, SetAside):
+                    # Without a chain a question is still one to practise on.
+                    self._scratch.note_aside(found)
+                    self._chains.dropped[f"{found.reason} (left to rl)"] += 1
+                    self._refused[found.reason] += 1
+                else:
+                    self._scratch.put(found)
+                    self._chains.left += 1
+                    written.add(id_)
+        return written
+
+    def _describe(self, questions: Iterable[AudioQuestion], asker: OpenAsker) -> None:
+        """Have the clips of questions described that came without a caption (AVQA's): a chain is written from one."""
+        clips: dict[str, Clip] = {}
+        about: dict[str, list[str]] = {}
+        for found in questions:
+            if found.caption is None:
+                clip = Clip(audio=found.audio, domain=found.domain, provenance=found.provenance)
+                clips[clip.id] = clip
+                about.setdefault(clip.id, []).append(found.id)
+        if not clips:
+            return
+        stage, tally = self._captions, self._tallies[0]
+        stage.entered += len(clips)
+        with _asking(stage.name, len(clips), tally, self._meters[0]) as told:
+            for id_, result in told(caption_clips(clips.values(), asker, self._table, tally=tally)):
+                if isinstance(result, SetAside):
+                    # The questions stay; the writer of chains will say that they lack a caption.
+                    stage.dropped[result.reason] += 1
+                    self._scratch.note_aside(result, about=about[id_][0])
+                    continue
+                stage.left += 1
+                for found in self._scratch.chosen(about[id_]):
+                    made_by = {**found.provenance.made_by, "caption": result.provenance.made_by["caption"]}
+                    told_by = replace(found.provenance, made_by=made_by)
+                    self._scratch.put(found.replace(caption=result.caption, provenance=told_by))
+
+    def tell(self) -> None:
+        """Say what was done; stages that nothing went through are forgotten."""
+        for stage, tally, meter in zip((self._captions, self._chains), self._tallies, self._meters, strict=True):
+            if stage.entered:
+                _tell(stage, tally, meter)
+            else:
+                self._funnel.stages.remove(stage)
+
+    def explain(self, error: InputError) -> InputError:
+        """Return the error with what became of the chains that were asked for."""
+        if not self._refused:
+            return error
+        asked = self._chains.entered
+        return InputError(
+            f"{error}; {self._chains.left:,} of {asked:,} questions got chains, the others did not "
+            f"({list_reasons(self._refused)})"
+        )
 
 
 def rate(scratch: Scratch, funnel: Funnel, responder: Responder, table: Calibrate) -> dict[str, Any]:
@@ -212,8 +265,9 @@ def rate(scratch: Scratch, funnel: Funnel, responder: Responder, table: Calibrat
     stage = funnel.stage("calibrate", entered=len(questions))
     how = f"{table.samples} samples each" if table.method == "fixed" else "as many samples as it takes"
     note(f"calibrate: asking {responder.name} {len(questions):,} questions, {how}, mode {table.mode}")
-    with progress("calibrate", total=progress_total(table, len(questions))) as advance:
-        calibration = measure(questions, responder, table, _with_usage(advance, responder))
+    meter = Meter(responder)
+    with meter, progress("calibrate", total=progress_total(table, len(questions))) as advance:
+        calibration = measure(questions, responder, table, _with_usage(advance, meter))
     homes: dict[str, list[str]] = {name: [] for name in ("rl", *SIDES)}
     for found in questions:
         rated = calibrated(found, calibration)
@@ -225,7 +279,7 @@ def rate(scratch: Scratch, funnel: Funnel, responder: Responder, table: Calibrat
             stage.dropped[f"to the side file {name}"] = len(ids)
     stage.left = len(homes["rl"])
     summary = dict(calibration.summary)
-    stage.note = _used(responder)
+    stage.note = str(meter)
     note(f"{stage.name}: mean pass rate {summary['mean_pass_rate']}; {stage.line()}")
     return summary
 
@@ -237,8 +291,9 @@ def _settle(scratch: Scratch, stage: Stage, results: Iterable[tuple[str, Any]], 
             _drop(scratch, stage, found, kind=kind)
         elif isinstance(found, list):
             repeats = scratch.expand(id_, found)
-            for one in repeats:
-                _drop(scratch, stage, SetAside(stage=stage.name, reason="exact repeat", id=one.id), kind=None)
+            for one, place in repeats:
+                scratch.set_aside(_repeat(stage.name, one), kind=None, place=place)
+                stage.dropped[REPEAT] += 1
             stage.left += len(found) - len(repeats)
             scratch.take_out("clip", id_)
         else:
@@ -251,48 +306,36 @@ def _drop(scratch: Scratch, stage: Stage, aside: SetAside, *, kind: str | None) 
     stage.dropped[aside.reason] += 1
 
 
+def _repeat(stage: str, item: AudioQuestion | Clip) -> SetAside:
+    return SetAside(stage=stage, reason=REPEAT, id=item.id, provenance=item.provenance, detail=_REPEATED)
+
+
 @contextmanager
-def _asking(name: str, total: int, tally: Tally, asker: OpenAsker) -> Iterator[Callable[[Iterable[T]], Iterator[T]]]:
+def _asking(
+    name: str, total: int, tally: Tally, meter: Meter, watch: Watch | None = None
+) -> Iterator[Callable[[Iterable[T]], Iterator[T]]]:
     """Show how a stage's results come in, with what it costs so far; yields what lets them through."""
-    with progress(name, total=total) as advance:
+    watch = watch or Watch(name)
+    with meter, progress(name, total=total) as advance:
 
         def told(results: Iterable[T]) -> Iterator[T]:
             for result in results:
+                watch.see(result[1] if isinstance(result, tuple) else result)
                 yield result
                 again = f"{tally.asked_again:,} asked again, " if tally.asked_again else ""
-                advance(1, text=again + _used(asker.responder))
+                advance(1, text=f"{again}{meter}")
 
         yield told
 
 
-def _with_usage(advance: Advance, responder: Responder) -> Callable[[int], None]:
+def _with_usage(advance: Advance, meter: Meter) -> Callable[[int], None]:
     def told(count: int) -> None:
-        advance(count, text=_used(responder))
+        advance(count, text=str(meter))
 
     return told
 
 
-def _tell(stage: Stage, tally: Tally, *askers: OpenAsker) -> None:
-    again = [f"{tally.asked_again:,} asked again"] if tally.asked_again else []
-    used = [_used(asker.responder) for asker in {id(a.responder): a for a in askers}.values()]
-    stage.note = "; ".join(filter(None, [*again, *used]))
+def _tell(stage: Stage, tally: Tally, meter: Meter) -> None:
+    again = f"{tally.asked_again:,} asked again" if tally.asked_again else ""
+    stage.note = "; ".join(filter(None, [again, str(meter)]))
     note(f"{stage.name}: {stage.line()}")
-
-
-def _used(responder: Responder) -> str:
-    usage: Usage | None = getattr(responder, "usage", None)
-    return "" if usage is None else describe_usage(usage)
-
-
-def describe_usage(usage: Usage) -> str:
-    """Return what was used as one phrase: requests, cached answers, tokens, and the cost where it is known."""
-    parts = [f"{usage.requests:,} requests"]
-    if usage.cached:
-        parts.append(f"{usage.cached:,} answers from the cache")
-    if usage.retries:
-        parts.append(f"{usage.retries:,} sent again")
-    if usage.prompt_tokens or usage.completion_tokens:
-        parts.append(f"{usage.prompt_tokens:,} tokens read, {usage.completion_tokens:,} written")
-    if usage.cost is not None:
-        parts.append(f"cost {usage.cost:,.4f}")
-    return ", ".join(parts)

@@ -139,7 +139,9 @@ def _avqa(shared: Path, folder: Path) -> None:
     rows = json.loads((shared / "avqa" / "train_qa.sample.json").read_text("utf-8"))
     things = ("bus", "violin", "goat", "drum", "train", "rooster", "chainsaw", "flute", "piano", "frog", "bell")
     for number in range(MADE_AVQA):
-        row = dict(rows[2], id=1000 + number, video_id=2000 + number, video_name=f"-MadeUp{number:04d}_0000{10 + number}")
+        row = dict(
+            rows[2], id=1000 + number, video_id=2000 + number, video_name=f"-MadeUp{number:04d}_0000{10 + number}"
+        )
         row |= {"multi_choice": [*things[number : number + 4]], "answer": number % 4}
         rows.append(row | {"question_text": f"Which of these things is heard most often in video number {number}?"})
     for number, row in enumerate(rows):

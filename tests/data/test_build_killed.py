@@ -1,4 +1,4 @@
-"""A build of the paper's recipe that is killed at 20 moments, by a server that misbehaves, and ends as if undisturbed."""
+"""A build that is killed at 20 moments while its server misbehaves, and that ends as if nobody had disturbed it."""
 
 from __future__ import annotations
 

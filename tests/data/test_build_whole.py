@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,14 +52,15 @@ class Built:
 
 def run(sets: list[str], *more: str) -> int:
     """Run ``sari-data build`` in this process; returns its exit code."""
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ending:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", ["sari-data", *arguments(sets, *more)])
-        main()
+        with pytest.raises(SystemExit) as ending:
+            main()
     return int(ending.value.code or 0)
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Iterator[Built]:
+def built(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Built:
     """The corpus, built twice; tests only read it."""
     world = make_world(tmp_path_factory.mktemp("world"), shared_data)
     with pytest.MonkeyPatch.context() as patch, ChatServer(serve) as server:
@@ -73,7 +73,7 @@ def built(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Iterat
         assert run(sets, "--overwrite") == 0
         again, asked_again = files(world / "corpus"), server.asked.total() - asked
         assert server.peak <= 8
-    yield Built(world, sets, asked, answered, first, again, asked_again)
+    return Built(world, sets, asked, answered, first, again, asked_again)
 
 
 def test_a_corpus_that_is_built_again_asks_nothing_and_has_the_same_bytes(built: Built) -> None:
@@ -135,7 +135,7 @@ def test_all_four_sources_are_there_with_what_is_known_of_every_row(built: Built
         assert found.youtube_id or found.dataset == "MELD"  # episodes are not on YouTube
         assert ("caption" in found.made_by) == (question.caption is not None)
         asked = found.dataset != "avqa"
-        assert found.made_by["question"].startswith("toy@made#" if asked else "dataset:AVQA"), found
+        assert found.made_by["question"].startswith("toy@made#" if asked else "dataset:avqa"), found
         assert question.audio.data, "the audio is inside"
         assert len(question.choices) == 4
     assert read_manifest(built.corpus)["licences"] == Counter(q.provenance.licence for q in rows)

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from types import TracebackType
+from typing import TypeVar
 
+from sari_data.annotation.asking import Tally
 from sari_data.annotation.chains import NO_CAPTION, NO_GOLD
+from sari_data.console import Advance, note, progress
 from sari_data.errors import ResponderError
+from sari_data.funnel import Stage
 from sari_data.responder import Responder, Usage
 from sari_data.sources.base import SetAside
+
+T = TypeVar("T")
 
 # So many answers are looked at before a stage that gives nothing is stopped, and this share of them must be no good.
 LOOK_AT, HOPELESS = 200, 0.95
@@ -114,3 +122,37 @@ def list_reasons(reasons: Counter[str], most: int = 3) -> str:
     """Return the most frequent reasons with their numbers, as one phrase."""
     told = ", ".join(f"{number:,} {reason}" for reason, number in reasons.most_common(most))
     return told + (", ..." if len(reasons) > most else "")
+
+
+@contextmanager
+def asking(
+    name: str, total: int, tally: Tally, meter: Meter, watch: Watch | None = None
+) -> Iterator[Callable[[Iterable[T]], Iterator[T]]]:
+    """Show how a stage's results come in, with what it costs so far; yields what lets them through."""
+    watch = watch or Watch(name)
+    with meter, progress(name, total=total) as advance:
+
+        def told(results: Iterable[T]) -> Iterator[T]:
+            for result in results:
+                watch.see(result[1] if isinstance(result, tuple) else result)
+                yield result
+                again = f"{tally.asked_again:,} asked again, " if tally.asked_again else ""
+                advance(1, text=f"{again}{meter}")
+
+        yield told
+
+
+def with_usage(advance: Advance, meter: Meter) -> Callable[[int], None]:
+    """Return what advances a progress display and shows what was used so far."""
+
+    def told(count: int) -> None:
+        advance(count, text=str(meter))
+
+    return told
+
+
+def tell(stage: Stage, tally: Tally, meter: Meter) -> None:
+    """Note what a stage took and say its count."""
+    again = f"{tally.asked_again:,} asked again" if tally.asked_again else ""
+    stage.note = "; ".join(filter(None, [again, str(meter)]))
+    note(f"{stage.name}: {stage.line()}")

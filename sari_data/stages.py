@@ -6,12 +6,10 @@ What a stage sets aside is recorded with its reason, so that nothing disappears 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from sari_data.annotate import Annotate, OpenAsker, OpenAskers, Tally, caption_clips, write_chains, write_questions
+from sari_data.annotate import Annotate, OpenAskers, Tally, caption_clips, write_questions
 from sari_data.calibrate import (
     NEVER_PASSED,
     PASSED_UNHEARD,
@@ -21,13 +19,14 @@ from sari_data.calibrate import (
     progress_total,
     side_split,
 )
+from sari_data.chain_stage import ChainStage
 from sari_data.config import Table
-from sari_data.console import Advance, note, progress
+from sari_data.console import note, progress
 from sari_data.counting import count
 from sari_data.dedup import Dedup, find_duplicates
 from sari_data.errors import InputError
 from sari_data.funnel import Funnel, Stage
-from sari_data.metering import UNASKED, Meter, Watch, list_reasons
+from sari_data.metering import Meter, asking, list_reasons, tell, with_usage
 from sari_data.responder import Responder
 from sari_data.scratch import Scratch
 from sari_data.sources import load_source
@@ -35,16 +34,12 @@ from sari_data.sources.base import Clip, SetAside
 from sari_data.splitting import Entry, split_by_clip
 from sari_data.types import AudioQuestion
 
-# So many times as many questions as sft wants may be asked for chains, and some more where it wants few.
-_TIMES, _MORE = 4, 100
 # Splits below side/: what the calibration took out of rl.
 SIDES = (NEVER_PASSED, PASSED_UNHEARD)
 
 NO_WRITER = "nobody writes questions about it"
 REPEAT = "exact repeat"
 _REPEATED = "the same question about the same audio with the same options was there already"
-
-T = TypeVar("T")
 
 
 def collect(scratch: Scratch, funnel: Funnel, sources: Mapping[str, Table], seed: int) -> None:
@@ -73,15 +68,49 @@ def collect(scratch: Scratch, funnel: Funnel, sources: Mapping[str, Table], seed
     note(f"collect: {questions['questions']:,} questions ({tally or 'none'}){also}, seed {seed}")
 
 
+def check_enough(scratch: Scratch, *, sft: int, dev: int, per_clip: int) -> None:
+    """Find out before anybody is asked whether the splits can be filled at all.
+
+    Args:
+        scratch: What was collected.
+        sft: Questions with chains.
+        dev: Questions held out.
+        per_clip: Most questions that are written about a clip.
+
+    Raises:
+        InputError: They cannot.
+    """
+    questions, clips = len(scratch.questions()), len(scratch.clips())
+    if questions + per_clip * clips < sft + dev:
+        also = f" and {clips:,} clips, each good for {per_clip} at most" if clips else ""
+        raise InputError(
+            f"the splits need {sft + dev:,} questions (build.sft {sft:,} and build.dev {dev:,}), found {questions:,}"
+            f"{also}: lower them, or ask the sources for more"
+        )
+
+
+def check_any(scratch: Scratch, funnel: Funnel) -> None:
+    """Find out whether there is anything to make a corpus of.
+
+    Raises:
+        InputError: There is not; the message has the most frequent reasons.
+    """
+    if len(scratch.questions()):
+        return
+    reasons: Counter[str] = sum((stage.dropped for stage in funnel.stages), Counter())
+    why = f" ({list_reasons(reasons)})" if reasons else ""
+    raise InputError(f"expected questions to make a corpus of, found that none is left{why}: see to the sources")
+
+
 def caption(scratch: Scratch, funnel: Funnel, askers: OpenAskers, table: Annotate) -> None:
     """Have the clips without a caption described."""
     bare, asker = scratch.clips(captioned=False), askers.caption
     if asker is None or not len(bare):
         return
     stage, tally, meter = funnel.stage("caption", "clips", entered=len(bare)), Tally(), Meter(asker.responder)
-    with _asking("caption", len(bare), tally, meter) as told:
+    with asking("caption", len(bare), tally, meter) as told:
         _settle(scratch, stage, told(caption_clips(bare, asker, table, tally=tally)), "clip")
-    _tell(stage, tally, meter)
+    tell(stage, tally, meter)
 
 
 def question(scratch: Scratch, funnel: Funnel, askers: OpenAskers, table: Annotate) -> None:
@@ -97,11 +126,11 @@ def question(scratch: Scratch, funnel: Funnel, askers: OpenAskers, table: Annota
         note(f"{stage.name}: {stage.line()}; set annotate.question.responder to have questions written")
         return
     meter = Meter(asker.responder)
-    with _asking("question", len(clips), tally, meter) as told:
+    with asking("question", len(clips), tally, meter) as told:
         _settle(scratch, stage, told(write_questions(clips, asker, table, tally=tally)), "clip")
     if tally.short:
         stage.dropped["questions that no valid answer was found for"] = tally.short
-    _tell(stage, tally, meter)
+    tell(stage, tally, meter)
 
 
 def clean(scratch: Scratch, funnel: Funnel, table: Dedup | None) -> tuple[dict[str, Any], dict[str, str]]:
@@ -148,7 +177,7 @@ def split(
         InputError: There are too few questions.
     """
     entries = [Entry(e.id, groups.get(e.clip, e.clip), e.domain, e.chains) for e in scratch.entries()]
-    writer = None if askers.reasoning is None else _Chains(scratch, funnel, askers, table, most=_TIMES * sft + _MORE)
+    writer = None if askers.reasoning is None else ChainStage(scratch, funnel, askers, table, sft=sft)
     try:
         parts = split_by_clip(entries, sft=sft, dev=dev, seed=seed, write_chains=writer)
     except InputError as error:
@@ -158,99 +187,6 @@ def split(
     if writer is not None:
         writer.tell()
     note(f"split: {', '.join(f'{name} {len(ids):,}' for name, ids in parts.items())}; no clip is in two of them")
-
-
-class _Chains:
-    """Has chains written for the questions that a split is short of, and their clips described before that.
-
-    Args:
-        scratch: Where the questions are.
-        funnel: Where they are counted.
-        askers: Who writes, judges and describes.
-        table: What is asked for.
-        most: Most questions to ask about: a warm-up that needs more has a writer that is no good.
-    """
-
-    def __init__(self, scratch: Scratch, funnel: Funnel, askers: OpenAskers, table: Annotate, *, most: int) -> None:
-        self._scratch, self._funnel, self._askers, self._table, self._most = scratch, funnel, askers, table, most
-        describers = [] if askers.caption is None else [askers.caption.responder]
-        writers = [a.responder for a in (askers.reasoning, askers.judge) if a is not None]
-        self._captions, self._chains = funnel.stage("caption for chains", "clips"), funnel.stage("reason")
-        self._tallies, self._meters = (Tally(), Tally()), (Meter(*describers), Meter(*writers))
-        self._watch = Watch("reason")
-        self._refused: Counter[str] = Counter()
-
-    def __call__(self, ids: list[str]) -> set[str]:
-        """Write chains for these questions; returns the ids of those that have them now."""
-        asker = self._askers.reasoning
-        assert asker is not None, "checked where this was made"
-        asked = self._chains.left + sum(number for reason, number in self._refused.items() if reason not in UNASKED)
-        if asked + len(ids) > self._most:
-            raise InputError(
-                f"split sft would take chains of more than {self._most:,} questions: see to annotate.reasoning"
-            )
-        if self._askers.caption is not None:
-            self._describe(self._scratch.chosen(ids), self._askers.caption)
-        wanted = self._scratch.chosen(ids)
-        self._chains.entered += len(wanted)
-        written: set[str] = set()
-        tally, meter = self._tallies[1], self._meters[1]
-        with _asking("reason", len(wanted), tally, meter, self._watch) as told:
-            for id_, found in told(write_chains(wanted, asker, self._askers.judge, self._table, tally=tally)):
-                if isinstance(found, SetAside):
-                    # Without a chain a question is still one to practise on.
-                    self._scratch.note_aside(found)
-                    self._chains.dropped[f"{found.reason} (left to rl)"] += 1
-                    self._refused[found.reason] += 1
-                else:
-                    self._scratch.put(found)
-                    self._chains.left += 1
-                    written.add(id_)
-        return written
-
-    def _describe(self, questions: Iterable[AudioQuestion], asker: OpenAsker) -> None:
-        """Have the clips of questions described that came without a caption (AVQA's): a chain is written from one."""
-        clips: dict[str, Clip] = {}
-        about: dict[str, list[str]] = {}
-        for found in questions:
-            if found.caption is None:
-                clip = Clip(audio=found.audio, domain=found.domain, provenance=found.provenance)
-                clips[clip.id] = clip
-                about.setdefault(clip.id, []).append(found.id)
-        if not clips:
-            return
-        stage, tally = self._captions, self._tallies[0]
-        stage.entered += len(clips)
-        with _asking(stage.name, len(clips), tally, self._meters[0]) as told:
-            for id_, result in told(caption_clips(clips.values(), asker, self._table, tally=tally)):
-                if isinstance(result, SetAside):
-                    # The questions stay; the writer of chains will say that they lack a caption.
-                    stage.dropped[result.reason] += 1
-                    self._scratch.note_aside(result, about=about[id_][0])
-                    continue
-                stage.left += 1
-                for found in self._scratch.chosen(about[id_]):
-                    made_by = {**found.provenance.made_by, "caption": result.provenance.made_by["caption"]}
-                    told_by = replace(found.provenance, made_by=made_by)
-                    self._scratch.put(found.replace(caption=result.caption, provenance=told_by))
-
-    def tell(self) -> None:
-        """Say what was done; stages that nothing went through are forgotten."""
-        for stage, tally, meter in zip((self._captions, self._chains), self._tallies, self._meters, strict=True):
-            if stage.entered:
-                _tell(stage, tally, meter)
-            else:
-                self._funnel.stages.remove(stage)
-
-    def explain(self, error: InputError) -> InputError:
-        """Return the error with what became of the chains that were asked for."""
-        if not self._refused:
-            return error
-        asked = self._chains.entered
-        return InputError(
-            f"{error}; {self._chains.left:,} of {asked:,} questions got chains, the others did not "
-            f"({list_reasons(self._refused)})"
-        )
 
 
 def rate(scratch: Scratch, funnel: Funnel, responder: Responder, table: Calibrate) -> dict[str, Any]:
@@ -267,7 +203,7 @@ def rate(scratch: Scratch, funnel: Funnel, responder: Responder, table: Calibrat
     note(f"calibrate: asking {responder.name} {len(questions):,} questions, {how}, mode {table.mode}")
     meter = Meter(responder)
     with meter, progress("calibrate", total=progress_total(table, len(questions))) as advance:
-        calibration = measure(questions, responder, table, _with_usage(advance, meter))
+        calibration = measure(questions, responder, table, with_usage(advance, meter))
     homes: dict[str, list[str]] = {name: [] for name in ("rl", *SIDES)}
     for found in questions:
         rated = calibrated(found, calibration)
@@ -308,34 +244,3 @@ def _drop(scratch: Scratch, stage: Stage, aside: SetAside, *, kind: str | None) 
 
 def _repeat(stage: str, item: AudioQuestion | Clip) -> SetAside:
     return SetAside(stage=stage, reason=REPEAT, id=item.id, provenance=item.provenance, detail=_REPEATED)
-
-
-@contextmanager
-def _asking(
-    name: str, total: int, tally: Tally, meter: Meter, watch: Watch | None = None
-) -> Iterator[Callable[[Iterable[T]], Iterator[T]]]:
-    """Show how a stage's results come in, with what it costs so far; yields what lets them through."""
-    watch = watch or Watch(name)
-    with meter, progress(name, total=total) as advance:
-
-        def told(results: Iterable[T]) -> Iterator[T]:
-            for result in results:
-                watch.see(result[1] if isinstance(result, tuple) else result)
-                yield result
-                again = f"{tally.asked_again:,} asked again, " if tally.asked_again else ""
-                advance(1, text=f"{again}{meter}")
-
-        yield told
-
-
-def _with_usage(advance: Advance, meter: Meter) -> Callable[[int], None]:
-    def told(count: int) -> None:
-        advance(count, text=str(meter))
-
-    return told
-
-
-def _tell(stage: Stage, tally: Tally, meter: Meter) -> None:
-    again = f"{tally.asked_again:,} asked again" if tally.asked_again else ""
-    stage.note = "; ".join(filter(None, [again, str(meter)]))
-    note(f"{stage.name}: {stage.line()}")

@@ -60,7 +60,7 @@ def _fill(held: Held, number: int, seed: int, name: str) -> None:
         held.ids.append(f"{name}{i}")
         held.text_numbers.append(held.texts.add(text))
         clip, _ = held.clips.add(f"{name}{i}", segment)
-        held.clips.peaks[clip] = _peaks(rng)
+        held.clips.peaks.put(clip, _peaks(rng))
         held.clip_numbers.append(clip)
 
 
@@ -73,7 +73,7 @@ def _plant(held: Held, benchmark: Benchmark, seed: int) -> None:
         known = held.clips.peaks[source + 2]
         kept = known[(known >> 9 > 40) & (rng.random(len(known)) < 0.7)]
         clip, _ = benchmark.clips.add(f"planted{i}", None)
-        benchmark.clips.peaks[clip] = kept - np.uint32(40 << 9)
+        benchmark.clips.peaks.put(clip, kept - np.uint32(40 << 9))
         planted = ((text, None, -1), (None, held.clips.segments[source + 1], -1), (None, None, clip))
         for own, segment, number in planted:
             benchmark.ids.append(f"planted{len(benchmark.ids)}")

@@ -39,6 +39,8 @@ _KEPT, _WITHIN = 25, 16
 FAN_OUT, _SHORTEST, _LONGEST, _WIDEST = 5, 2, 40, 100
 _FARTHEST = 96
 _MIX = np.uint32(0x9E3779B1)
+# Recordings with more common places than this (frames times 512) are compared by a search: about 65 seconds.
+_TABLE = 2**20
 
 Peaks = NDArray[np.uint32]
 
@@ -200,13 +202,26 @@ def overlay(one: Peaks, other: Peaks, offset: int, *, around: int = 0) -> Overla
     few, many, move = (first, second, -offset) if len(first) <= len(second) else (second, first, offset)
     few64, many64 = few.astype(np.int64), many.astype(np.int64)
     steps = range(-around - 1, around + 2)
-    low = few64[None, :] + (np.array(steps, np.int64)[:, None] + move) * 512 - 1
-    near = np.searchsorted(many64, low) < np.searchsorted(many64, low + 2, "right")
+    near = _are_near(many64, few64[None, :] + (np.array(steps, np.int64)[:, None] + move) * 512)
     tries = near[:-2] | near[1:-1] | near[2:]
     agree = tries[int(tries.sum(axis=1).argmax())]
     cells = (few64 >> 9) // 16
     covered = len(set(cells[agree].tolist())) / len(set(cells.tolist()))
     return Overlay(float(agree.mean()), int(agree.sum()), (end - begin) / FRAMES_A_SECOND, covered)
+
+
+def _are_near(peaks: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return of each place whether a peak is there or a bin to its side."""
+    lowest = min(int(peaks[0]), int(places[0, 0])) - 1
+    size = max(int(peaks[-1]), int(places[-1, -1])) + 2 - lowest
+    if size > _TABLE:
+        return np.searchsorted(peaks, places - 1) < np.searchsorted(peaks, places + 1, "right")
+    # A table of all places is several times as fast as a search.
+    there = np.zeros(size, bool)
+    at = peaks - lowest
+    for step in (-1, 0, 1):
+        there[at + step] = True
+    return there[places - lowest]
 
 
 def _between(peaks: Peaks, begin: int, end: int) -> Peaks:

@@ -127,7 +127,11 @@ class SoundIndex:
         hashes, clips, times = (np.concatenate(parts) for parts in zip(*found, strict=True))
         found.clear()
         hashes *= _SPREAD
-        order = np.argsort(hashes, kind="stable").astype(np.int32)
+        # As a stable argsort, but by plain numbers, which numpy sorts several times as fast.
+        both = (hashes.astype(np.uint64) << np.uint64(32)) | np.arange(hashes.size, dtype=np.uint64)
+        both.sort()
+        order = (both & np.uint64(2**32 - 1)).astype(np.uint32)
+        del both
         hashes, clips, times = hashes[order], clips[order], times[order]
         begins = np.flatnonzero(np.concatenate([[True], hashes[1:] != hashes[:-1]])) if hashes.size else order
         often = np.diff(np.append(begins, hashes.size))

@@ -118,32 +118,40 @@ class SoundIndex:
         return index
 
     def _hold(self, first: int, blocks: Iterable[_Marks]) -> None:
-        found = [
-            (marks.hashes, marks.places.astype(np.int32) + np.int32(first + at * _BLOCK), marks.times)
-            for at, marks in enumerate(blocks)
-        ]
-        if not found:
-            found = [(np.zeros(0, np.uint32), np.zeros(0, np.int32), np.zeros(0, np.uint16))]
-        hashes, clips, times = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        # Hash and position in one number: a plain sort of numbers is several times as fast as a stable argsort.
+        found, clips_of, times_of, count = [], [np.zeros(0, np.int32)], [np.zeros(0, np.uint16)], 0
+        for at, marks in enumerate(blocks):
+            size = len(marks.hashes)
+            positions = np.arange(count, count + size, dtype=np.uint64)
+            found.append(((marks.hashes * _SPREAD).astype(np.uint64) << np.uint64(32)) | positions)
+            clips_of.append(marks.places.astype(np.int32) + np.int32(first + at * _BLOCK))
+            times_of.append(marks.times)
+            count += size
+        both = np.concatenate(found) if found else np.zeros(0, np.uint64)
         found.clear()
-        hashes *= _SPREAD
-        # As a stable argsort, but by plain numbers, which numpy sorts several times as fast.
-        both = (hashes.astype(np.uint64) << np.uint64(32)) | np.arange(hashes.size, dtype=np.uint64)
         both.sort()
-        order = (both & np.uint64(2**32 - 1)).astype(np.uint32)
+        order = both.astype(np.uint32)
+        both >>= np.uint64(32)
+        hashes = both.astype(np.uint32)
         del both
-        hashes, clips, times = hashes[order], clips[order], times[order]
-        begins = np.flatnonzero(np.concatenate([[True], hashes[1:] != hashes[:-1]])) if hashes.size else order
-        often = np.diff(np.append(begins, hashes.size))
-        if often.size and often.max() > MOST_POSTINGS:
-            keep = np.repeat(often <= MOST_POSTINGS, often)
-            hashes, clips, times = hashes[keep], clips[keep], times[keep]
+        self._clips = np.concatenate(clips_of)[order]
+        clips_of.clear()
+        self._times = np.concatenate(times_of)[order]
+        times_of.clear()
+        del order
+        if np.any(hashes[MOST_POSTINGS:] == hashes[:-MOST_POSTINGS]):
+            _, run, often = np.unique(hashes, return_inverse=True, return_counts=True)
+            keep = often[run] <= MOST_POSTINGS
+            hashes, self._clips, self._times = hashes[keep], self._clips[keep], self._times[keep]
         # As many places as there are hashes or up to twice as many, and at least as many as leave two bytes of a hash.
-        self._shift = np.uint32(32 - min(26, max(16, int(hashes.size).bit_length())))
-        places = np.bincount(hashes >> self._shift, minlength=2 ** (32 - int(self._shift)))
-        self._begins = np.concatenate([np.zeros(1, np.int32), np.cumsum(places, dtype=np.int32)])
+        bits = min(26, max(16, int(hashes.size).bit_length()))
+        self._shift = np.uint32(32 - bits)
+        self._begins = np.empty(2**bits + 1, np.int32)
+        for at in range(0, 2**bits, 2**16):
+            edges = np.arange(at, at + 2**16, dtype=np.uint32) << self._shift
+            self._begins[at : at + 2**16] = np.searchsorted(hashes, edges)
+        self._begins[-1] = hashes.size
         self._rests = (hashes & np.uint32(2 ** int(self._shift) - 1)).astype(np.uint16)
-        self._clips, self._times = clips, times
 
     @property
     def bytes(self) -> int:

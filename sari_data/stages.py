@@ -14,6 +14,7 @@ from sari_data.annotate import Annotate, OpenAsker, OpenAskers, Tally, caption_c
 from sari_data.calibrate import (
     NEVER_PASSED,
     PASSED_UNHEARD,
+    UNANSWERED,
     Calibrate,
     calibrated,
     measure,
@@ -33,7 +34,7 @@ from sari_data.splitting import Entry, split_by_clip
 from sari_data.types import AudioQuestion
 
 # Splits below side/: what the calibration took out of rl.
-SIDES = (NEVER_PASSED, PASSED_UNHEARD)
+SIDES = (NEVER_PASSED, PASSED_UNHEARD, UNANSWERED)
 
 NO_WRITER = "nobody writes questions about it"
 
@@ -218,7 +219,7 @@ def rate(scratch: Scratch, funnel: Funnel, responder: Responder, table: Calibrat
     for found in questions:
         rated = calibrated(found, calibration)
         scratch.put(rated)
-        homes[side_split(rated, table) or "rl"].append(rated.id)
+        homes[side_split(rated, table, calibration) or "rl"].append(rated.id)
     for name, ids in homes.items():
         scratch.assign(name, ids)
         if name != "rl" and ids:
@@ -226,6 +227,8 @@ def rate(scratch: Scratch, funnel: Funnel, responder: Responder, table: Calibrat
     stage.left = len(homes["rl"])
     summary = dict(calibration.summary)
     stage.note = _used(responder)
+    for why, number in summary.get("unanswered_because", {}).items():
+        note(f"calibrate: {number:,} questions could not be answered: {why}")
     note(f"{stage.name}: mean pass rate {summary['mean_pass_rate']}; {stage.line()}")
     return summary
 

@@ -7,9 +7,10 @@ import random
 import signal
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
 from chat_server import ChatServer, Faults
 from forked_build import Forks
 from paper_corpus import arguments, files, make_world, overrides, serve
@@ -43,6 +44,13 @@ class Marked:
         text = "".join(" \n"[int(bit)] for bit in f"{int(ask.key[:12], 16):048b}") + serve(ask)
         self.keys[text] = ask.key
         return text
+
+
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    """What builds are forked off."""
+    with Forks() as found:
+        yield found
 
 
 def stored(cache: Path) -> list[str]:
@@ -82,12 +90,12 @@ def moments(total: int, took: float) -> list[Callable[[ChatServer, Path, float],
 
 
 def test_killed_at_20_moments_it_ends_as_if_undisturbed_and_repeats_no_request_that_was_answered(
-    tmp_path: Path, shared_data: Path
+    forks: Forks, tmp_path: Path, shared_data: Path
 ) -> None:
     draw = random.Random(11)
     calm, stormy = (make_world(tmp_path / name, shared_data) for name in ("calm", "stormy"))
     marked = Marked()
-    with Forks() as forks, ChatServer(marked, delay=DELAY, stall=0.3) as server:
+    with ChatServer(marked, delay=DELAY, stall=0.3) as server:
         sets = overrides(server.url, shared_data, concurrency=CONCURRENCY, tries=12, timeout=20)
 
         def start(world: Path) -> int:
@@ -140,3 +148,22 @@ def test_killed_at_20_moments_it_ends_as_if_undisturbed_and_repeats_no_request_t
     assert 0 <= min(lost) <= max(lost) <= CONCURRENCY
     assert len(server.faulty) >= 8
     assert server.faulty.total() > 30
+
+
+# Where Ctrl-C is pressed: what a build has said last by then.
+@pytest.mark.parametrize("said", ["building", "collect:", "question:", "split:", "calibrate: mean"])
+def test_stopped_with_ctrl_c_it_says_so_and_leaves_nothing(
+    forks: Forks, tmp_path: Path, shared_data: Path, said: str
+) -> None:
+    world, log = make_world(tmp_path / "world", shared_data), tmp_path / "log"
+    log.touch()
+    with ChatServer(serve, delay=DELAY) as server:
+        process = forks.start(arguments(overrides(server.url, shared_data)), world, log, SARI_CACHE=str(tmp_path / "c"))
+        begun = time.monotonic()
+        while f"\n{said}" not in f"\n{log.read_text('utf-8')}":
+            assert time.monotonic() - begun < 30
+            time.sleep(0.001)
+        os.kill(process, signal.SIGINT)
+        assert forks.wait() == 130
+    assert log.read_text("utf-8").endswith("\nstopped\n")
+    assert [path.name for path in world.iterdir()] == ["data"]

@@ -66,6 +66,15 @@ def test_questions_of_a_clip_stand_at_its_place_whenever_they_come(tmp_path: Pat
         assert len(scratch.clips()) == 0
 
 
+def test_what_is_set_aside_without_an_item_has_a_place_of_its_own(tmp_path: Path) -> None:
+    """Numbering many lines at one place would take a time that grows with their square."""
+    with Scratch(tmp_path / "corpus") as scratch:
+        for number in range(3):
+            scratch.set_aside(SetAside(stage="collect", reason="audio is missing", id=f"x{number}"), kind=None)
+        assert scratch.fetch("SELECT COUNT(DISTINCT place), MAX(turn) FROM aside") == [(3, 0)]
+        assert [json.loads(line)["id"] for line in scratch.asides()] == ["x0", "x1", "x2"]
+
+
 def test_clips_with_and_without_a_caption_are_told_apart(tmp_path: Path) -> None:
     import dataclasses
 

@@ -129,30 +129,25 @@ def hash_many(
         The hashes, the frames of their first peaks, and the numbers of their recordings.
     """
     owner = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
-    time, bins = (peaks >> 9).astype(np.int32), (peaks & 511).astype(np.int32)
+    time, bins = (peaks >> 9).astype(np.int32), (peaks & 511).astype(np.int16)
     # All recordings on one axis of time, too far apart for a triple across two of them.
     ends = np.cumsum(sizes)
     last = np.zeros(len(sizes), np.int64)
     last[sizes > 0] = time[ends[sizes > 0] - 1] + _LONGEST + 1
     axis = (time + np.repeat(np.cumsum(last) - last, sizes)).astype(np.int32)
-    # Of each peak the codes of its partners: their distance in bins and frames. The next peak of all those that still
-    # lack partners is tried in one go, which takes few steps for most of them.
+    # Of each peak the codes of its partners: their distance in bins and frames. All peaks try their next one, then all
+    # their second next, and so on.
     codes = np.zeros((FAN_OUT, len(peaks)), np.uint32)
-    taken = np.zeros(len(peaks), np.int32)
-    waiting = np.arange(len(peaks))
-    for step in range(1, _FARTHEST):
-        waiting = waiting[: np.searchsorted(waiting, len(peaks) - step)]
-        apart = axis[waiting + step] - axis[waiting]
-        close = apart <= _LONGEST
-        waiting, apart = waiting[close], apart[close]
-        if not waiting.size:
+    taken = np.zeros(len(peaks), np.int8)
+    for step in range(1, min(_FARTHEST, len(peaks))):
+        apart = axis[step:] - axis[:-step]
+        aside = bins[step:] - bins[:-step]
+        open_ = (apart <= _LONGEST) & (taken[:-step] < FAN_OUT)
+        if not open_.any():
             break
-        aside = bins[waiting + step] - bins[waiting]
-        good = (apart >= _SHORTEST) & (np.abs(aside) <= _WIDEST)
-        chosen = waiting[good]
-        codes[taken[chosen], chosen] = (((aside[good] + 128) >> 1) << 5) | (apart[good] >> 1)
+        chosen = np.flatnonzero(open_ & (apart >= _SHORTEST) & (np.abs(aside) <= _WIDEST))
+        codes[taken[chosen], chosen] = (((aside[chosen] + 128) >> 1) << 5) | (apart[chosen] >> 1)
         taken[chosen] += 1
-        waiting = waiting[taken[waiting] < FAN_OUT]
     first = (bins >> 1).astype(np.uint32) << np.uint32(24)
     hashes, places = [np.zeros(0, np.uint32)], [np.zeros(0, np.int64)]
     for one, other in combinations(range(FAN_OUT), 2):

@@ -35,7 +35,9 @@ CHANCE = 0.08
 BOUND = 1e-9
 # The shorter recording must lie in the other at least by this share, and by so many seconds.
 LEAST_SHARE_OF_CLIP, LEAST_SECONDS = 0.4, 0.75
-_BLOCK = 128
+_BLOCK = 512
+# Of a key: the query's place in its block, the clip (34 bits), the offset (18 bits).
+_CLIP = 2**34 - 1
 _SPREAD = np.uint32(0x85EBCA6B)
 
 
@@ -79,24 +81,29 @@ def is_same(found: Overlay, one: Peaks, other: Peaks, threshold: float) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Marks:
-    """The sampled hashes of the recordings of a block: each with its recording's place in the block, and its frame."""
+    """The sampled hashes of the recordings of a block: each with its recording's place in the block, and its frame.
 
-    hashes: NDArray[np.uint32]
+    They are spread evenly over 32 bits and sorted, so that a search goes through an index from its beginning to its
+    end, which is twice as fast as jumping about in it.
+    """
+
+    spread: NDArray[np.uint32]
     places: NDArray[np.int16]
     times: NDArray[np.integer]
 
     @classmethod
     def of(cls, prints: Prints, begin: int, sampled: int) -> _Marks:
         hashes, times, owners = hash_many(*prints.block(begin, begin + _BLOCK), sampled)
+        spread, order = _sorted(hashes * _SPREAD)
         # Of a recording of more than half an hour the frames need more than two bytes.
         short = not times.size or times.max() < 2**16
-        return cls(hashes, owners.astype(np.int16), times.astype(np.uint16) if short else times)
+        return cls(spread, owners.astype(np.int16)[order], times.astype(np.uint16 if short else np.int32)[order])
 
 
 class SoundIndex:
     """Fingerprints, found by their sound.
 
-    Eight bytes a hash, of which ten seconds have about 2,400 by the number sampled, and four to eight for each place of
+    Ten bytes a hash, of which ten seconds have about 2,400 by the number sampled, and four to eight for each place of
     a table: hashes are spread over it, and what its place does not say of a hash stands beside the clip.
 
     Args:
@@ -118,31 +125,22 @@ class SoundIndex:
         return index
 
     def _hold(self, first: int, blocks: Iterable[_Marks]) -> None:
-        # Hash and position in one number: a plain sort of numbers is several times as fast as a stable argsort.
-        found, clips_of, times_of, count = [], [np.zeros(0, np.int32)], [np.zeros(0, np.uint16)], 0
+        spread, entries = [np.zeros(0, np.uint32)], [np.zeros(0, np.int64)]
         for at, marks in enumerate(blocks):
-            size = len(marks.hashes)
-            positions = np.arange(count, count + size, dtype=np.uint64)
-            found.append(((marks.hashes * _SPREAD).astype(np.uint64) << np.uint64(32)) | positions)
-            clips_of.append(marks.places.astype(np.int32) + np.int32(first + at * _BLOCK))
-            times_of.append(marks.times)
-            count += size
-        both = np.concatenate(found) if found else np.zeros(0, np.uint64)
-        found.clear()
-        both.sort()
-        order = both.astype(np.uint32)
-        both >>= np.uint64(32)
-        hashes = both.astype(np.uint32)
-        del both
-        self._clips = np.concatenate(clips_of)[order]
-        clips_of.clear()
-        self._times = np.concatenate(times_of)[order]
-        times_of.clear()
+            spread.append(marks.spread)
+            clips = marks.places.astype(np.int64) + (first + at * _BLOCK)
+            entries.append((clips << 19) - marks.times)
+        hashes, order = _sorted(np.concatenate(spread))
+        spread.clear()
+        # Of each hash its clip and its frame, in one number: adding a query's makes a key to count.
+        self._entries = np.concatenate(entries)
+        entries.clear()
+        self._entries = self._entries[order]
         del order
         if np.any(hashes[MOST_POSTINGS:] == hashes[:-MOST_POSTINGS]):
             _, run, often = np.unique(hashes, return_inverse=True, return_counts=True)
             keep = often[run] <= MOST_POSTINGS
-            hashes, self._clips, self._times = hashes[keep], self._clips[keep], self._times[keep]
+            hashes, self._entries = hashes[keep], self._entries[keep]
         # As many places as there are hashes or up to twice as many, and at least as many as leave two bytes of a hash.
         bits = min(26, max(16, int(hashes.size).bit_length()))
         self._shift = np.uint32(32 - bits)
@@ -156,7 +154,7 @@ class SoundIndex:
     @property
     def bytes(self) -> int:
         """Memory of the index in bytes, without the fingerprints."""
-        return sum(a.nbytes for a in (self._begins, self._rests, self._clips, self._times))
+        return sum(a.nbytes for a in (self._begins, self._rests, self._entries))
 
     def find(self, queries: Sequence[Peaks], *, threshold: float, threads: int = 2) -> Iterator[SameSound]:
         """Yield the pairs that are the same recording, ordered by query.
@@ -190,16 +188,14 @@ class SoundIndex:
 
     def _candidates(self, marks: _Marks, begin: int, itself: bool) -> list[tuple[int, int, int]]:
         """Return (query, clip, offset in frames) with VOTES or more, of each query the most voted for first."""
-        if not marks.hashes.size or not self._clips.size:
+        if not marks.spread.size or not self._entries.size:
             return []
-        at, which = self._hits(marks.hashes * _SPREAD)
-        who, clip = marks.places[which].astype(np.int64), self._clips[at].astype(np.int64)
-        if itself:
-            later = clip > who + begin
-            at, which, who, clip = at[later], which[later], who[later], clip[later]
+        at, which = self._hits(marks.spread)
+        asked = (marks.places.astype(np.int64) << 53) + (marks.times.astype(np.int64) + 2**18)
         # Both frames jitter by one, so offsets are counted in bins of two frames, and neighbouring bins together.
-        bins = (marks.times[which].astype(np.int64) - self._times[at] + 2**18) >> 1
-        key = (who << 52) | (clip << 18) | bins
+        key = (asked[which] + self._entries[at]) >> 1
+        if itself:
+            key = key[((key >> 18) & _CLIP) > (key >> 52) + begin]
         key.sort()
         # As numpy.unique counts, without its second sort.
         starts = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]])) if key.size else np.zeros(0, np.int64)
@@ -225,7 +221,7 @@ class SoundIndex:
 
     @staticmethod
     def _ranked(keys: NDArray[np.int64], votes: NDArray[np.int64], begin: int) -> list[tuple[int, int, int]]:
-        who, clip = keys >> 52, (keys >> 18) & (2**34 - 1)
+        who, clip = keys >> 52, (keys >> 18) & _CLIP
         offset = 2 * (keys & (2**18 - 1)) - 2**18
         order = np.lexsort((offset, clip, -votes, who))
         chosen: list[tuple[int, int, int]] = []
@@ -269,9 +265,9 @@ class _KeptMarks:
         self._where: list[tuple[int, int, type]] = []
 
     def keep(self, marks: _Marks) -> _Marks:
-        parts = (marks.hashes, marks.places, marks.times)
+        parts = (marks.spread, marks.places, marks.times)
         begin = self._spill.append(b"".join(part.tobytes() for part in parts))
-        self._where.append((begin, len(marks.hashes), marks.times.dtype.type))
+        self._where.append((begin, len(marks.spread), marks.times.dtype.type))
         return marks
 
     def __getitem__(self, block: int) -> _Marks:
@@ -283,6 +279,17 @@ class _KeptMarks:
             np.frombuffer(data, np.int16, count, 4 * count),
             np.frombuffer(data, kind, count, 6 * count),
         )
+
+
+def _sorted(numbers: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    """Return the numbers sorted and their order: as a stable argsort, but plain numbers sort several times as fast."""
+    both = numbers.astype(np.uint64)
+    both <<= np.uint64(32)
+    both |= np.arange(numbers.size, dtype=np.uint64)
+    both.sort()
+    order = both.astype(np.uint32)
+    both >>= np.uint64(32)
+    return both.astype(np.uint32), order
 
 
 def _in_threads(work: Callable[[int], list[SameSound]], begins: Iterable[int], threads: int) -> Iterator[SameSound]:

@@ -26,6 +26,11 @@ _MOST_ROWS = 60  # of a table of contamination numbers
 _NOT_SHOWN = {"path", "file", "folder", "examples", "unreadable_examples", "thresholds"}
 _REPO = re.compile(r"[\w.-]+/[\w.-]+")
 _ACTIVE = re.compile(r"[\\`*\[\]|]")
+_SIDES = {
+    "never_passed": "that the calibration never saw answered right",
+    "passed_unheard": "that were passed as often without hearing their audio",
+    "unanswered": "that the calibration's responder could not answer",
+}
 _HEARD = {"own": "with its audio", "none": "without audio", "other": "with another question's audio"}
 
 
@@ -61,7 +66,10 @@ def render_card(manifest: Mapping[str, Any], *, repo: str | None = None) -> str:
         origin=escaped(manifest.get("source") or ", ".join(sources)),
         repo=repo or manifest["name"],
         on_hub=repo if repo and _REPO.fullmatch(repo) else "OWNER/NAME",
-        domains=DOMAINS,
+        domains=_columns(manifest, "domains", DOMAINS),
+        levels=_columns(manifest, "difficulties", ()),
+        sides=[(name, what) for name, what in _SIDES.items() if name in manifest["counts"]],
+        english=_is_english(manifest),
         rehearsal=is_rehearsal(manifest),
         contaminated=contaminated_count(manifest),
         contamination=_contamination_rows(manifest),
@@ -134,6 +142,18 @@ def escaped(value: Any) -> str:
     text = " ".join(str(value).split())
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _ACTIVE.sub(r"\\\g<0>", text)
+
+
+def _columns(manifest: Mapping[str, Any], what: str, always: Sequence[str]) -> list[str]:
+    """The columns of the table of splits: those that are always there, and others that are in the counts."""
+    there = dict.fromkeys(name for counts in manifest["counts"].values() for name in counts[what])
+    return [*always, *(name for name in there if name not in always)]
+
+
+def _is_english(manifest: Mapping[str, Any]) -> bool:
+    """Whether questions and chains are in English; a recipe without the key had them so."""
+    language = ((manifest.get("recipe") or {}).get("annotate") or {}).get("language") or "English"
+    return str(language).strip().lower() in ("english", "en")
 
 
 def _escaped_values(found: Mapping[str, Any]) -> dict[str, Any]:

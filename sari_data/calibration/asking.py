@@ -156,7 +156,15 @@ class Questioner:
                     done(1)
         for _ in source:  # what it did not even take
             break
+        failed = getattr(self.responder, "failed", {})
         for id_, (_, open_, samples) in waiting.items():
+            if id_ in failed:
+                # Started again it would fail the same way, so that is not what is to be done.
+                raise ResponderError(
+                    f"responder {self.responder.name!r} could not answer question {id_!r} ({failed[id_]}), one of "
+                    f"{len(failed)} that it could not: a pass rate needs all answers, so correct the responder's "
+                    "options, or leave these questions out"
+                )
             raise ResponderError(
                 f"responder {self.responder.name!r} gave {samples - len(open_)} of {samples} samples of question "
                 f"{id_!r}: it must answer every sample; start it again"

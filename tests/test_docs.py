@@ -1,4 +1,4 @@
-"""The guides: every recipe in them is valid, every command is one, and every file and heading that they name is there."""
+"""The guides: every recipe in them is valid, every command exists, and every link leads somewhere."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,7 @@ def problems_of_command(words: list[str]) -> list[str]:
     known = {option for parameter in sub.params for option in (*parameter.opts, *parameter.secondary_opts)}
     used = {word.partition("=")[0] for word in rest[1:] if word.startswith("--")}
     found = [f"{program} {rest[0]} has no option {option}" for option in sorted(used - known - {"--help"})]
-    settings = [value for option, value in zip(rest, rest[1:], strict=False) if option == "--set"]
+    settings = [value for option, value in pairwise(rest) if option == "--set"]
     for table in {setting.partition(".")[0] for setting in settings}:
         if table not in MODELS:
             found.append(f"--set {table}: no such table")

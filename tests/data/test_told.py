@@ -211,8 +211,10 @@ def test_a_question_that_the_server_refuses_is_named_with_its_reason(tmp_path: P
         asked.append(ask)
         return Reply("the audio is too long", status=400) if len(asked) == 5 else "<answer>?</answer>"
 
-    with ChatServer(reply=refusing) as server, pytest.raises(ResponderError, match="the audio is too long") as error:
+    with ChatServer(reply=refusing) as server:
         options = {"base_url": server.url, "concurrency": 1}
-        scenes(tmp_path / "c", Calibrate(responder="server", model="toy", samples=2, options=options))
+        how = Calibrate(responder="server", model="toy", samples=2, options=options)
+        with pytest.raises(ResponderError, match="the audio is too long") as error:
+            scenes(tmp_path / "c", how)
     assert "start it again" not in str(error.value), "it would be refused again"
     assert not (tmp_path / "c").exists()

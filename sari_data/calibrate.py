@@ -25,7 +25,7 @@ from sari_data.calibration.measuring import (
     progress_total,
 )
 from sari_data.calibration.table import Adaptive, Calibrate, Listening
-from sari_data.errors import InputError
+from sari_data.errors import InputError, ResponderError
 from sari_data.prompting import load_mode
 from sari_data.responder import Responder, Sampling, load_responder
 from sari_data.types import AudioQuestion, PassRate
@@ -34,6 +34,7 @@ __all__ = (
     "FLAGS",
     "NEVER_PASSED",
     "PASSED_UNHEARD",
+    "UNANSWERED",
     "Adaptive",
     "Calibrate",
     "Calibration",
@@ -53,7 +54,7 @@ __all__ = (
 )
 
 # The side files that questions are moved to.
-NEVER_PASSED, PASSED_UNHEARD = "never_passed", "passed_unheard"
+NEVER_PASSED, PASSED_UNHEARD, UNANSWERED = "never_passed", "passed_unheard", "unanswered"
 
 # What the `local` responder cannot do without.
 _LOCAL_NEEDS = ("torch", "transformers")
@@ -113,8 +114,10 @@ def calibrated(question: AudioQuestion, found: Calibration) -> AudioQuestion:
     """Return a question with what a calibration found of it.
 
     Pass rates of the same responder, mode and seed are replaced, others stay. The flags of the listening check are
-    replaced where there was one.
+    replaced where there was one. A question that could not be answered stays as it was.
     """
+    if question.id in found.unanswered:
+        return question
     rates = found.rates[question.id]
     kept = [r for r in question.pass_rates if _key(r) != _key(rates[0])]
     flags = question.flags
@@ -124,8 +127,13 @@ def calibrated(question: AudioQuestion, found: Calibration) -> AudioQuestion:
     return question.replace(pass_rates=(*kept, *rates), flags=flags)
 
 
-def side_split(question: AudioQuestion, table: Calibrate) -> str | None:
-    """Return the side file that a calibrated question is moved to out of ``rl``, or ``None`` where it stays."""
+def side_split(question: AudioQuestion, table: Calibrate, found: Calibration | None = None) -> str | None:
+    """Return the side file that a calibrated question is moved to out of ``rl``, or ``None`` where it stays.
+
+    One that could not be answered is moved: how hard it is is not known, and what cannot be asked cannot be practised.
+    """
+    if found is not None and question.id in found.unanswered:
+        return UNANSWERED
     if table.drop_never_passed and never_passed(question):
         return NEVER_PASSED
     if table.drop_passed_unheard and any(flag in FLAGS.values() for flag in question.flags):
@@ -167,13 +175,18 @@ def calibrate(
 
     Raises:
         InputError: A question without an answer, or an id that comes twice.
-        ResponderError: The responder did not give each question exactly so many samples.
+        ResponderError: The responder did not give each question exactly so many samples, or could not answer one.
         TemplateError: No such mode.
     """
     load_mode(mode)
     todo = list(questions)
     known = survey(todo)
-    own = ask_fixed(Questioner(todo, known, responder, mode, replace(sampling, seed=seed)), samples, advance)
+    questioner = Questioner(todo, known, responder, mode, replace(sampling, seed=seed))
+    own = ask_fixed(questioner, samples, advance)
+    for row, why in questioner.failed["own"].items():
+        raise ResponderError(
+            f"responder {responder.name!r} could not answer question {sorted(known.rows)[row]!r}: {why}"
+        )
     rates = Rates(known, own, {}, (responder.name, mode, seed))
     return [_with_rate(question, rates[question.id][0]) for question in todo]
 

@@ -34,6 +34,8 @@ from sari_data.splitting import Entry, has_chains
 from sari_data.types import AudioQuestion, AudioRef
 
 T = TypeVar("T", AudioQuestion, Clip)
+# The running number of what its source yielded, and the part below it.
+Place = tuple[int, int]
 
 _FETCH = 128  # items in memory at a time
 _TABLES = """
@@ -121,20 +123,45 @@ class Scratch:
                 (*_columns(light), pickle.dumps(light), kind, light.id),
             )
 
-    def expand(self, clip: str, questions: Sequence[AudioQuestion]) -> list[AudioQuestion]:
-        """Put the questions made from a clip at the clip's place; returns those that were there already."""
-        place, part = self._where("clip", clip)
-        return [q for i, q in enumerate(questions, start=1) if not self.add(q, place, part + i)]
+    def expand(self, clip: str, questions: Sequence[AudioQuestion]) -> list[tuple[AudioQuestion, Place]]:
+        """Put the questions made from a clip at the clip's place.
 
-    def set_aside(self, aside: SetAside, *, kind: str | None = "question") -> None:
-        """Record what was set aside, and take the item of that ``kind`` and id out (``None``: there is none)."""
-        self._record(aside, kind)
+        Returns:
+            Repeats, each with its place. Of two of the same question the one with the earlier place stays, whichever
+            was made first, so that the outcome does not depend on who answers sooner.
+        """
+        place, part = self._where("clip", clip)
+        repeats: list[tuple[AudioQuestion, Place]] = []
+        for number, question in enumerate(questions, start=1):
+            if self.add(question, place, part + number):
+                continue
+            other = self._where("question", question.id)
+            if other < (place, part + number):
+                repeats.append((question, (place, part + number)))
+                continue
+            later = pickle.loads(self.fetch("SELECT body FROM items WHERE place=? AND part=?", other)[0][0])
+            repeats.append((later, other))
+            self.take_out("question", question.id)
+            self.add(question, place, part + number)
+        return repeats
+
+    def set_aside(self, aside: SetAside, *, kind: str | None = "question", place: Place | None = None) -> None:
+        """Record what was set aside, and take the item of that ``kind`` and id out (``None``: there is none).
+
+        Without an item it is recorded at ``place``, by default after all that is there.
+        """
+        self._record(aside, self._where(kind, aside.id) if kind is not None else place or (self._next, 0))
         if kind is not None:
             self.take_out(kind, aside.id)
 
-    def note_aside(self, aside: SetAside) -> None:
-        """Record that something of a question was set aside, a chain for instance; the question stays."""
-        self._record(aside, "question")
+    def note_aside(self, aside: SetAside, *, about: str | None = None) -> None:
+        """Record that something of a question was set aside, a chain for instance; the question stays.
+
+        Args:
+            aside: What was set aside.
+            about: The question's id, where it is not the id of what was set aside.
+        """
+        self._record(aside, self._where("question", about or aside.id))
 
     def keep_aside(self, line: str) -> None:
         """Keep a line about what was set aside when the corpus was built."""
@@ -207,8 +234,8 @@ class Scratch:
         with self._lock:
             return self._base.execute(query, values).fetchall()
 
-    def _record(self, aside: SetAside, kind: str | None) -> None:
-        place, part = (self._next, 0) if kind is None else self._where(kind, aside.id)
+    def _record(self, aside: SetAside, at: Place) -> None:
+        place, part = at
         body = asdict(aside)
         body["provenance"] = {name: value for name, value in body["provenance"].items() if value not in ("", None, {})}
         with self._writing():
@@ -217,7 +244,7 @@ class Scratch:
                 (place, part, aside.stage, aside.reason, json.dumps(body, ensure_ascii=False), place, part),
             )
 
-    def _where(self, kind: str, id_: str) -> tuple[int, int]:
+    def _where(self, kind: str, id_: str) -> Place:
         found = self.fetch("SELECT place, part FROM items WHERE kind=? AND id=?", (kind, id_))
         assert found, f"no {kind} {id_!r} is on its way"
         return found[0][0], found[0][1]

@@ -160,6 +160,17 @@ class ServerResponder:
         """How many requests may be under way, as learnt so far."""
         return self._line.concurrency
 
+    def probe(self) -> str | None:
+        """Return what keeps the server from answering anybody, in one sentence; ``None`` where nothing is known of it.
+
+        It is asked for its list of models once, for at most ten seconds.
+        """
+        import asyncio
+
+        from sari_data.responders.transport import probe
+
+        return asyncio.run(probe(self._line))
+
     def converse(self, sampling: Sampling, keep: Keep | None = None) -> Session:
         """Open a conversation: requests go in one by one, answers come out as they arrive.
 

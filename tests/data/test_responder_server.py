@@ -217,7 +217,8 @@ def test_closing_the_iterator_cancels_what_is_under_way_at_once():
 
 
 PROGRAM = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background inherit none
 from sari_data.responder import Request, Sampling
 from sari_data.responders.server import ServerResponder
 responder = ServerResponder("toy", sys.argv[1])

@@ -59,7 +59,8 @@ def test_questions_of_a_clip_stand_at_its_place_whenever_they_come(tmp_path: Pat
             scratch.add(item)
         for made, of in (([question(8), question(3)], second), ([question(7)], first)):
             repeats = scratch.expand(of.id, made)
-            assert [q.id for q in repeats] == (["q0003"] if of is second else [])
+            # The clip comes before the other of the two, so its question stays.
+            assert [(q.id, place) for q, place in repeats] == ([("q0003", (4, 0))] if of is second else [])
             scratch.take_out("clip", of.id)
         assert [q.id for q in scratch.questions()] == ["q0001", "q0007", "q0002", "q0008", "q0003"]
         assert len(scratch.clips()) == 0

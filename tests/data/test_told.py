@@ -10,14 +10,13 @@ from typing import Any
 
 import annotator
 import pytest
-from chat_server import ChatServer, Reply
+from chat_server import ChatServer
 from corpus_examples import question, tone
 from push_examples import api, write
 from push_server import HubServer
 
 from sari_data.build import Build, Plan, build
 from sari_data.calibrate import PASSED_UNHEARD, Calibrate
-from sari_data.errors import ResponderError
 from sari_data.store import iter_split, read_manifest, read_split
 from sari_data.types import Provenance
 
@@ -202,19 +201,3 @@ def test_push_private_makes_a_private_repository(at_the_hub: HubServer, tmp_path
     assert code == 0, err
     assert at_the_hub.private
     assert at_the_hub.commits
-
-
-def test_a_question_that_the_server_refuses_is_named_with_its_reason(tmp_path: Path) -> None:
-    asked = []
-
-    def refusing(ask: Any) -> Any:
-        asked.append(ask)
-        return Reply("the audio is too long", status=400) if len(asked) == 5 else "<answer>?</answer>"
-
-    with ChatServer(reply=refusing) as server:
-        options = {"base_url": server.url, "concurrency": 1}
-        how = Calibrate(responder="server", model="toy", samples=2, options=options)
-        with pytest.raises(ResponderError, match="the audio is too long") as error:
-            scenes(tmp_path / "c", how)
-    assert "start it again" not in str(error.value), "it would be refused again"
-    assert not (tmp_path / "c").exists()

@@ -25,6 +25,7 @@ from sari_data.console import note
 from sari_data.counting import Tally
 from sari_data.dedup import Dedup
 from sari_data.funnel import Funnel
+from sari_data.probing import check_responders
 from sari_data.scratch import Scratch
 from sari_data.sources import load_source
 from sari_data.sources.audiomcq import Options as AudioMCQ
@@ -107,9 +108,12 @@ class Plan:
         return cls(tables["build"], tables["calibrate"], tables["annotate"], None if composed else tables["dedup"])
 
     def to_json(self) -> dict[str, Any]:
-        """Return the recipe as it is recorded."""
-        found = {"build": self.build, "annotate": self.annotate, "dedup": self.dedup, "calibrate": self.calibrate}
-        return {name: table.model_dump(mode="json") for name, table in found.items() if table is not None}
+        """Return the recipe as it is recorded: without the options of a source that is not used."""
+        tables = {"build": self.build, "annotate": self.annotate, "dedup": self.dedup, "calibrate": self.calibrate}
+        found = {name: table.model_dump(mode="json") for name, table in tables.items() if table is not None}
+        if "scenes" not in self.build.sources:
+            del found["build"]["scenes"]
+        return found
 
 
 def build_from_recipe(
@@ -138,7 +142,7 @@ def build(plan: Plan, *, overwrite: bool = False) -> dict[str, Any]:
         The manifest.
 
     Raises:
-        InputError: A source is unknown, or has too few questions for the splits.
+        InputError: A source is unknown, or has no questions, or too few for the splits.
         CorpusError: The folder holds something that may not be replaced, or is being built by another process.
         StorageError: The disk is full, or the folder cannot be written.
         ResponderError: Nobody answers any more.
@@ -149,12 +153,16 @@ def build(plan: Plan, *, overwrite: bool = False) -> dict[str, Any]:
     # Opened before any work is done: a model that is not there is told at once.
     responder = open_calibration(calibration)
     askers = open_askers(plan.annotate)
+    check_responders([*askers.responders, responder])
     with Scratch(target) as scratch:
         funnel = Funnel()
         stages.collect(scratch, funnel, sources, table.seed)
+        per_clip = 0 if askers.question is None else plan.annotate.questions_per_clip
+        stages.check_enough(scratch, sft=table.sft, dev=table.dev, per_clip=per_clip)
         stages.caption(scratch, funnel, askers, plan.annotate)
         stages.question(scratch, funnel, askers, plan.annotate)
         found, groups = stages.clean(scratch, funnel, plan.dedup)
+        stages.check_any(scratch, funnel)
         sizes = {"sft": table.sft, "dev": table.dev, "seed": table.seed}
         stages.split(scratch, funnel, **sizes, groups=groups, askers=askers, table=plan.annotate)
         summaries = []

@@ -22,6 +22,7 @@ __all__ = (
     "FLAGS",
     "NEVER_PASSED",
     "PASSED_UNHEARD",
+    "UNANSWERED",
     "Adaptive",
     "Calibrate",
     "Calibration",
@@ -38,7 +39,7 @@ __all__ = (
 )
 
 # The side files that questions are moved to.
-NEVER_PASSED, PASSED_UNHEARD = "never_passed", "passed_unheard"
+NEVER_PASSED, PASSED_UNHEARD, UNANSWERED = "never_passed", "passed_unheard", "unanswered"
 
 # What the `local` responder cannot do without.
 _LOCAL_NEEDS = ("torch", "transformers")
@@ -98,8 +99,10 @@ def calibrated(question: AudioQuestion, found: Calibration) -> AudioQuestion:
     """Return a question with what a calibration found of it.
 
     Pass rates of the same responder, mode and seed are replaced, others stay. The flags of the listening check are
-    replaced where there was one.
+    replaced where there was one. A question that could not be answered stays as it was.
     """
+    if question.id in found.unanswered:
+        return question
     rates = found.rates[question.id]
     kept = [r for r in question.pass_rates if _key(r) != _key(rates[0])]
     flags = question.flags
@@ -109,8 +112,13 @@ def calibrated(question: AudioQuestion, found: Calibration) -> AudioQuestion:
     return question.replace(pass_rates=(*kept, *rates), flags=flags)
 
 
-def side_split(question: AudioQuestion, table: Calibrate) -> str | None:
-    """Return the side file that a calibrated question is moved to out of ``rl``, or ``None`` where it stays."""
+def side_split(question: AudioQuestion, table: Calibrate, found: Calibration | None = None) -> str | None:
+    """Return the side file that a calibrated question is moved to out of ``rl``, or ``None`` where it stays.
+
+    One that could not be answered is moved: how hard it is is not known, and what cannot be asked cannot be practised.
+    """
+    if found is not None and question.id in found.unanswered:
+        return UNANSWERED
     if table.drop_never_passed and never_passed(question):
         return NEVER_PASSED
     if table.drop_passed_unheard and any(flag in FLAGS.values() for flag in question.flags):

@@ -30,8 +30,9 @@ class Tally:
 
     def __init__(self, splits: Iterable[str] = (), *, about: Callable[[str], Mapping[str, Any]] | None = None) -> None:
         self._about = about
-        self._domains: dict[str, Counter[str]] = {split: Counter() for split in splits}
-        self._difficulties: dict[str, Counter[str]] = {split: Counter() for split in splits}
+        named = tuple(splits)
+        self._domains: dict[str, Counter[str]] = {split: Counter() for split in named}
+        self._difficulties: dict[str, Counter[str]] = {split: Counter() for split in named}
         self._licences: Counter[str] = Counter()
         self._flags: Counter[str] = Counter()
         self._made: dict[str, Counter[str]] = {}
@@ -141,8 +142,11 @@ def count(questions: Iterable[AudioQuestion]) -> dict[str, Any]:
 
 
 def how_made(how: str) -> str:
-    """Return how a field was made without what follows the last ``/``: a rule's or template's own name."""
-    return how.rpartition("/")[0] or how
+    """Return how a field was made, of a rule or a source's template without its own name after the last ``/``.
+
+    What a model made is told whole: the slash in ``Qwen/Qwen2.5-7B`` is part of its name.
+    """
+    return how.rpartition("/")[0] if how.startswith(("rule:", "template:")) and "/" in how else how
 
 
 def ordered(found: Mapping[str, int], order: Sequence[str] = ()) -> dict[str, int]:

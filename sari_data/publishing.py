@@ -118,6 +118,33 @@ def check_publishable(
         note(f"push: {what}; the card says so")
 
 
+def check_before(
+    *, sources: Iterable[str], compared: bool, responders: Iterable[str], allow_contaminated: bool = False
+) -> None:
+    """Refuse before a long build what :func:`check_publishable` would refuse after it.
+
+    Args:
+        sources: The data sets' sources.
+        compared: Whether the build compares with a benchmark.
+        responders: Who is asked in it.
+        allow_contaminated: As there.
+
+    Raises:
+        InputError: A rehearsal would write it, or it would be compared with nothing and have audio from elsewhere.
+    """
+    if "rehearsal" in responders:
+        raise InputError(
+            "what the responder 'rehearsal' makes up is not published: leave --push-to-hub out, or name a model that "
+            "listens"
+        )
+    foreign = sorted(set(sources) - _OWN)
+    if foreign and not compared and not allow_contaminated:
+        raise InputError(
+            f"a corpus from {', '.join(foreign)} is published once it was compared with a benchmark: name one in "
+            "dedup.against, or allow it with --allow-contaminated"
+        )
+
+
 @contextmanager
 def _shared_form(
     folder: Path, manifest: dict[str, Any], counts: Mapping[str, int], audio: str

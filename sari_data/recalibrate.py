@@ -11,6 +11,7 @@ from sari_data.build import write
 from sari_data.calibrate import Calibrate, missing_for_local, open_calibration, pick_responder
 from sari_data.errors import CorpusError, InputError
 from sari_data.funnel import Funnel
+from sari_data.probing import check_responders
 from sari_data.scratch import Scratch
 from sari_data.store import check_target, iter_split, read_manifest, read_set_aside
 
@@ -42,6 +43,7 @@ def recalibrate(folder: str | Path, table: Calibrate) -> dict[str, Any]:
         raise CorpusError(f"{folder}: expected questions in the split rl to calibrate, found none: build it with some")
     responder = open_calibration(table)
     assert responder is not None, "checked above"
+    check_responders([responder])
     with Scratch(check_target(folder, overwrite=True)) as scratch:
         for split in rows:
             ids = []

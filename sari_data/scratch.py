@@ -22,7 +22,7 @@ import sqlite3
 import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -34,6 +34,8 @@ from sari_data.splitting import Entry, has_chains
 from sari_data.types import AudioQuestion, AudioRef
 
 T = TypeVar("T", AudioQuestion, Clip)
+# The running number of what its source yielded, and the part below it.
+Place = tuple[int, int]
 
 _FETCH = 128  # items in memory at a time
 _TABLES = """
@@ -76,7 +78,7 @@ class Scratch:
                 f"{self._target}: another process is building it: wait for that one, or name another folder"
             ) from error
         try:
-            with self._writing():
+            with self._guarded():
                 self._clear()
                 (self.folder / "audio").mkdir()
                 path = self.folder / "items.sqlite"
@@ -85,6 +87,9 @@ class Scratch:
                 self._base.execute("PRAGMA journal_mode=OFF")
                 self._base.execute("PRAGMA synchronous=OFF")
                 self._base.executescript(_TABLES)
+                # One transaction without an end: each statement of its own would go to the disk, which takes longer
+                # than all else that is done for a question. What does not fit into SQLite's cache is written all along.
+                self._base.execute("BEGIN")
         except BaseException:
             self._remove()
             raise
@@ -102,7 +107,7 @@ class Scratch:
             place, self._next = self._next, self._next + 1
         light, name = self._light(item)
         kind = "question" if isinstance(item, AudioQuestion) else "clip"
-        with self._writing():
+        with self._guarded():
             done = self._base.execute(
                 "INSERT OR IGNORE INTO items"
                 " (place, part, id, kind, source, clip, domain, chains, captioned, audio_name, body)"
@@ -115,36 +120,64 @@ class Scratch:
         """Replace the item that has this id."""
         light, _ = self._light(item)
         kind = "question" if isinstance(item, AudioQuestion) else "clip"
-        with self._writing():
+        with self._guarded():
             self._base.execute(
                 "UPDATE items SET source=?, clip=?, domain=?, chains=?, captioned=?, body=? WHERE kind=? AND id=?",
                 (*_columns(light), pickle.dumps(light), kind, light.id),
             )
 
-    def expand(self, clip: str, questions: Sequence[AudioQuestion]) -> list[AudioQuestion]:
-        """Put the questions made from a clip at the clip's place; returns those that were there already."""
-        place, part = self._where("clip", clip)
-        return [q for i, q in enumerate(questions, start=1) if not self.add(q, place, part + i)]
+    def expand(self, clip: str, questions: Sequence[AudioQuestion]) -> list[tuple[AudioQuestion, Place]]:
+        """Put the questions made from a clip at the clip's place.
 
-    def set_aside(self, aside: SetAside, *, kind: str | None = "question") -> None:
-        """Record what was set aside, and take the item of that ``kind`` and id out (``None``: there is none)."""
-        self._record(aside, kind)
+        Returns:
+            Repeats, each with its place. Of two of the same question the one with the earlier place stays, whichever
+            was made first, so that the outcome does not depend on who answers sooner.
+        """
+        place, part = self._where("clip", clip)
+        repeats: list[tuple[AudioQuestion, Place]] = []
+        for number, question in enumerate(questions, start=1):
+            if self.add(question, place, part + number):
+                continue
+            other = self._where("question", question.id)
+            if other < (place, part + number):
+                repeats.append((question, (place, part + number)))
+                continue
+            later = pickle.loads(self.fetch("SELECT body FROM items WHERE place=? AND part=?", other)[0][0])
+            repeats.append((later, other))
+            self.take_out("question", question.id)
+            self.add(question, place, part + number)
+        return repeats
+
+    def set_aside(self, aside: SetAside, *, kind: str | None = "question", place: Place | None = None) -> None:
+        """Record what was set aside, and take the item of that ``kind`` and id out (``None``: there is none).
+
+        Without an item it is recorded at ``place``, by default after all that is there.
+        """
+        if kind is None and place is None:
+            # A place of its own: counting the earlier lines at one place would take longer with each.
+            place, self._next = (self._next, 0), self._next + 1
+        self._record(aside, place or self._where(str(kind), aside.id))
         if kind is not None:
             self.take_out(kind, aside.id)
 
-    def note_aside(self, aside: SetAside) -> None:
-        """Record that something of a question was set aside, a chain for instance; the question stays."""
-        self._record(aside, "question")
+    def note_aside(self, aside: SetAside, *, about: str | None = None) -> None:
+        """Record that something of a question was set aside, a chain for instance; the question stays.
+
+        Args:
+            aside: What was set aside.
+            about: The question's id, where it is not the id of what was set aside.
+        """
+        self._record(aside, self._where("question", about or aside.id))
 
     def keep_aside(self, line: str) -> None:
         """Keep a line about what was set aside when the corpus was built."""
         place, self._next = self._next, self._next + 1
-        with self._writing():
+        with self._guarded():
             self._base.execute("INSERT INTO aside VALUES (?, 0, 0, '', '', ?)", (place, line))
 
     def take_out(self, kind: str, id_: str) -> None:
         """Take an item out without a word: what became of it is at its place."""
-        with self._writing():
+        with self._guarded():
             self._base.execute("DELETE FROM items WHERE kind=? AND id=?", (kind, id_))
 
     def clips(self, *, captioned: bool | None = None) -> Items[Clip]:
@@ -157,7 +190,7 @@ class Scratch:
 
     def chosen(self, ids: Iterable[str]) -> Items[AudioQuestion]:
         """Return the questions with these ids, in the order of the places."""
-        with self._writing():
+        with self._guarded():
             self._base.execute("DROP TABLE IF EXISTS chosen")
             self._base.execute("CREATE TABLE chosen (id TEXT PRIMARY KEY)")
             self._base.executemany("INSERT INTO chosen VALUES (?)", ((id_,) for id_ in ids))
@@ -165,7 +198,7 @@ class Scratch:
 
     def entries(self) -> list[Entry]:
         """Return what splitting needs to know of each question, in their order."""
-        with self._lock:
+        with self._guarded():
             rows = self._base.execute(
                 "SELECT id, clip, domain, chains FROM items WHERE kind='question' ORDER BY place, part"
             )
@@ -173,7 +206,7 @@ class Scratch:
 
     def assign(self, split: str, ids: Iterable[str]) -> None:
         """Put questions into a split, in the order given."""
-        with self._writing():
+        with self._guarded():
             self._base.executemany(
                 "UPDATE items SET split=?, position=? WHERE kind='question' AND id=?",
                 ((split, number, id_) for number, id_ in enumerate(ids)),
@@ -191,7 +224,7 @@ class Scratch:
         """Yield what was set aside as lines of JSON, in the order of the places."""
         last = (-1, -1, -1)
         while True:
-            with self._lock:
+            with self._guarded():
                 rows = self._base.execute(
                     "SELECT place, part, turn, body FROM aside WHERE (place, part, turn) > (?, ?, ?)"
                     f" ORDER BY place, part, turn LIMIT {_FETCH}",
@@ -204,20 +237,27 @@ class Scratch:
 
     def fetch(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return the rows of a query."""
-        with self._lock:
+        with self._guarded():
             return self._base.execute(query, values).fetchall()
 
-    def _record(self, aside: SetAside, kind: str | None) -> None:
-        place, part = (self._next, 0) if kind is None else self._where(kind, aside.id)
-        body = asdict(aside)
-        body["provenance"] = {name: value for name, value in body["provenance"].items() if value not in ("", None, {})}
-        with self._writing():
+    def _record(self, aside: SetAside, at: Place) -> None:
+        place, part = at
+        # By hand: dataclasses.asdict() copies deeply, which shows where millions of rows have lost their audio.
+        known = {field.name: getattr(aside.provenance, field.name) for field in fields(aside.provenance)}
+        body = {
+            "stage": aside.stage,
+            "reason": aside.reason,
+            "id": aside.id,
+            "provenance": {name: value for name, value in known.items() if value not in ("", None, {})},
+            "detail": aside.detail,
+        }
+        with self._guarded():
             self._base.execute(
                 "INSERT INTO aside SELECT ?, ?, COUNT(*), ?, ?, ? FROM aside WHERE place=? AND part=?",
                 (place, part, aside.stage, aside.reason, json.dumps(body, ensure_ascii=False), place, part),
             )
 
-    def _where(self, kind: str, id_: str) -> tuple[int, int]:
+    def _where(self, kind: str, id_: str) -> Place:
         found = self.fetch("SELECT place, part FROM items WHERE kind=? AND id=?", (kind, id_))
         assert found, f"no {kind} {id_!r} is on its way"
         return found[0][0], found[0][1]
@@ -239,7 +279,8 @@ class Scratch:
         return replace(item, audio=light), ref.path or ""
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def _guarded(self) -> Iterator[None]:
+        """One statement at a time; a disk that is full is told, also where reading makes room by writing."""
         with self._lock, storing(self._target):
             try:
                 yield

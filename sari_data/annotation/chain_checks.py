@@ -2,7 +2,8 @@
 
 *Naming the right option before reasoning* means:
 
-- the planning has its text as whole words, unless the question has it too or the planning names every option;
+- the planning has its text as whole words, unless the question has it too, the planning names every option, or the
+  text is a word that any sentence may have ("no", "one", "first");
 - planning or caption refer to an option by its letter, or state what the answer is. The caption may have the right
   option's words: what is heard may well be it;
 - in a free thought, one of the first half of its sentences states the right answer.
@@ -30,6 +31,25 @@ TOO_LONG = "it is too long"
 _LEAST_WORDS = 3  # of every section
 _LONGEST_WORD = 20  # characters on average; languages without spaces are measured by it
 _LEAST_SENTENCES = 2  # of a free thought
+# Options that are words of any sentence: to find one says nothing.
+_COMMON = frozenset(
+    (
+        "yes",
+        "no",
+        "none",
+        "one",
+        "first",
+        "last",
+        "then",
+        "before",
+        "after",
+        "same",
+        "different",
+        "both",
+        "true",
+        "false",
+    )
+)
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 _STATES = re.compile(
     r"\b(?:(?:answer|option|choice)\s*(?:is|must be|should be|would be|has to be|can only be|:|=)"
@@ -78,8 +98,8 @@ def check_structured(
     """Yield (reason, complaint) for a chain in sections; ``sections`` maps planning, caption, ... to their texts."""
     options = _Named(choices, gold)
     planning = sections["planning"]
-    named = options.named(planning)
-    every = named >= set(range(len(options.different)))
+    named = options.named(planning) - options.common
+    every = named >= set(range(len(options.different))) - options.common
     if options.gold in named and not every and options.gold not in options.named(question):
         yield (
             NAMES_GOLD,
@@ -91,7 +111,7 @@ def check_structured(
     for name, text in sections.items():
         if len(text.split()) < _LEAST_WORDS and text.isascii():
             yield TOO_SHORT, f"The {name} says too little: write a sentence at least."
-    concluded = options.named(sections["summary"])
+    concluded = options.named(sections["summary"]) - options.common
     if concluded and options.gold not in concluded and not _NEGATES.search(sections["summary"]):
         yield OTHER_ANSWER, f"The summary speaks of another option than the answer: conclude with {gold!r}."
     for text in sections.values():
@@ -138,6 +158,7 @@ class _Named:
         self.gold = self.different.index(gold)
         self._options = Options(self.different)
         self._forms = {loose_form(choice): index for index, choice in enumerate(self.different)}
+        self.common = frozenset(index for form, index in self._forms.items() if form in _COMMON)
         self._most_words = max(len(form.split()) for form in self._forms)
         # Where options are notes or letters themselves, a letter in the text may be any of both.
         self._has_letters = any(len(form) == 1 and form.isalpha() for form in self._forms)

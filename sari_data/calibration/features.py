@@ -36,7 +36,7 @@ class Features:
     """The rows of all questions.
 
     Args:
-        words: Hashed words, sparse [N, COLUMNS], each row of length 1.
+        words: Hashed words, sparse [N, up to COLUMNS], rows of length 1 but for words that no other question has.
         sound_ND: Acoustic features, float32, one column each with mean 0 and deviation 1; 0 where unheard.
         unread: Clips that could not be decoded.
     """
@@ -78,7 +78,9 @@ def collect(questions: Iterable[AudioQuestion], rows: Mapping[str, int], *, soun
 
     hasher = FeatureHasher(COLUMNS, input_type="string", alternate_sign=False, dtype=np.float32)
     hashed = normalize(hasher.transform(texts()), copy=False)
-    return Features(hashed[np.argsort(order)], _standard(np.stack(found)[clip_of_row_N]), unread)
+    # Columns of one question alone say nothing of any other.
+    shared = np.flatnonzero(np.bincount(hashed.indices, minlength=COLUMNS) > 1)
+    return Features(hashed[np.argsort(order)][:, shared], _standard(np.stack(found)[clip_of_row_N]), unread)
 
 
 def words(question: AudioQuestion) -> Iterator[str]:

@@ -38,7 +38,7 @@ class Unheard:
 
     Args:
         passes_N: Right answers.
-        samples_N: Answers; 0 where there was no other clip to hear.
+        samples_N: Answers; 0 where there was no other clip to hear, or the responder could not answer.
         as_often_N: How likely it is that the own audio helps by no more than the margin.
         beats_guessing_N: How likely it is that more are right than by guessing.
         marked_N: Which questions are marked.
@@ -64,7 +64,7 @@ def listen(
 ) -> Unheard:
     """Ask the questions with ``none`` of their audio or with an ``other`` clip, and mark those passed as often.
 
-    Where the method is ``fixed`` each gets ``listening_check.samples`` answers; where it is ``adaptive`` a question is
+    Where the method is ``fixed`` each gets as many answers; where it is ``adaptive`` a question is
     asked no more once it is marked, or once one of the two conditions is as unlikely as it had to be likely.
 
     Args:
@@ -74,24 +74,27 @@ def listen(
         table: What the recipe says.
         done: Called with the number of questions that were finished since the last call.
     """
-    known, check = questioner.known, table.listening_check
+    known, check, most = questioner.known, table.listening_check, table.unheard_samples
     donors = pair_clips(known, questioner.sampling.seed) if heard == "other" else {}
     may_N = np.array([heard == "none" or row in donors for row in range(len(known))], dtype=bool)
+    may_N[list(questioner.failed["own"])] = False  # there is nothing to compare with
     passes_N, samples_N = np.zeros(len(known), dtype=np.int64), np.zeros(len(known), dtype=np.int64)
     open_N = may_N
     told = 0
     while open_N.any():
-        step = check.samples if table.method == "fixed" else STEP if samples_N.any() else FIRST
-        wanted_N = np.where(open_N, np.minimum(step, check.samples - samples_N), 0)
+        step = most if table.method == "fixed" else STEP if samples_N.any() else FIRST
+        wanted_N = np.where(open_N, np.minimum(step, most - samples_N), 0)
         if heard == "none":
             passes_N = passes_N + questioner.ask(wanted_N, samples_N, heard="none")
         else:
             passes_N = passes_N + questioner.ask_with(wanted_N, samples_N, donors)
         samples_N = samples_N + wanted_N
+        lost = list(questioner.failed[heard])
+        may_N[lost], passes_N[lost], samples_N[lost] = False, 0, 0
         as_often_N, beats_N = verdicts(own, passes_N, samples_N, known.guesses, check.margin)
         least_N = np.minimum(as_often_N, beats_N)
         settled_N = (least_N >= check.confidence) | (least_N <= 1 - check.confidence)
-        open_N = may_N & (samples_N < check.samples) & ~settled_N
+        open_N = may_N & (samples_N < most) & ~settled_N
         closed = len(known) - int(open_N.sum())
         if done is not None and closed > told:
             done(closed - told)

@@ -67,7 +67,7 @@ def _fit(table: Any, passes_N: Counts, failures_N: Counts, seen: Mask, out: Mask
     share = (right.sum() + 0.5) / (right.sum() + wrong.sum() + 1)
     if not right.sum() or not wrong.sum():
         return np.full(asked.shape[0], share)
-    model = LogisticRegression(C=freedom, max_iter=200)
+    model = LogisticRegression(C=freedom, max_iter=100, tol=1e-3)
     labels = np.repeat([1, 0], rows.shape[0])
     model.fit(vstack([rows, rows]), labels, sample_weight=np.concatenate([right, wrong]).astype(np.float64))
     found: Floats = np.clip(model.predict_proba(asked)[:, 1], 1e-4, 1 - 1e-4)

@@ -9,6 +9,9 @@ from pydantic import Field, model_validator
 from sari_data.config import Table
 from sari_data.responder import Sampling
 
+# Most answers to a question that is not heard, where the method is adaptive.
+UNHEARD = 16
+
 
 class Adaptive(Table):
     """``[calibrate.adaptive]``: how many answers a question gets where ``calibrate.method`` is ``adaptive``.
@@ -43,12 +46,13 @@ class Listening(Table):
     """``[calibrate.listening_check]``: when a question counts as passed without being heard.
 
     Args:
-        samples: Most answers to each question without its audio, and as many with another's.
+        samples: Most answers to each question without its audio, and as many with another's; absent: as many as
+            ``calibrate.samples`` where the method is ``fixed``, and 16 where it is ``adaptive`` and few come so far.
         margin: How much likelier a right answer may be with the question's own audio.
         confidence: How sure it must be that it is no likelier than that, and that the unheard answers beat guessing.
     """
 
-    samples: int = Field(default=8, ge=1, le=10_000)
+    samples: int | None = Field(default=None, ge=1, le=10_000)
     margin: float = Field(default=0.2, ge=0, lt=1)
     confidence: float = Field(default=0.9, gt=0.5, lt=1)
 
@@ -99,6 +103,11 @@ class Calibrate(Table):
         if self.drop_passed_unheard and not self.listening:
             raise ValueError("drop_passed_unheard needs the listening check: set listening to true as well")
         return self
+
+    @property
+    def unheard_samples(self) -> int:
+        """Most answers to a question that is not heard, in each of the two ways."""
+        return self.listening_check.samples or (self.samples if self.method == "fixed" else UNHEARD)
 
     @property
     def sampling(self) -> Sampling:

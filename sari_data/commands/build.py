@@ -38,7 +38,7 @@ def build(
     """Build a corpus; without a recipe the embedded default, which downloads nothing."""
     from sari_data.build import Plan, build
     from sari_data.hub import find_repo
-    from sari_data.publishing import check_audio, publish
+    from sari_data.publishing import check_audio, check_before, publish
 
     overrides = [*(set_ or ()), *flags(("build.out", out_), ("build.seed", seed))]
     plan = Plan.load(recipe, overrides)
@@ -46,6 +46,15 @@ def build(
     check_audio(audio)
     # Asked before the work, so that a missing token costs no time.
     target = find_repo(repo, table.corpus_name) if push or repo else None
+    if target is not None:
+        asked = plan.annotate
+        stages = (asked.caption, asked.question, asked.reasoning, asked.judge)
+        check_before(
+            sources=table.sources,
+            compared=plan.dedup is not None and bool(plan.dedup.against),
+            responders={"rehearsal" if asked.rehearse and stage.on else stage.responder for stage in stages},
+            allow_contaminated=allow_contaminated,
+        )
     note(f"building {table.out} from {_origin(recipe)}")
     manifest = build(plan, overwrite=overwrite)
     url = None
@@ -55,7 +64,9 @@ def build(
     if as_json:
         print_json({"folder": str(Path(table.out).resolve()), "url": url, **manifest})
         return
+    _print_funnel(manifest)
     _print_counts(manifest)
+    _print_funnel(manifest)
     say(f"corpus: {Path(table.out).resolve()}")
     if url is not None:
         say(f"dataset: {url}")
@@ -72,13 +83,50 @@ def _origin(recipe: str | None) -> str:
     return f"recipe {path}" + (" (ships with sari)" if path.parent == recipes_dir() else "")
 
 
+def _print_funnel(manifest: Mapping[str, Any]) -> None:
+    from rich.table import Table
+
+    table = Table("stage", "in", "out", "left out, and why")
+    for stage in manifest["funnel"]:
+        why = ", ".join(f"{number:,} {reason}" for reason, number in stage["dropped"].items())
+        table.add_row(stage["stage"], f"{stage['in']:,} {stage['unit']}", f"{stage['out']:,} {stage['made']}", why)
+    out.print(table)
+
+
 def _print_counts(manifest: Mapping[str, Any]) -> None:
     from rich.table import Table
 
     domains = list(dict.fromkeys(d for counts in manifest["counts"].values() for d in counts["domains"]))
     levels = list(dict.fromkeys(d for counts in manifest["counts"].values() for d in counts["difficulties"]))
     table = Table("split", "questions", *domains, *levels)
+    for column in table.columns:
+        column.overflow = "fold"
     for split, counts in manifest["counts"].items():
         cells = [counts["domains"].get(d, 0) for d in domains] + [counts["difficulties"].get(d, 0) for d in levels]
         table.add_row(split, str(counts["questions"]), *map(str, cells))
     out.print(table)
+
+
+def _print_funnel(manifest: Mapping[str, Any]) -> None:
+    """What went into each stage and came out, what was in a benchmark, and the bands of an adaptive calibration."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from sari_data.commands.calibrate import print_bars
+    from sari_data.commands.check import print_contamination
+
+    table = Table("stage", "in", "out", "left out and why")
+    for column in table.columns[1:3]:
+        column.justify = "right"
+    for stage in manifest["funnel"]:
+        made = f"{stage['out']:,}" if stage["made"] == stage["unit"] else f"{stage['out']:,} {stage['made']}"
+        why = [f"{number:,} {escape(reason)}" for reason, number in stage["dropped"].items()]
+        table.add_row(escape(stage["stage"]), f"{stage['in']:,} {stage['unit']}", made, "\n".join(why))
+    out.print(table)
+    if manifest["contamination"].get("checked"):
+        print_contamination(manifest["contamination"])
+    elif manifest["contamination"]:
+        say("compared with no benchmark: name those that you measure on in dedup.against")
+    for summary in manifest["calibrations"]:
+        if summary["method"] == "adaptive":
+            print_bars(summary)

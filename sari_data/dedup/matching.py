@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,41 +69,78 @@ def match_texts(held: Held, recordings: NDArray[np.int32], benchmark: Benchmark,
     for number, key in enumerate(theirs.tolist()):
         by_key.setdefault(key, []).append(number)
     common = _common_keys(held, recordings, held.texts.keys, table) | _repeated(benchmark, benchmark.texts.keys, table)
-    for number in np.flatnonzero(np.isin(mine, theirs)).tolist():
-        key = int(mine[number])
+    asked, theirs_asked = _generic_questions(held, recordings, benchmark, table)
+    same = np.isin(mine, theirs)
+    closed = _common_options(held, recordings, benchmark, np.flatnonzero(same & asked), table)
+    for number in np.flatnonzero(same).tolist():
+        key, text = int(mine[number]), held.texts[number]
+        drawn = bool(asked[number]) and all((text.question, option) in closed for option in text.options)
         for other in by_key[key]:
-            agree = answers_agree(held.texts[number], benchmark.texts[other])
-            grade = OTHER_ANSWER if not agree else GENERIC if key in common else EXACT
+            agree = answers_agree(text, benchmark.texts[other])
+            grade = OTHER_ANSWER if not agree else GENERIC if drawn or key in common else EXACT
             keep_best(matches, number, Match("text", grade, first_with[other], 1.0, grade == EXACT))
-    for number, other, score in _near(held, recordings, benchmark, table):
-        grade = NEAR if score > 0 else GENERIC
-        keep_best(matches, number, Match("text", grade, first_with[other], round(abs(score), 3), grade == NEAR))
+    of_question = dict(zip(reversed(benchmark.texts.question_keys), reversed(range(len(benchmark.texts))), strict=True))
+    for number in np.flatnonzero(asked).tolist():
+        like = of_question.get(held.texts.question_keys[number])
+        if like is not None:
+            keep_best(matches, number, Match("text", GENERIC, first_with[like], 0.0, False))
+    # Texts with a question that many recordings share are never near by it: there may be millions of such pairs.
+    rows, columns = np.flatnonzero(~asked), np.flatnonzero(~theirs_asked)
+    corpus, references = vectorise(held.texts, benchmark.texts)
+    for some, others, scores in near_pairs(corpus[rows], references[columns], table.near):
+        for number, other, score in zip(rows[some].tolist(), columns[others].tolist(), scores.tolist(), strict=True):
+            if mine[number] != theirs[other] and may_be_near(held.texts[number], benchmark.texts[other], strict=False):
+                keep_best(matches, number, Match("text", NEAR, first_with[other], round(min(1.0, score), 3), True))
     return matches
 
 
-def _near(
+def _generic_questions(
     held: Held, recordings: NDArray[np.int32], benchmark: Benchmark, table: Dedup
-) -> Iterator[tuple[int, int, float]]:
-    """Yield (text, text of the benchmark, score) of near texts that are not the same; generic ones with a minus."""
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which texts of the corpus, and of the benchmark, have a question that many recordings share."""
     common = _common_keys(held, recordings, held.texts.question_keys, table)
     common |= _repeated(benchmark, benchmark.texts.question_keys, table)
-    mine, theirs = (np.array(t.keys, np.uint64) for t in (held.texts, benchmark.texts))
     listed = np.array(sorted(common), np.uint64)
-    generic_mine, generic_theirs = (
-        np.isin(np.array(t.question_keys, np.uint64), listed) for t in (held.texts, benchmark.texts)
-    )
-    corpus, references = vectorise(held.texts, benchmark.texts)
-    for rows, columns, scores in near_pairs(corpus, references, table.near):
-        other = mine[rows] != theirs[columns]
-        generic = generic_mine[rows] | generic_theirs[columns]
-        # Of a text that many clips share one match is enough to count it.
-        _, first = np.unique(rows[other & generic], return_index=True)
-        for i in np.flatnonzero(other & generic)[first].tolist():
-            yield int(rows[i]), int(columns[i]), -min(1.0, float(scores[i]))
-        for i in np.flatnonzero(other & ~generic).tolist():
-            number, reference = int(rows[i]), int(columns[i])
-            if may_be_near(held.texts[number], benchmark.texts[reference], strict=False):
-                yield number, reference, min(1.0, float(scores[i]))
+    mine, theirs = (np.isin(np.array(t.question_keys, np.uint64), listed) for t in (held.texts, benchmark.texts))
+    return mine, theirs
+
+
+def _common_options(
+    held: Held, recordings: NDArray[np.int32], benchmark: Benchmark, matched: NDArray[np.int64], table: Dedup
+) -> set[tuple[str, str]]:
+    """The options that the corpus, or the benchmark, has in a question about more recordings than ``table.generic``.
+
+    A rule asks "What is the key of this music?" with four of 24 keys: of ten thousand such questions some have the
+    benchmark's four by chance. An option that few recordings have with that question is no such chance.
+
+    Args:
+        held: The corpus.
+        recordings: Of each clip its recording.
+        benchmark: The benchmark.
+        matched: The texts of the corpus whose questions are looked at.
+        table: The thresholds.
+
+    Returns:
+        Pairs of a question and an option.
+    """
+    common: set[tuple[str, str]] = set()
+    wanted = {held.texts.question_keys[number] for number in matched.tolist()}
+    if not wanted:
+        return common
+    clips = recordings[held.clip_of]
+    for side, about in ((held, clips), (benchmark, np.arange(len(benchmark.ids)))):
+        of_text = side.texts.question_keys
+        seen: dict[tuple[str, str], set[int]] = {}
+        for text_number, recording in zip(side.text_numbers, about.tolist(), strict=True):
+            if text_number < 0 or of_text[text_number] not in wanted:
+                continue
+            text = side.texts[text_number]
+            for option in text.options:
+                those = seen.setdefault((text.question, option), set())
+                if len(those) <= table.generic:
+                    those.add(recording)
+        common |= {pair for pair, those in seen.items() if len(those) > table.generic}
+    return common
 
 
 def _common_keys(held: Held, recordings: NDArray[np.int32], keys: object, table: Dedup) -> set[int]:

@@ -269,8 +269,8 @@ def near_pairs(
         return
     prefixes, rest = _prefixes(references, np.bincount(corpus.indices, minlength=corpus.shape[1]), threshold)
     turned = prefixes.T.tocsr()
-    for begin in range(0, corpus.shape[0], 4096):
-        found = (corpus[begin : begin + 4096] @ turned).tocoo()
+    for begin in range(0, corpus.shape[0], 1024):
+        found = (corpus[begin : begin + 1024] @ turned).tocoo()
         # What the prefix gives and what the rest could add at most.
         may = found.data + rest[found.col] >= threshold
         rows, columns = found.row[may].astype(np.int64) + begin, found.col[may].astype(np.int64)

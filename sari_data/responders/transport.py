@@ -14,6 +14,7 @@ import json
 import math
 from typing import Any
 
+from sari_data.console import note
 from sari_data.errors import ResponderError
 from sari_data.hub import transport_errors
 from sari_data.responders.line import Line
@@ -22,7 +23,29 @@ from sari_data.responders.retry import OVERLOADED, judge, retry_after, server_me
 # The Hub's client keeps at most 100 connections; for more requests at once there are several of it.
 _CONNECTIONS = 64
 _CONNECT_SECONDS = 30.0
+_PROBE_SECONDS = 10.0
 _SHOWN_MODELS = 20
+
+
+async def probe(line: Line) -> str | None:
+    """Return why a server would answer nobody: it is not there, or does not take the key; ``None`` if it may answer.
+
+    A model that it does not list is only said: some gateways serve more than they list.
+    """
+    client = Client(line)
+    try:
+        reply = await client._send("GET", "models", _PROBE_SECONDS)
+        if reply.status_code not in (401, 403):
+            listed = await client.models() if reply.status_code == 200 else []
+            if listed and line.form.model not in listed:
+                shown = ", ".join(listed[:_SHOWN_MODELS])
+                note(f"{line.place} does not list the model {line.form.model!r}; it has {shown}")
+            return None
+        return str(await client._refusal(reply.status_code, reply.headers, server_message(reply.content)))
+    except Trouble as trouble:
+        return f"{line.place} does not answer ({trouble}): start it, or correct base_url"
+    finally:
+        await client.close()
 
 
 class RequestFailed(Exception):

@@ -26,6 +26,7 @@ from pydantic import Field
 from sari_data.config import Table
 from sari_data.options import loose_form
 from sari_data.sources.base import About, Item, SetAside
+from sari_data.sources.fetching import fetched
 from sari_data.sources.files import AudioIndex, take
 from sari_data.sources.readers import read_json_array
 from sari_data.types import AudioQuestion, AudioRef, Provenance, hash_path, make_id
@@ -108,6 +109,7 @@ def generate(options: Options, seed: int) -> Iterator[Item]:
         MissingFileError: A file or the folder of audio is not there.
         InputError: A file is not JSON, or none of the audio is there.
     """
+    options = fetched(options, ("questions",), "audio")
     index = AudioIndex(options.audio, FORMS)
     seen: set[str] = set()
     refs: dict[Path, AudioRef] = {}

@@ -17,6 +17,7 @@ from pydantic import Field
 from sari_data.config import Table
 from sari_data.errors import InputError
 from sari_data.sources.base import About, Clip, Item, SetAside
+from sari_data.sources.fetching import fetched
 from sari_data.sources.files import AudioIndex, seeded_hash, take
 from sari_data.sources.meld_rules import EMOTIONS, RULES, SENTIMENTS, Line, Script, words_of
 from sari_data.sources.phrasing import NO_RULE, Draft, Refused, choose_drafts, write
@@ -95,6 +96,7 @@ def generate(options: Options, seed: int) -> Iterator[Item]:
         MissingFileError: A file or the folder is not there.
         InputError: A file is not what it should be, or the folder holds none of the clips.
     """
+    options = fetched(options, ("tables",), "audio")
     items = list(_read(options))
     script = Script(item for item in items if isinstance(item, Line))
     kept = {label: script.share_kept(label) if options.even_out_neutral else 1.0 for label in ("emotion", "sentiment")}

@@ -19,6 +19,7 @@ from pydantic import Field
 from sari_data.config import Table
 from sari_data.errors import InputError
 from sari_data.sources.base import About, Clip, Item, SetAside
+from sari_data.sources.fetching import fetched
 from sari_data.sources.files import AudioIndex, seeded_hash, take
 from sari_data.sources.music_theory import parse_key
 from sari_data.sources.musicbench_rules import RULES, Music
@@ -113,6 +114,7 @@ def generate(options: Options, seed: int) -> Iterator[Item]:
         MissingFileError: A file or the folder is not there.
         InputError: A file is not what it should be, or the folder holds none of the audio.
     """
+    options = fetched(options, ("rows", "musiccaps"), "audio")
     segments = _segments(options.musiccaps)
     index = AudioIndex(options.audio, ("<YouTube id>_<version>.wav", "<YouTube id>.wav"))
 

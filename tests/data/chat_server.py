@@ -70,6 +70,7 @@ class ChatServer:
         self.reply, self.faults, self.delay, self.stall = reply, faults, delay, stall
         self.retry_after, self.model, self.key, self.most, self.port = retry_after, model, key, most, port
         self.indexed = _takes_index(reply)
+        self.guarded = False  # whether the list of models wants the key too
         self.log: TextIO | None = open(log, "a", encoding="utf-8") if log else None  # noqa: SIM115
         self.asked: Counter[str] = Counter()  # content to how often it was asked
         self.answered: Counter[str] = Counter()  # content to how often an answer was sent whole
@@ -134,12 +135,13 @@ class ChatServer:
         data = await reader.readexactly(int(headers.get("content-length", 0)))
         self.headers[:] = [headers]
         method, path, _ = line.split(" ")
-        if method == "GET" and path == "/v1/models":
+        refused = self.key is not None and headers.get("authorization") != f"Bearer {self.key}"
+        if method == "GET" and path == "/v1/models" and not (refused and self.guarded):
             return await self._send(writer, 200, {"object": "list", "data": [{"id": self.model, "object": "model"}]})
+        if refused:
+            return await self._send(writer, 401, _error("Incorrect API key provided"))
         if method != "POST" or path != "/v1/chat/completions":
             return await self._send(writer, 404, _error("Not Found"))
-        if self.key is not None and headers.get("authorization") != f"Bearer {self.key}":
-            return await self._send(writer, 401, _error("Incorrect API key provided"))
         self.now += 1
         self.peak = max(self.peak, self.now)
         try:

@@ -168,6 +168,15 @@ def test_options_that_are_notes_or_letters_are_not_taken_for_letters_of_options(
     assert raised.value.reason == checks.OTHER_ANSWER
 
 
+def test_words_of_any_sentence_are_no_names_of_options() -> None:
+    asked = question(question="When does it ring?", choices=("last", "first", "second"), answer="first")
+    text = structured("First I find each ring, one after the other.", summary="At last it is clear.", answer="first")
+    assert read(text, asked=asked).planning
+    with pytest.raises(Rejected) as raised:
+        read(text.replace("At last it is clear.", "So the answer is last."), asked=asked)
+    assert raised.value.reason == checks.OTHER_ANSWER
+
+
 def test_planning_may_name_what_the_question_names() -> None:
     asked = question(question="Is the last animal a dog?", choices=("yes", "a dog", "no", "two"))
     assert read(structured("I check whether a dog is last."), asked=asked)

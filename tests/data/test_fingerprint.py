@@ -11,10 +11,11 @@ from dedup_examples import RATE, coded, hiss, melody, wav, write_wav
 
 from sari_data import fingerprint_cache
 from sari_data.audio import encode_wav, load_audio
-from sari_data.dedup.sound import SoundIndex
+from sari_data.dedup.prints import Prints
+from sari_data.dedup.sound import SoundIndex, same_within
 from sari_data.errors import StorageError
 from sari_data.fingerprint import RATE as OWN_RATE
-from sari_data.fingerprint import find_peaks, fingerprint, overlay, pair_hashes
+from sari_data.fingerprint import find_peaks, fingerprint, overlay, peak_hashes
 from sari_data.fingerprint_cache import default_cache, fingerprints
 from sari_data.types import AudioRef
 
@@ -27,7 +28,7 @@ CHANGES = {
     "quieter": lambda x: wav(0.2 * x),
     "cut at the start": lambda x: wav(x[int(1.63 * RATE) :]),
     "cut at the end": lambda x: wav(x[: -int(2.2 * RATE)]),
-    "cut and mp3": lambda x: coded(x[int(1.1 * RATE) :], "MP3", 0.7),
+    "cut and mp3": lambda x: coded(x[int(1.1 * RATE) :], "MP3", 0.3),
     "cut at both ends": lambda x: wav(x[int(1.21 * RATE) : -int(1.3 * RATE)]),
 }
 
@@ -48,9 +49,6 @@ def test_a_changed_recording_is_found_and_nothing_else(library: list[np.ndarray]
     found = list(SoundIndex(library).find(queries, threshold=SHARE))
     first = 12 * list(MADE).index(kind)
     right = [(i, first + i) for i in range(12)]
-    if (kind, change) == ("hiss", "cut and mp3"):  # at 32 kbit/s little of white noise is left: not all are found
-        assert len(found) >= 10
-        right = [pair for pair in right if pair in {(same.query, same.clip) for same in found}]
     assert [(same.query, same.clip) for same in found] == right
     assert all(SHARE <= same.score <= 1 and same.seconds > 2 for same in found)
 
@@ -59,7 +57,7 @@ def test_recordings_made_the_same_way_are_not_the_same(library: list[np.ndarray]
     others = [peaks_of(wav(made(seed))) for made in MADE.values() for seed in range(100, 112)]
     index = SoundIndex(library)
     assert list(index.find(others, threshold=SHARE)) == []
-    assert list(index.find(library, threshold=SHARE, itself=True)) == []
+    assert list(same_within(Prints(library), threshold=SHARE)) == []
 
 
 def test_a_shared_second_is_not_the_same_recording() -> None:
@@ -76,7 +74,7 @@ def test_a_shared_second_is_not_the_same_recording() -> None:
 def test_ten_seconds_are_about_a_kilobyte(kind: str) -> None:
     peaks = peaks_of(wav(MADE[kind](3, 10.0)))
     assert 200 <= peaks.nbytes <= 1300
-    hashes, frames = pair_hashes(peaks)
+    hashes, frames = peak_hashes(peaks)
     assert len(hashes) == len(frames) > len(peaks)
     assert frames.max() <= 10 * OWN_RATE / 256
 
@@ -101,7 +99,7 @@ def test_gain_changes_nothing_and_time_only_the_offset() -> None:
 def test_what_has_no_sound_has_no_fingerprint_and_is_never_found(samples: np.ndarray) -> None:
     peaks = find_peaks(samples.astype(np.float32))
     assert peaks.size == 0
-    assert pair_hashes(peaks)[0].size == 0
+    assert peak_hashes(peaks)[0].size == 0
     index = SoundIndex([peaks, find_peaks(load_audio(AudioRef(path="a", data=wav(melody(1))), OWN_RATE))])
     assert list(index.find([peaks], threshold=SHARE)) == []
     assert list(SoundIndex([]).find([peaks], threshold=SHARE)) == []

@@ -51,6 +51,16 @@ def test_the_repository_may_follow_the_flag(hub: HubServer, tmp_path: Path) -> N
         ("hf_wrong", ["--push-to-hub"], "the Hub does not accept the token"),
         (TOKEN, ["--push-to-hub", "a/b/c"], "expected a repository as owner/name, found 'a/b/c'"),
         (TOKEN, ["--push-to-hub", "--audio", "some"], "--audio must be one of"),
+        (
+            TOKEN,
+            ["--push-to-hub", "--set", "build.source=avqa"],
+            "a corpus from avqa is published once it was compared",
+        ),
+        (
+            TOKEN,
+            ["--push-to-hub", "--set", "annotate.caption.responder=rehearsal"],
+            "what the responder 'rehearsal' makes up is not published",
+        ),
     ],
 )
 def test_what_keeps_a_push_from_working_is_said_before_anything_is_built(

@@ -16,7 +16,7 @@ from sari_data.responder import Request, Sampling
 from sari_data.responders.server import ServerResponder
 
 DRAWN = Sampling(temperature=1.0, stop=())
-FAST = {"backoff": 0.002, "longest_backoff": 0.01, "timeout": 0.3}
+FAST = {"backoff": 0.002, "longest_backoff": 0.01, "timeout": 5.0}
 
 
 def asks(count: int, samples: int = 1) -> list[Request]:
@@ -30,7 +30,7 @@ def test_with_every_fault_at_once_nothing_is_lost_and_nothing_answered_is_asked_
             calm[found.request_id, found.sample] = found.text
     rates = {fault: 0.05 for fault in FAULTS if fault not in ("fence", "stall")} | {"stall": 0.01}
     with ChatServer(faults=Faults(3, rates)) as server:
-        responder = ServerResponder("toy", server.url, tries=20, **FAST)
+        responder = ServerResponder("toy", server.url, tries=20, **(FAST | {"timeout": 1.0}))
         found = list(responder.respond(asks(100, 3), DRAWN))
     assert {(r.request_id, r.sample): r.text for r in found} == calm
     assert len(found) == 300
@@ -42,10 +42,10 @@ def test_with_every_fault_at_once_nothing_is_lost_and_nothing_answered_is_asked_
 
 
 def test_concurrency_finds_what_the_server_has_room_for():
-    with ChatServer(most=6, delay=0.005) as server:
+    with ChatServer(most=6, delay=0.03) as server:
         responder = ServerResponder("toy", server.url, concurrency=64, tries=4, **FAST)
-        found = list(responder.respond(asks(400), Sampling()))
-    assert len(found) == 400
+        found = list(responder.respond(asks(250), Sampling()))
+    assert len(found) == 250
     assert responder.failed == {}
     late = [load for _, load, _ in server.times[len(server.times) // 2 :]]
     assert max(late) <= 10  # 64 would have been allowed
@@ -55,17 +55,27 @@ def test_concurrency_finds_what_the_server_has_room_for():
 
 def test_concurrency_falls_in_a_storm_and_recovers():
     def storm(ask):
-        return "unavailable" if 150 <= ask.number < 200 else None
+        return "unavailable" if 40 <= ask.number < 70 else None
 
-    with ChatServer(faults=storm, delay=0.03) as server:
+    with ChatServer(faults=storm, delay=0.08) as server:
         responder = ServerResponder("toy", server.url, concurrency=16, **FAST)
-        found = list(responder.respond(asks(600), Sampling()))
-    assert len(found) == 600
+        limits = [responder.concurrency.limit for _ in responder.respond(asks(260), Sampling())]
+    assert len(limits) == 260
+    assert max(limits[:40]) >= 12
+    assert responder.concurrency.lowest <= 2
+    assert limits[-1] >= 4 * responder.concurrency.lowest
     loads = [load for _, load, _ in server.times]
-    assert max(loads[100:150]) == 16
-    assert max(loads[190:210]) <= 4
-    assert max(loads[-100:]) >= 10
-    assert responder.concurrency.lowest == 1
+    assert sum(loads[64:72]) < sum(loads[32:40])
+
+
+def test_refusals_for_lack_of_room_are_no_tries_while_others_are_answered():
+    def faults(ask):
+        return "too_many" if ask.prompt == "prompt 2" and ask.times < 6 else None
+
+    with ChatServer(faults=faults, delay=0.002) as server:
+        responder = ServerResponder("toy", server.url, concurrency=4, tries=3, **FAST)
+        assert len(list(responder.respond(asks(200), Sampling()))) == 200
+    assert server.faulty["too_many"] == 6
 
 
 @pytest.mark.parametrize("form", ["seconds", "date"])
@@ -191,10 +201,10 @@ def test_a_stall_costs_no_more_than_the_timeout():
     faults = lambda ask: "stall" if ask.number == 0 else None  # noqa: E731
     with ChatServer(faults=faults, stall=60) as server:
         began = time.monotonic()
-        responder = ServerResponder("toy", server.url, **FAST)
+        responder = ServerResponder("toy", server.url, **(FAST | {"timeout": 0.5}))
         assert len(list(responder.respond(asks(5), Sampling()))) == 5
-        assert 0.3 <= time.monotonic() - began < 3
-    assert responder.usage.retries == 1
+        assert 0.5 <= time.monotonic() - began < 10
+    assert responder.usage.retries >= 1
 
 
 def test_the_server_of_these_tests_runs_as_a_process_too(repository, tmp_path):

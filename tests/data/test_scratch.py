@@ -59,10 +59,20 @@ def test_questions_of_a_clip_stand_at_its_place_whenever_they_come(tmp_path: Pat
             scratch.add(item)
         for made, of in (([question(8), question(3)], second), ([question(7)], first)):
             repeats = scratch.expand(of.id, made)
-            assert [q.id for q in repeats] == (["q0003"] if of is second else [])
+            # The clip comes before the other of the two, so its question stays.
+            assert [(q.id, place) for q, place in repeats] == ([("q0003", (4, 0))] if of is second else [])
             scratch.take_out("clip", of.id)
         assert [q.id for q in scratch.questions()] == ["q0001", "q0007", "q0002", "q0008", "q0003"]
         assert len(scratch.clips()) == 0
+
+
+def test_what_is_set_aside_without_an_item_has_a_place_of_its_own(tmp_path: Path) -> None:
+    """Numbering many lines at one place would take a time that grows with their square."""
+    with Scratch(tmp_path / "corpus") as scratch:
+        for number in range(3):
+            scratch.set_aside(SetAside(stage="collect", reason="audio is missing", id=f"x{number}"), kind=None)
+        assert scratch.fetch("SELECT COUNT(DISTINCT place), MAX(turn) FROM aside") == [(3, 0)]
+        assert [json.loads(line)["id"] for line in scratch.asides()] == ["x0", "x1", "x2"]
 
 
 def test_clips_with_and_without_a_caption_are_told_apart(tmp_path: Path) -> None:

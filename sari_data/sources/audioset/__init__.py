@@ -22,6 +22,7 @@ from sari_data.sources.audioset.ontology import Ontology
 from sari_data.sources.audioset.rules import RULES, Scene
 from sari_data.sources.audioset.segments import FORMS, Event, Segment, StrongLabels, read_segments
 from sari_data.sources.base import About, Clip, Item, SetAside
+from sari_data.sources.fetching import fetched
 from sari_data.sources.files import AudioIndex, seeded_hash, take
 from sari_data.sources.phrasing import NO_RULE, write
 from sari_data.types import AudioQuestion, AudioRef, hash_path
@@ -93,6 +94,7 @@ def generate(options: Options, seed: int) -> Iterator[Item]:
     """
     if not options.segments and not options.strong:
         raise InputError("audioset needs segments (CSV files), strong (TSV files) or both; found neither: name them")
+    options = fetched(options, ("segments", "strong", "ontology"), "audio")
     ontology, strong = Ontology(options.ontology), StrongLabels(options.strong)
     maker = _Maker(options, ontology, strong, seed)
     done: set[str] = set()

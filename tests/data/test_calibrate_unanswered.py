@@ -10,7 +10,7 @@ from calibration_examples import Chances, make
 
 from sari_data import stages
 from sari_data.answer_cache import CachedResponder
-from sari_data.calibrate import Calibrate, calibrate, calibrated, measure, side_split
+from sari_data.calibrate import Calibrate, calibrated, measure, side_split
 from sari_data.errors import ResponderError
 from sari_data.funnel import Funnel
 from sari_data.responder import Request, Response, Sampling
@@ -93,8 +93,6 @@ def test_a_missing_answer_without_a_reason_is_an_error_and_so_is_nobody_answered
         measure(questions, silent, FIXED)
     with pytest.raises(ResponderError, match=r"could answer none of 4 questions, the first because of: the server ref"):
         measure(questions, Choosy(half, {q.id: 0 for q in questions}), FIXED)
-    with pytest.raises(ResponderError, match="could not answer question 'q0001': the server refused"):
-        calibrate(questions, Choosy(half, {"q0001": 0}), mode="direct", samples=2, sampling=Sampling(), seed=0)
 
 
 def test_it_goes_to_a_side_file_and_comes_back_when_it_can_be_answered(tmp_path: Path) -> None:

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from sari_data.config import Table
-from sari_data.errors import BenchmarkError, MissingFileError
+from sari_data.errors import BenchmarkError, InputError, MissingFileError
 from sari_data.segments import Segment, of_provenance, parse_address, parse_name, parse_times
+from sari_data.sources.readers import read_json_array
+from sari_data.sources.rows import read_parquet
 from sari_data.types import AudioRef
 
 SOUNDS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a")
@@ -101,7 +103,7 @@ def check_against(against: Against) -> None:
 
 
 def read_references(against: Against) -> Iterator[Reference]:
-    """Yield what can be compared of a benchmark, in its order, a few rows in memory at a time (JSON: all).
+    """Yield what can be compared of a benchmark, in its order, a few rows in memory at a time.
 
     Raises:
         MissingFileError: The file or folder is not there.
@@ -145,64 +147,45 @@ def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
     suffix = path.suffix.lower()
     try:
         if suffix == ".parquet":
-            yield from _parquet(path)
+            for _, row in read_parquet(str(path)):
+                yield row
         elif suffix in (".csv", ".tsv"):
+            # Laxer than the sources' reader: quotes count in a TSV file too, and a row may be short.
             with path.open(encoding="utf-8-sig", newline="") as file:
                 yield from csv.DictReader(file, delimiter="\t" if suffix == ".tsv" else ",")
         else:
-            yield from _json(path)
-    except MissingFileError:
+            for row in _json(path):
+                if not isinstance(row, dict):
+                    raise BenchmarkError(
+                        f"{path}: expected rows as JSON objects, found {type(row).__name__}: name another file"
+                    )
+                yield row
+    except (MissingFileError, BenchmarkError):
         raise
-    except FileNotFoundError as error:
-        raise MissingFileError(
-            f"benchmark {str(path)!r}: expected a file there, found none: correct the path"
-        ) from error
-    except (UnicodeDecodeError, csv.Error, ValueError) as error:
-        if isinstance(error, BenchmarkError):
-            raise
+    except (csv.Error, ValueError) as error:
         raise BenchmarkError(
             f"{path}: expected a benchmark's rows, found a file that does not read: {error}"
         ) from error
 
 
-def _json(path: Path) -> Iterator[Mapping[str, Any]]:
-    with path.open(encoding="utf-8") as file:
-        first = file.read(4096).lstrip("\ufeff \t\r\n")[:1]
-    text = path.read_text(encoding="utf-8-sig") if first == "[" else ""
-    if text:
-        rows = json.loads(text)
-    else:
-        with path.open(encoding="utf-8-sig") as file:
-            lines = (json.loads(line) for line in file if line.strip())
-            try:
-                head = next(lines, None)
-            except ValueError:
-                head = json.loads(path.read_text(encoding="utf-8-sig"))
-            held = next((v for v in head.values() if isinstance(v, list)), None) if isinstance(head, dict) else None
-            if isinstance(head, dict) and held and isinstance(held[0], dict) and not _first(head, _QUESTION):
-                rows = held  # one object that holds the list of rows
-            else:
-                yield from (_object(row, path) for row in ([head] if head is not None else []))
-                yield from (_object(row, path) for row in lines)
-                return
-    yield from (_object(row, path) for row in rows)
-
-
-def _object(row: Any, path: Path) -> Mapping[str, Any]:
-    if not isinstance(row, dict):
-        raise BenchmarkError(f"{path}: expected rows as JSON objects, found {type(row).__name__}: name another file")
-    return row
-
-
-def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+def _json(path: Path) -> Iterator[Any]:
+    """Yield the rows of an array, of JSON lines, or of the list that one object holds."""
+    rows = (row for _, row in read_json_array(path))
     try:
-        for batch in pq.ParquetFile(path).iter_batches(batch_size=64):
-            yield from batch.to_pylist()
-    except pa.ArrowException as error:
-        raise BenchmarkError(f"{path}: expected a Parquet file, found one that does not read: {error}") from error
+        head = next(rows, None)
+    except MissingFileError:
+        raise
+    except InputError:
+        # One object over several lines, or nothing.
+        text = path.read_text(encoding="utf-8-sig")
+        head = json.loads(text) if text.strip() else None
+    held = next((v for v in head.values() if isinstance(v, list)), None) if isinstance(head, dict) else None
+    if isinstance(head, dict) and held and isinstance(held[0], dict) and not _first(head, _QUESTION):
+        yield from held
+        return
+    if head is not None:
+        yield head
+    yield from rows
 
 
 def _first(row: Mapping[str, Any], names: tuple[str, ...]) -> Any:

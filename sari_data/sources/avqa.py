@@ -69,7 +69,7 @@ class Options(Table):
         rewrite: Whether ``video`` becomes ``audio`` in the text of questions, as in R1-AQA and Ke-Omni-R.
     """
 
-    questions: tuple[str, ...] = ("train_qa.json",)
+    questions: tuple[str, ...] = Field(default=("train_qa.json",), min_length=1)
     audio: str = "audio"
     limit: int | None = Field(default=None, ge=1)
     rewrite: bool = True

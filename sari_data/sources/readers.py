@@ -34,7 +34,7 @@ def read_csv(
 
     Raises:
         MissingFileError: No such file.
-        InputError: Not UTF-8, a column is absent, or a row has another number of fields; names file and line.
+        InputError: Empty, not UTF-8, a column is absent, or a row has another number of fields; names file and line.
     """
     quoting: Any = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
     line = 0
@@ -60,6 +60,8 @@ def read_csv(
                     yield line, dict(zip(header, fields, strict=True))
         except (csv.Error, UnicodeDecodeError) as error:
             raise InputError(f"{path}, line {line + 1} or after: not a table in UTF-8: {error}") from error
+        if header is None:
+            raise InputError(f"{path}: expected a line with the names of the columns, found an empty file")
 
 
 def read_json_lines(path: str | Path) -> Iterator[tuple[int, Any]]:
@@ -99,6 +101,8 @@ def read_json_array(path: str | Path) -> Iterator[tuple[int, Any]]:
                 yield from _elements(file, begin, path)
         except UnicodeDecodeError as error:
             raise InputError(f"{path}: expected UTF-8, found {error}") from error
+    if not begin.strip():
+        raise InputError(f"{path}: expected JSON, found an empty file")
     if not array:
         yield from read_json_lines(path)
 
@@ -143,5 +147,6 @@ def _skip(text: str, at: int) -> int:
 
 def _open(path: str | Path) -> Any:
     if not Path(path).is_file():
-        raise MissingFileError(f"{path}: expected a file, found none: correct the path or fetch it")
+        found = "a folder" if Path(path).is_dir() else "none"
+        raise MissingFileError(f"{path}: expected a file, found {found}: correct the path or fetch it")
     return open(path, encoding="utf-8-sig", newline="")

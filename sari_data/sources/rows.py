@@ -122,7 +122,7 @@ class Table:
 def _read(file: str, columns: Sequence[str] | None) -> Iterator[tuple[int, Any]]:
     suffix = PurePosixPath(file).suffix
     if suffix == ".parquet":
-        yield from _read_parquet(file, columns)
+        yield from read_parquet(file, columns)
         return
     path = fetch(file) if is_remote(file) else Path(file)
     if suffix in (".csv", ".tsv"):
@@ -133,7 +133,13 @@ def _read(file: str, columns: Sequence[str] | None) -> Iterator[tuple[int, Any]]
         yield from read_json_lines(path)
 
 
-def _read_parquet(file: str, columns: Sequence[str] | None) -> Iterator[tuple[int, Any]]:
+def read_parquet(file: str, columns: Sequence[str] | None = None) -> Iterator[tuple[int, Any]]:
+    """Yield the number, from 1, and the cells of each row of a Parquet file, here or on the Hub, 16 rows at a time.
+
+    Raises:
+        InputError: Not Parquet.
+        StorageError: The Hub cannot be reached.
+    """
     number = 0
     with _parquet(file) as opened:
         for group in range(opened.num_row_groups):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -283,3 +284,22 @@ def test_the_source_says_what_it_needs() -> None:
     about = load_source("audioset").ABOUT
     assert about.share_audio is False
     assert "CC BY 4.0" in about.licence
+
+
+def test_chains_say_no_more_than_is_asked_and_the_caption_has_every_time(case: Case) -> None:
+    _wav(case.audio / "a_0.wav")
+    barks = [f"a_0 {0.5 + i:.1f} {0.8 + i:.1f} {DOG}" for i in range(7)]
+    # Speech and its kind are heard first and longest, and may be one sound: neither is an option.
+    others = ["a_0 0.0 10.0 /m/09x0r", "a_0 0.0 10.0 /m/05zppz", f"a_0 1.0 8.9 {CAR}"]
+    found: dict[str, AudioQuestion] = {}
+    for seed in range(12):
+        made = case.run(seed, strong=[case.strong(*barks, *others)], make="rules", questions_per_clip=8)
+        found |= {q.provenance.made_by["answer"].rpartition("/")[2]: q for q in made if isinstance(q, AudioQuestion)}
+    assert {"first", "count", "longest"} <= set(found)
+    for rule, words in (("first", "earliest of them"), ("longest", "longest of these")):
+        assert "Speech" not in found[rule].choices
+        assert words in found[rule].reasoning.structured.reasoning
+    counted = found["count"]
+    times = re.findall(r"\d+\.\d to \d+\.\d s", counted.reasoning.structured.reasoning)
+    assert str(len(times)) == counted.answer == "7"
+    assert all(time in counted.caption for time in times)

@@ -122,6 +122,8 @@ def test_a_table_has_line_numbers_comments_and_spaces_after_commas(tmp_path: Pat
         (b"a,c\n1,2\n", r"line 1: expected the columns \['b'\], found \['a', 'c'\]"),
         (b"a,b\n\xff,2\n", "not a table in UTF-8"),
         (b'a,b\n"1,2\n', "not a table in UTF-8"),
+        (b"", "found an empty file"),
+        ("a,b\n1,2\n".encode("utf-16"), "not a table in UTF-8"),
     ],
 )
 def test_a_broken_table_names_file_and_line(tmp_path: Path, text: bytes, said: str) -> None:

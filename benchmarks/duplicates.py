@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from benchmarks import duplicates_scale, machine
 from sari_data.audio import load_audio
 from sari_data.dedup import Dedup
-from sari_data.dedup.sound import SoundIndex
+from sari_data.dedup.prints import Prints
+from sari_data.dedup.sound import OF_BENCHMARK, SoundIndex, same_within
 from sari_data.dedup.text import Text, Texts, may_be_near, near_pairs, vectorise
 from sari_data.fingerprint import RATE, Peaks, find_peaks
 from sari_data.types import AudioQuestion
@@ -164,7 +165,7 @@ def sound_rows(
             right = sum(q == c and q in mine for q, c in found)
             wrong = sum(q != c and q in mine for q, c in found)
             rows.append({"kind": kind, "change": change, "clips": len(mine), "found": right, "wrong": wrong})
-    unrelated = sum(1 for _ in index.find(library, threshold=threshold, itself=True))
+    unrelated = sum(1 for _ in same_within(Prints(library), threshold=threshold, sampled=OF_BENCHMARK))
     seconds = sum(len(s) / rate for _, (s, rate) in signals)
     size = sum(peaks.nbytes for peaks in library)
     return rows, {

@@ -67,7 +67,9 @@ def timed(command: list[str], folder: Path, log: Path) -> dict[str, float]:
     program = Path(sys.executable).parent / command[0]
     started = time.monotonic()
     with log.open("ab") as file:
-        process = subprocess.Popen([str(program), *command[1:]], cwd=folder, stdout=file, stderr=file)
+        # An answer cache of its own: what an earlier run was answered must not make this one quick.
+        environment = os.environ | {"SARI_CACHE": str(folder.resolve() / "cache")}
+        process = subprocess.Popen([str(program), *command[1:]], cwd=folder, stdout=file, stderr=file, env=environment)
         _, status, usage = os.wait4(process.pid, 0)
     if status != 0:
         sys.exit(f"{' '.join(command)} ended with exit code {os.waitstatus_to_exitcode(status)}; see {log}")

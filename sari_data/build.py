@@ -108,9 +108,12 @@ class Plan:
         return cls(tables["build"], tables["calibrate"], tables["annotate"], None if composed else tables["dedup"])
 
     def to_json(self) -> dict[str, Any]:
-        """Return the recipe as it is recorded."""
-        found = {"build": self.build, "annotate": self.annotate, "dedup": self.dedup, "calibrate": self.calibrate}
-        return {name: table.model_dump(mode="json") for name, table in found.items() if table is not None}
+        """Return the recipe as it is recorded: without the options of a source that is not used."""
+        tables = {"build": self.build, "annotate": self.annotate, "dedup": self.dedup, "calibrate": self.calibrate}
+        found = {name: table.model_dump(mode="json") for name, table in tables.items() if table is not None}
+        if "scenes" not in self.build.sources:
+            del found["build"]["scenes"]
+        return found
 
 
 def build_from_recipe(

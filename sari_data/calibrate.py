@@ -8,37 +8,25 @@ fixed number of samples, as there, or as many as it takes to tell its band (:mod
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from typing import Any
 
 from sari_data.answer_cache import CachedResponder, default_cache
-from sari_data.calibration.asking import Questioner, survey
 from sari_data.calibration.listening import FLAGS
-from sari_data.calibration.measuring import (
-    Advance,
-    Calibration,
-    Rates,
-    ask_fixed,
-    count_passes,
-    measure,
-    progress_total,
-)
+from sari_data.calibration.measuring import Calibration, measure, progress_total
 from sari_data.calibration.table import Adaptive, Calibrate, Listening
 from sari_data.errors import InputError
 from sari_data.prompting import load_mode
-from sari_data.responder import Responder, Sampling, load_responder
+from sari_data.responder import Responder, load_responder
 from sari_data.types import AudioQuestion, PassRate
 
 __all__ = (
     "FLAGS",
     "NEVER_PASSED",
     "PASSED_UNHEARD",
+    "UNANSWERED",
     "Adaptive",
     "Calibrate",
     "Calibration",
     "Listening",
-    "calibrate",
     "calibrated",
     "measure",
     "missing_for_local",
@@ -48,12 +36,10 @@ __all__ = (
     "pick_responder",
     "progress_total",
     "side_split",
-    "split_never_passed",
-    "summarise",
 )
 
 # The side files that questions are moved to.
-NEVER_PASSED, PASSED_UNHEARD = "never_passed", "passed_unheard"
+NEVER_PASSED, PASSED_UNHEARD, UNANSWERED = "never_passed", "passed_unheard", "unanswered"
 
 # What the `local` responder cannot do without.
 _LOCAL_NEEDS = ("torch", "transformers")
@@ -113,8 +99,10 @@ def calibrated(question: AudioQuestion, found: Calibration) -> AudioQuestion:
     """Return a question with what a calibration found of it.
 
     Pass rates of the same responder, mode and seed are replaced, others stay. The flags of the listening check are
-    replaced where there was one.
+    replaced where there was one. A question that could not be answered stays as it was.
     """
+    if question.id in found.unanswered:
+        return question
     rates = found.rates[question.id]
     kept = [r for r in question.pass_rates if _key(r) != _key(rates[0])]
     flags = question.flags
@@ -124,8 +112,13 @@ def calibrated(question: AudioQuestion, found: Calibration) -> AudioQuestion:
     return question.replace(pass_rates=(*kept, *rates), flags=flags)
 
 
-def side_split(question: AudioQuestion, table: Calibrate) -> str | None:
-    """Return the side file that a calibrated question is moved to out of ``rl``, or ``None`` where it stays."""
+def side_split(question: AudioQuestion, table: Calibrate, found: Calibration | None = None) -> str | None:
+    """Return the side file that a calibrated question is moved to out of ``rl``, or ``None`` where it stays.
+
+    One that could not be answered is moved: how hard it is is not known, and what cannot be asked cannot be practised.
+    """
+    if found is not None and question.id in found.unanswered:
+        return UNANSWERED
     if table.drop_never_passed and never_passed(question):
         return NEVER_PASSED
     if table.drop_passed_unheard and any(flag in FLAGS.values() for flag in question.flags):
@@ -142,91 +135,5 @@ def never_passed(question: AudioQuestion) -> bool:
     return bool(own) and own[-1].passes == 0 and own[-1].band in (None, "never")
 
 
-def calibrate(
-    questions: Iterable[AudioQuestion],
-    responder: Responder,
-    *,
-    mode: str,
-    samples: int,
-    sampling: Sampling,
-    seed: int,
-    advance: Advance | None = None,
-) -> list[AudioQuestion]:
-    """Return the questions, in their order, each with a pass rate of this responder, mode and seed: a fixed k.
-
-    A pass rate of the same three is replaced; others stay.
-
-    Args:
-        questions: What is asked; each needs its answer.
-        responder: Who answers.
-        mode: Response mode that they are asked in.
-        samples: Answers to each question.
-        sampling: How to sample; its seed is replaced by ``seed``.
-        seed: Seed of the sampling, recorded with the pass rates.
-        advance: Called with the number of questions that were finished since the last call.
-
-    Raises:
-        InputError: A question without an answer, or an id that comes twice.
-        ResponderError: The responder did not give each question exactly so many samples.
-        TemplateError: No such mode.
-    """
-    load_mode(mode)
-    todo = list(questions)
-    known = survey(todo)
-    own = ask_fixed(Questioner(todo, known, responder, mode, replace(sampling, seed=seed)), samples, advance)
-    rates = Rates(known, own, {}, (responder.name, mode, seed))
-    return [_with_rate(question, rates[question.id][0]) for question in todo]
-
-
-def _with_rate(question: AudioQuestion, rate: PassRate) -> AudioQuestion:
-    kept = tuple(r for r in question.pass_rates if _key(r) != _key(rate))
-    return question.replace(pass_rates=(*kept, rate))
-
-
 def _key(rate: PassRate) -> tuple[str, str, int]:
     return rate.responder, rate.mode, rate.seed
-
-
-def split_never_passed(
-    questions: Iterable[AudioQuestion], *, drop: bool
-) -> tuple[list[AudioQuestion], list[AudioQuestion]]:
-    """Part questions into those to train on and those that the latest calibration never saw passed.
-
-    Args:
-        questions: Questions with pass rates, the latest last.
-        drop: Whether to part them at all; otherwise all are kept.
-    """
-    kept: list[AudioQuestion] = []
-    dropped: list[AudioQuestion] = []
-    for question in questions:
-        (dropped if drop and never_passed(question) else kept).append(question)
-    return kept, dropped
-
-
-def summarise(questions: Sequence[AudioQuestion], table: Calibrate, name: str) -> dict[str, Any]:
-    """Summarise the latest calibration of the questions, one with a fixed k, for the manifest.
-
-    Args:
-        questions: All that were calibrated, the never passed ones included.
-        table: How it was done.
-        name: The responder's own name, with model and revision.
-
-    Returns:
-        Who answered and how, the mean pass rate, the number never passed, and ``histogram``: passes (as text)
-        to the number of questions with so many.
-    """
-    latest = [[rate for rate in question.pass_rates if rate.audio == "own"][-1] for question in questions]
-    total = sum(rate.passes for rate in latest)
-    histogram = count_passes((rate.passes for rate in latest), table.samples)
-    return {
-        "responder": name,
-        "mode": table.mode,
-        "samples": table.samples,
-        "temperature": table.temperature,
-        "seed": table.seed,
-        "questions": len(questions),
-        "mean_pass_rate": round(total / (len(questions) * table.samples), 4) if questions else None,
-        "never_passed": histogram["0"],
-        "dropped_never_passed": table.drop_never_passed,
-        "histogram": histogram,
-    }

@@ -26,6 +26,11 @@ _MOST_ROWS = 60  # of a table of contamination numbers
 _NOT_SHOWN = {"path", "file", "folder", "examples", "unreadable_examples", "thresholds"}
 _REPO = re.compile(r"[\w.-]+/[\w.-]+")
 _ACTIVE = re.compile(r"[\\`*\[\]|]")
+_SIDES = {
+    "never_passed": "that the calibration never saw answered right",
+    "passed_unheard": "that were passed as often without hearing their audio",
+    "unanswered": "that the calibration's responder could not answer",
+}
 _HEARD = {"own": "with its audio", "none": "without audio", "other": "with another question's audio"}
 
 
@@ -61,10 +66,15 @@ def render_card(manifest: Mapping[str, Any], *, repo: str | None = None) -> str:
         origin=escaped(manifest.get("source") or ", ".join(sources)),
         repo=repo or manifest["name"],
         on_hub=repo if repo and _REPO.fullmatch(repo) else "OWNER/NAME",
-        domains=DOMAINS,
+        domains=_columns(manifest, "domains", DOMAINS),
+        levels=_columns(manifest, "difficulties", ()),
+        sides=[(name, what) for name, what in _SIDES.items() if name in manifest["counts"]],
+        english=_is_english(manifest),
         rehearsal=is_rehearsal(manifest),
         contaminated=contaminated_count(manifest),
         contamination=_contamination_rows(manifest),
+        benchmarks=_benchmark_rows(manifest),
+        left_out=_left_out(manifest, contaminated_count(manifest)),
         without_audio=manifest.get("without_audio", 0),
         sources=_source_rows(sources),
         made=[
@@ -136,6 +146,18 @@ def escaped(value: Any) -> str:
     return _ACTIVE.sub(r"\\\g<0>", text)
 
 
+def _columns(manifest: Mapping[str, Any], what: str, always: Sequence[str]) -> list[str]:
+    """The columns of the table of splits: those that are always there, and others that are in the counts."""
+    there = dict.fromkeys(name for counts in manifest["counts"].values() for name in counts[what])
+    return [*always, *(name for name in there if name not in always)]
+
+
+def _is_english(manifest: Mapping[str, Any]) -> bool:
+    """Whether questions and chains are in English; a recipe without the key had them so."""
+    language = ((manifest.get("recipe") or {}).get("annotate") or {}).get("language") or "English"
+    return str(language).strip().lower() in ("english", "en")
+
+
 def _escaped_values(found: Mapping[str, Any]) -> dict[str, Any]:
     return {key: escaped(value) if isinstance(value, str) else value for key, value in found.items()}
 
@@ -205,8 +227,42 @@ def _funnel_rows(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
+def _benchmarks(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    against = (manifest.get("contamination") or {}).get("against")
+    return [found for found in against if isinstance(found, Mapping)] if isinstance(against, list) else []
+
+
+def _benchmark_rows(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row for each benchmark: what could be compared, what was found, and what that does not prove."""
+    rows = []
+    for found in _benchmarks(manifest):
+        kinds = ", ".join(f"{number} {kind.replace('_', ' ')}" for kind, number in (found.get("by_kind") or {}).items())
+        compared = found.get("compared") or {}
+        rows.append(
+            {
+                "name": escaped(found.get("name", "")),
+                "numbers": [
+                    found.get("questions", ""),
+                    *(compared.get(kind, "") for kind in ("texts", "segments", "sounds")),
+                    found.get("contaminated", ""),
+                ],
+                "kinds": escaped(kinds),
+                "notes": [escaped(note) for note in found.get("notes") or ()],
+            }
+        )
+    return rows
+
+
+def _left_out(manifest: Mapping[str, Any], remaining: int | None) -> int:
+    """How many questions were in a benchmark and are not in the corpus any more."""
+    found = (manifest.get("contamination") or {}).get("contaminated_found")
+    return max(0, found - (remaining or 0)) if isinstance(found, int) else 0
+
+
 def _contamination_rows(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """All numbers and names below ``contamination``, each with the path to it."""
+    """All other numbers and names below ``contamination``, each with the path to it."""
+    report = manifest.get("contamination") or {}
+    told = {"against", "checked", "contaminated", "contaminated_found"} if _benchmarks(manifest) else set()
 
     def walk(value: Any, path: tuple[str, ...]) -> Iterable[tuple[str, str]]:
         if isinstance(value, Mapping):
@@ -223,7 +279,10 @@ def _contamination_rows(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
         elif value is not None:
             yield " / ".join(path), str(value)
 
-    rows = [(escaped(key.replace("_", " ")), escaped(text)) for key, text in walk(manifest.get("contamination"), ())]
+    rows = [
+        (escaped(key.replace("_", " ")), escaped(text))
+        for key, text in walk({k: v for k, v in report.items() if k not in told}, ())
+    ]
     return rows[:_MOST_ROWS]
 
 

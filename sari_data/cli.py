@@ -18,6 +18,7 @@ from sari_data.commands.check import check
 from sari_data.commands.push import push
 from sari_data.commands.rehydrate import rehydrate
 from sari_data.commands.sources import sources
+from sari_data.commands.view import view
 from sari_data.console import run_app
 
 app = typer.Typer(
@@ -26,7 +27,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (build, cache, calibrate, check, push, rehydrate, sources):
+for _command in (build, cache, calibrate, check, push, rehydrate, sources, view):
     app.command()(_command)
 
 

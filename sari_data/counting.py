@@ -30,8 +30,9 @@ class Tally:
 
     def __init__(self, splits: Iterable[str] = (), *, about: Callable[[str], Mapping[str, Any]] | None = None) -> None:
         self._about = about
-        self._domains: dict[str, Counter[str]] = {split: Counter() for split in splits}
-        self._difficulties: dict[str, Counter[str]] = {split: Counter() for split in splits}
+        named = tuple(splits)
+        self._domains: dict[str, Counter[str]] = {split: Counter() for split in named}
+        self._difficulties: dict[str, Counter[str]] = {split: Counter() for split in named}
         self._licences: Counter[str] = Counter()
         self._flags: Counter[str] = Counter()
         self._made: dict[str, Counter[str]] = {}

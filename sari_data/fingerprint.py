@@ -38,6 +38,9 @@ _KEPT, _WITHIN = 25, 16
 # Triples: each peak with two of the next few (places in their order, frames, bins apart).
 FAN_OUT, _SHORTEST, _LONGEST, _WIDEST = 5, 2, 40, 100
 _FARTHEST = 96
+_MIX = np.uint32(0x9E3779B1)
+# Recordings with more common places than this (frames times 512) are compared by a search: about 65 seconds.
+_TABLE = 2**20
 
 Peaks = NDArray[np.uint32]
 
@@ -102,36 +105,61 @@ def _outstanding(frames: NDArray[np.intp], strength: NDArray[np.float32]) -> NDA
     return keep
 
 
-def peak_hashes(peaks: Peaks) -> tuple[NDArray[np.uint32], NDArray[np.int32]]:
-    """Return the hashes of triples of peaks and the frames of their first ones.
+def peak_hashes(peaks: Peaks, sampled: int = 1) -> tuple[NDArray[np.uint32], NDArray[np.int32]]:
+    """Return the hashes of triples of peaks and the frames of their first ones; as :func:`hash_many` of one."""
+    hashes, times, _ = hash_many(peaks, np.array([len(peaks)]), sampled)
+    return hashes, times
+
+
+def hash_many(
+    peaks: Peaks, sizes: NDArray[np.integer], sampled: int = 1
+) -> tuple[NDArray[np.uint32], NDArray[np.int32], NDArray[np.int32]]:
+    """Return the hashes of triples of peaks of many recordings.
 
     A triple is a peak with two of the next FAN_OUT that are neither too near nor too far away; its hash holds the first
     one's bin and how far the others are from it in bins and frames, each halved (8 + 2 * (7 + 5) bits). Pairs, as Wang
     has them, are too alike in ten thousand recordings: they gave a hundred times as many false hits.
+
+    Args:
+        peaks: The fingerprints, end to end.
+        sizes: How many peaks each recording has.
+        sampled: One hash in so many is returned, the same ones in every recording.
+
+    Returns:
+        The hashes, the frames of their first peaks, and the numbers of their recordings.
     """
-    time, bins = (peaks >> 9).astype(np.int64), (peaks & 511).astype(np.int64)
-    partners = np.full((len(peaks), FAN_OUT), -1, np.int64)
-    taken = np.zeros(len(peaks), np.int64)
-    steps = np.arange(1, _FARTHEST)
-    for begin in range(0, len(peaks), 4096):
-        first = np.arange(begin, min(begin + 4096, len(peaks)))[:, None]
-        second = np.minimum(first + steps, len(peaks) - 1)
-        apart, away = time[second] - time[first], np.abs(bins[second] - bins[first])
-        good = (apart >= _SHORTEST) & (apart <= _LONGEST) & (away <= _WIDEST) & (first + steps < len(peaks))
-        place = np.cumsum(good, axis=1)
-        row, step = np.nonzero(good & (place <= FAN_OUT))
-        partners[begin + row, place[row, step] - 1] = begin + row + steps[step]
-        taken[begin : begin + len(first)] = np.minimum(place[:, -1], FAN_OUT)
-    hashes, times = [np.zeros(0, np.uint32)], [np.zeros(0, np.int32)]
+    owner = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
+    time, bins = (peaks >> 9).astype(np.int32), (peaks & 511).astype(np.int16)
+    # All recordings on one axis of time, too far apart for a triple across two of them.
+    ends = np.cumsum(sizes)
+    last = np.zeros(len(sizes), np.int64)
+    last[sizes > 0] = time[ends[sizes > 0] - 1] + _LONGEST + 1
+    axis = (time + np.repeat(np.cumsum(last) - last, sizes)).astype(np.int32)
+    # Of each peak the codes of its partners: their distance in bins and frames. All peaks try their next one, then all
+    # their second next, and so on.
+    codes = np.zeros((FAN_OUT, len(peaks)), np.uint32)
+    taken = np.zeros(len(peaks), np.int8)
+    for step in range(1, min(_FARTHEST, len(peaks))):
+        apart = axis[step:] - axis[:-step]
+        aside = bins[step:] - bins[:-step]
+        open_ = (apart <= _LONGEST) & (taken[:-step] < FAN_OUT)
+        if not open_.any():
+            break
+        chosen = np.flatnonzero(open_ & (apart >= _SHORTEST) & (np.abs(aside) <= _WIDEST))
+        codes[taken[chosen], chosen] = (((aside[chosen] + 128) >> 1) << 5) | (apart[chosen] >> 1)
+        taken[chosen] += 1
+    first = (bins >> 1).astype(np.uint32) << np.uint32(24)
+    hashes, places = [np.zeros(0, np.uint32)], [np.zeros(0, np.int64)]
     for one, other in combinations(range(FAN_OUT), 2):
-        chosen = np.flatnonzero(taken > other)
-        whole = bins[chosen] >> 1
-        for partner in (partners[chosen, one], partners[chosen, other]):
-            whole = (whole << 7) | ((bins[partner] - bins[chosen] + 128) >> 1)
-            whole = (whole << 5) | ((time[partner] - time[chosen]) >> 1)
-        hashes.append(whole.astype(np.uint32))
-        times.append(time[chosen].astype(np.int32))
-    return np.concatenate(hashes), np.concatenate(times)
+        whole = first | (codes[one] << np.uint32(12)) | codes[other]
+        keep = taken > other
+        if sampled > 1:
+            keep &= ((whole * _MIX) >> np.uint32(16)) % np.uint32(sampled) == 0
+        at = np.flatnonzero(keep)
+        hashes.append(whole[at])
+        places.append(at)
+    where = np.concatenate(places)
+    return np.concatenate(hashes), time[where], owner[where]
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,13 +197,26 @@ def overlay(one: Peaks, other: Peaks, offset: int, *, around: int = 0) -> Overla
     few, many, move = (first, second, -offset) if len(first) <= len(second) else (second, first, offset)
     few64, many64 = few.astype(np.int64), many.astype(np.int64)
     steps = range(-around - 1, around + 2)
-    low = few64[None, :] + (np.array(steps, np.int64)[:, None] + move) * 512 - 1
-    near = np.searchsorted(many64, low) < np.searchsorted(many64, low + 2, "right")
+    near = _are_near(many64, few64[None, :] + (np.array(steps, np.int64)[:, None] + move) * 512)
     tries = near[:-2] | near[1:-1] | near[2:]
     agree = tries[int(tries.sum(axis=1).argmax())]
     cells = (few64 >> 9) // 16
     covered = len(set(cells[agree].tolist())) / len(set(cells.tolist()))
     return Overlay(float(agree.mean()), int(agree.sum()), (end - begin) / FRAMES_A_SECOND, covered)
+
+
+def _are_near(peaks: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return of each place whether a peak is there or a bin to its side."""
+    lowest = min(int(peaks[0]), int(places[0, 0])) - 1
+    size = max(int(peaks[-1]), int(places[-1, -1])) + 2 - lowest
+    if size > _TABLE:
+        return np.searchsorted(peaks, places - 1) < np.searchsorted(peaks, places + 1, "right")
+    # A table of all places is several times as fast as a search.
+    there = np.zeros(size, bool)
+    at = peaks - lowest
+    for step in (-1, 0, 1):
+        there[at + step] = True
+    return there[places - lowest]
 
 
 def _between(peaks: Peaks, begin: int, end: int) -> Peaks:

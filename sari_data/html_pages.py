@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections.abc import Sequence
+from functools import partial
 
 from sari_data.resources import templates_dir
 
@@ -42,3 +44,13 @@ def render_html(name: str, *, styles: Sequence[str] = (), **values: object) -> s
         script=Markup(script),
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
+
+
+def json_for_script(value: object) -> str:
+    """Return a value as JSON that can stand in a script element: nothing in it ends the element or begins another.
+
+    It is ASCII, and has no ``<``, ``>``, ``&`` or ``'``.
+    """
+    from jinja2.utils import htmlsafe_json_dumps
+
+    return str(htmlsafe_json_dumps(value, dumps=partial(json.dumps, separators=(",", ":"))))

@@ -11,7 +11,11 @@ from typing import Any
 from sari_data.errors import InputError
 
 REMOVED = "(removed)"
-_SECRET = re.compile(r"(^|[_-])(api[_-]?key|access[_-]?key|token|secret|password|passwd|authorization)$", re.IGNORECASE)
+_SECRET = re.compile(
+    r"(api[_-]?key|access[_-]?key|token|secret|password|passwd|authorization|credentials?|bearer)$", re.IGNORECASE
+)
+# Of an address: a user with a password, and what stands after the question mark, where hosts take keys.
+_USER, _QUERY = re.compile(r"(?<=://)[^/?#@\s]*@"), re.compile(r"(?<=\?)[^#\s]+")
 _ABSOLUTE = re.compile(r"(/|~/|[A-Za-z]:[/\\])")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -19,9 +23,11 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 def redacted(value: Any) -> Any:
     """Return values without what is nobody else's business: secrets, and where on a machine something lies.
 
-    Texts under keys such as ``api_key``, ``token`` or ``Authorization`` are taken out; of an absolute path the last
-    part is left.
+    Texts under keys such as ``api_key``, ``token`` or ``Authorization`` are taken out, and of an address user, password
+    and query; of an absolute path the last part is left.
     """
+    if isinstance(value, str) and "://" in value:
+        return _QUERY.sub(REMOVED, _USER.sub(f"{REMOVED}@", value))
     if isinstance(value, str):
         return re.split(r"[/\\]", value.rstrip("/\\"))[-1] if _ABSOLUTE.match(value) else value
     if isinstance(value, Mapping):

@@ -5,6 +5,7 @@ A wheel carries them inside ``sari_data/_resources``; a checkout has them at its
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -23,3 +24,8 @@ def templates_dir() -> Path:
 def recipes_dir() -> Path:
     """Return the folder with the recipes that ship with sari."""
     return _resource("recipes")
+
+
+def cache_folder() -> Path:
+    """Return where answers, fingerprints and unpacked archives are kept: ``$SARI_CACHE``, else ``~/.cache/sari``."""
+    return Path(os.environ.get("SARI_CACHE") or Path.home() / ".cache" / "sari")

@@ -13,6 +13,7 @@ from sari_data.annotate import Annotate, OpenAskers, Tally, caption_clips, write
 from sari_data.calibrate import (
     NEVER_PASSED,
     PASSED_UNHEARD,
+    UNANSWERED,
     Calibrate,
     calibrated,
     measure,
@@ -35,7 +36,7 @@ from sari_data.splitting import Entry, split_by_clip
 from sari_data.types import AudioQuestion
 
 # Splits below side/: what the calibration took out of rl.
-SIDES = (NEVER_PASSED, PASSED_UNHEARD)
+SIDES = (NEVER_PASSED, PASSED_UNHEARD, UNANSWERED)
 
 NO_WRITER = "nobody writes questions about it"
 REPEAT = "exact repeat"
@@ -208,7 +209,7 @@ def rate(scratch: Scratch, funnel: Funnel, responder: Responder, table: Calibrat
     for found in questions:
         rated = calibrated(found, calibration)
         scratch.put(rated)
-        homes[side_split(rated, table) or "rl"].append(rated.id)
+        homes[side_split(rated, table, calibration) or "rl"].append(rated.id)
     for name, ids in homes.items():
         scratch.assign(name, ids)
         if name != "rl" and ids:
@@ -216,6 +217,8 @@ def rate(scratch: Scratch, funnel: Funnel, responder: Responder, table: Calibrat
     stage.left = len(homes["rl"])
     summary = dict(calibration.summary)
     stage.note = str(meter)
+    for why, number in summary.get("unanswered_because", {}).items():
+        note(f"calibrate: {number:,} questions could not be answered: {why}")
     note(f"{stage.name}: mean pass rate {summary['mean_pass_rate']}; {stage.line()}")
     return summary
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from sari_data.options import loose_form
 from sari_data.sources.base import Clip
+from sari_data.sources.music_theory import note_class
 
 SAME_OPTIONS = "two options are the same"
 SAME_PITCH = "two options are the same pitch"
@@ -43,7 +44,6 @@ _TEXT_BEHIND = re.compile(
     r"(?:label|tag|description|text|fact|information|data|list)s?\b",
     re.IGNORECASE,
 )
-_PITCHES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 # A note's name, alone or before a mode or a chord's quality: "Bb", "A♯ minor", "E flat", "Bbm7", but not "Bass".
 _PITCH = re.compile(
     r"(?<![A-Za-z])([A-G])(#|♯|b|♭|[ -]?(?:[Ss]harp|[Ff]lat)\b)?(?=maj|min|dim|aug|sus|add|m|M|[^A-Za-z]|$)"
@@ -130,8 +130,8 @@ def pitch_form(text: str) -> str:
 
     def number(match: re.Match[str]) -> str:
         accidental = (match[2] or "").strip(" -").casefold()
-        shift = 1 if accidental in ("#", "♯", "sharp") else -1 if accidental else 0
-        return f"<{(_PITCHES[match[1]] + shift) % 12}>"
+        sign = "#" if accidental in ("#", "♯", "sharp") else "b" if accidental else ""
+        return f"<{note_class(match[1] + sign)}>"
 
     return _PITCH.sub(number, text).casefold()
 

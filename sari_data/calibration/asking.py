@@ -6,7 +6,7 @@ Rows are questions sorted by id, so that no result depends on the order in which
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from sari_data.answers import grade
 from sari_data.errors import InputError, ResponderError
 from sari_data.prompting import render_prompt
 from sari_data.responder import Request, Responder, Sampling
-from sari_data.types import AudioQuestion, AudioRef
+from sari_data.types import HEARD, AudioQuestion, AudioRef
 
 Counts = NDArray[np.int64]
 Asked = tuple[Request, AudioQuestion]
@@ -77,6 +77,9 @@ class Questioner:
         responder: Who answers.
         mode: Response mode.
         sampling: How to sample.
+        failed: What was heard (as in :attr:`PassRate.audio`) to the rows that the responder could not answer so, each
+            with why. They are not asked so again, and all their answers count for nothing: those that did come may be
+            the easy ones.
     """
 
     questions: Collection[AudioQuestion]
@@ -84,6 +87,7 @@ class Questioner:
     responder: Responder
     mode: str
     sampling: Sampling
+    failed: Mapping[str, dict[int, str]] = field(default_factory=lambda: {heard: {} for heard in HEARD})
 
     def ask(
         self, wanted_N: Counts, first_N: Counts, *, heard: str = "own", done: Callable[[int], None] | None = None
@@ -97,18 +101,19 @@ class Questioner:
             done: Called with 1 whenever a question has all its answers.
 
         Raises:
-            ResponderError: The responder did not give each question exactly the samples asked for.
+            ResponderError: The responder did not give each question exactly the samples asked for, and does not say of
+                it that it failed.
         """
         assert heard in ("own", "none"), f"expected own or none, got {heard}"
 
         def requests() -> Iterator[Asked]:
             for question in self.questions:
                 row = self.known.rows[question.id]
-                if wanted_N[row]:
+                if wanted_N[row] and row not in self.failed[heard]:
                     audio = question.audio if heard == "own" else None
                     yield self._request(question, audio, heard, wanted_N[row], first_N[row])
 
-        return self.count(requests(), done)
+        return self.count(requests(), heard, done)
 
     def ask_with(self, wanted_N: Counts, first_N: Counts, donors: Mapping[int, bytes], *, chunk: int = 8192) -> Counts:
         """Return how many answers to each row were right when another clip was heard; request ids end in ``|other``.
@@ -122,14 +127,14 @@ class Questioner:
             chunk: How many questions' texts are held at once.
         """
         passes_N = np.zeros(len(self.known), dtype=np.int64)
-        left = [row for row in sorted(donors) if wanted_N[row]]
+        left = [row for row in sorted(donors) if wanted_N[row] and row not in self.failed["other"]]
         for at in range(0, len(left), chunk):
             rows = frozenset(left[at : at + chunk])
-            passes_N += self.count(self._exchanged(rows, wanted_N, first_N, donors), None)
+            passes_N += self.count(self._exchanged(rows, wanted_N, first_N, donors), "other", None)
         return passes_N
 
-    def count(self, requests: Iterator[Asked], done: Callable[[int], None] | None) -> Counts:
-        """Send the requests, and count each row's right answers."""
+    def count(self, requests: Iterator[Asked], heard: str, done: Callable[[int], None] | None) -> Counts:
+        """Send the requests, and count each row's right answers; a row that failed has none."""
         passes_N = np.zeros(len(self.known), dtype=np.int64)
         waiting: dict[str, tuple[AudioQuestion, set[int], int]] = {}
 
@@ -156,7 +161,15 @@ class Questioner:
                     done(1)
         for _ in source:  # what it did not even take
             break
-        for id_, (_, open_, samples) in waiting.items():
+        reasons: Mapping[str, str] = getattr(self.responder, "failed", {})
+        for id_, (question, open_, samples) in waiting.items():
+            if id_ in reasons:
+                row = self.known.rows[question.id]
+                self.failed[heard][row] = reasons[id_]
+                passes_N[row] = 0
+                if done is not None:
+                    done(1)
+                continue
             raise ResponderError(
                 f"responder {self.responder.name!r} gave {samples - len(open_)} of {samples} samples of question "
                 f"{id_!r}: it must answer every sample; start it again"

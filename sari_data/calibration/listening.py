@@ -38,7 +38,7 @@ class Unheard:
 
     Args:
         passes_N: Right answers.
-        samples_N: Answers; 0 where there was no other clip to hear.
+        samples_N: Answers; 0 where there was no other clip to hear, or the responder could not answer.
         as_often_N: How likely it is that the own audio helps by no more than the margin.
         beats_guessing_N: How likely it is that more are right than by guessing.
         marked_N: Which questions are marked.
@@ -77,6 +77,7 @@ def listen(
     known, check, most = questioner.known, table.listening_check, table.unheard_samples
     donors = pair_clips(known, questioner.sampling.seed) if heard == "other" else {}
     may_N = np.array([heard == "none" or row in donors for row in range(len(known))], dtype=bool)
+    may_N[list(questioner.failed["own"])] = False  # there is nothing to compare with
     passes_N, samples_N = np.zeros(len(known), dtype=np.int64), np.zeros(len(known), dtype=np.int64)
     open_N = may_N
     told = 0
@@ -88,6 +89,8 @@ def listen(
         else:
             passes_N = passes_N + questioner.ask_with(wanted_N, samples_N, donors)
         samples_N = samples_N + wanted_N
+        lost = list(questioner.failed[heard])
+        may_N[lost], passes_N[lost], samples_N[lost] = False, 0, 0
         as_often_N, beats_N = verdicts(own, passes_N, samples_N, known.guesses, check.margin)
         least_N = np.minimum(as_often_N, beats_N)
         settled_N = (least_N >= check.confidence) | (least_N <= 1 - check.confidence)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from sari_data.calibration.bands import band_indices
 from sari_data.calibration.listening import FLAGS, Unheard, flat_beliefs, listen
 from sari_data.calibration.posterior import Beliefs, Counts, Floats
 from sari_data.calibration.table import Calibrate
+from sari_data.errors import ResponderError
 from sari_data.prompting import load_mode
 from sari_data.responder import Responder
 from sari_data.types import BANDS, AudioQuestion, PassRate
@@ -30,11 +31,13 @@ class Calibration:
             an ``other`` question's. They are made when they are asked for.
         flags: Question id to the flags of the listening check; questions without any are left out.
         summary: What the manifest, the card and the terminal say.
+        unanswered: Question id to why the responder could not answer it; such a question has no pass rate.
     """
 
     rates: Mapping[str, tuple[PassRate, ...]]
     flags: Mapping[str, tuple[str, ...]]
     summary: dict[str, Any]
+    unanswered: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +52,15 @@ class Own:
 
 
 class Rates(Mapping[str, tuple[PassRate, ...]]):
-    """Pass rates by question id, made from arrays when they are asked for."""
+    """Pass rates by question id, made from arrays when they are asked for; none of a question without an answer."""
 
     def __init__(self, known: Survey, own: Own, unheard: Mapping[str, Unheard], whose: tuple[str, str, int]) -> None:
         self._known, self._own, self._unheard, self._whose = known, own, unheard, whose
 
     def __getitem__(self, id_: str) -> tuple[PassRate, ...]:
         row, own = self._known.rows[id_], self._own
+        if not own.samples_N[row]:
+            raise KeyError(id_)
         estimate = None if own.estimates_N is None else float(own.estimates_N[row])
         band = None if own.bands_N is None else BANDS[own.bands_N[row]]
         found = [PassRate(int(own.passes_N[row]), int(own.samples_N[row]), *self._whose, "own", estimate, band)]
@@ -65,10 +70,10 @@ class Rates(Mapping[str, tuple[PassRate, ...]]):
         return tuple(found)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._known.rows)
+        return (id_ for id_, row in self._known.rows.items() if self._own.samples_N[row])
 
     def __len__(self) -> int:
-        return len(self._known)
+        return int(np.count_nonzero(self._own.samples_N))
 
 
 def measure(
@@ -88,7 +93,7 @@ def measure(
 
     Raises:
         InputError: A question without an answer, or an id that comes twice.
-        ResponderError: The responder did not give each question exactly the samples asked for.
+        ResponderError: The responder did not give each question exactly the samples asked for, or could answer none.
         TemplateError: No such mode.
     """
     from sari_data.calibration.report import describe_adaptive, describe_listening, tally_bands
@@ -99,15 +104,27 @@ def measure(
     more: dict[str, Any] = {}
     if table.method == "fixed" or not len(known):
         own = ask_fixed(questioner, table.samples, advance)
-        histogram = count_passes(own.passes_N.tolist(), table.samples)
+        there_N = own.samples_N > 0
+        histogram = count_passes(own.passes_N[there_N].tolist(), table.samples)
         samples: float = table.samples
-        bands = tally_bands(band_indices(own.passes_N / own.samples_N))
+        bands = tally_bands(band_indices(own.passes_N[there_N] / own.samples_N[there_N]))
     else:
         own, outcome = _ask_adaptively(questioner, table, advance)
-        bands = histogram = tally_bands(outcome.beliefs.masses().argmax(-1))
-        samples = round(float(own.samples_N.mean()), 2)
+        there_N = own.samples_N > 0
+        bands = histogram = tally_bands(outcome.beliefs.masses()[there_N].argmax(-1))
+        samples = round(float(own.samples_N[there_N].mean()), 2) if there_N.any() else 0.0
         limits = table.adaptive.model_dump(mode="json")
         more = {"adaptive": limits, **describe_adaptive(outcome, table.adaptive.confidence)}
+    lost = questioner.failed["own"]
+    unanswered = {id_: lost[row] for id_, row in known.rows.items() if row in lost}
+    if unanswered:
+        if len(unanswered) == len(known):
+            raise ResponderError(
+                f"responder {responder.name!r} could answer none of {len(known)} questions, the first because of: "
+                f"{next(iter(unanswered.values()))}: correct its options, or name another responder"
+            )
+        more["unanswered"] = len(unanswered)
+        more["unanswered_because"] = dict(Counter(why.partition(":")[0] for why in unanswered.values()).most_common())
     unheard: dict[str, Unheard] = {}
     for heard in FLAGS if table.listening else ():
         unheard[heard] = listen(questioner, own.beliefs, heard, table, advance)
@@ -120,7 +137,6 @@ def measure(
         for id_, row in known.rows.items()
         if (marks := tuple(FLAGS[heard] for heard, found in unheard.items() if found.marked_N[row]))
     }
-    levels_N = own.passes_N / own.samples_N if own.estimates_N is None else own.estimates_N
     summary = {
         "responder": responder.name,
         "mode": table.mode,
@@ -128,16 +144,16 @@ def measure(
         "samples": samples,
         "temperature": table.temperature,
         "seed": table.seed,
-        "questions": len(known),
+        "questions": int(there_N.sum()),
         "asked": int(own.samples_N.sum()),
-        "mean_pass_rate": _mean(levels_N, own, table),
+        "mean_pass_rate": _mean(own, there_N),
         "never_passed": int(_never(own).sum()),
         "dropped_never_passed": table.drop_never_passed,
         "histogram": histogram,
         "bands": bands,
         **more,
     }
-    return Calibration(Rates(known, own, unheard, (responder.name, table.mode, table.seed)), flags, summary)
+    return Calibration(Rates(known, own, unheard, (responder.name, table.mode, table.seed)), flags, summary, unanswered)
 
 
 def progress_total(table: Calibrate, questions: int) -> int:
@@ -149,6 +165,7 @@ def ask_fixed(questioner: Questioner, samples: int, advance: Advance | None) -> 
     """Ask every question as often; raises as :meth:`Questioner.ask`."""
     samples_N = np.full(len(questioner.known), samples, dtype=np.int64)
     passes_N = questioner.ask(samples_N, np.zeros_like(samples_N), done=advance)
+    samples_N[list(questioner.failed["own"])] = 0
     return Own(passes_N, samples_N, flat_beliefs(passes_N, samples_N))
 
 
@@ -159,23 +176,24 @@ def _ask_adaptively(questioner: Questioner, table: Calibrate, advance: Advance |
 
     known = questioner.known
     features = collect(questioner.questions, known.rows, sound=table.adaptive.sound)
-    found = sample(questioner.ask, features, fold_of(known.clips, table.seed), table.adaptive, advance)
+    lost = questioner.failed["own"]
+    found = sample(questioner.ask, features, fold_of(known.clips, table.seed), table.adaptive, advance, lost)
     bands_N = found.beliefs.masses().argmax(-1)
     own = Own(found.passes_N, found.samples_N, found.beliefs, found.beliefs.means_N, bands_N)
     return own, found
 
 
 def _never(own: Own) -> np.ndarray:
-    never_N = own.passes_N == 0
+    never_N = (own.samples_N > 0) & (own.passes_N == 0)
     return never_N if own.bands_N is None else never_N & (own.bands_N == BANDS.index("never"))
 
 
-def _mean(levels_N: Floats, own: Own, table: Calibrate) -> float | None:
-    if not len(levels_N):
+def _mean(own: Own, there_N: np.ndarray) -> float | None:
+    if not there_N.any():
         return None
     if own.estimates_N is None:
-        return round(int(own.passes_N.sum()) / (len(levels_N) * table.samples), 4)
-    return round(float(levels_N.mean()), 4)
+        return round(int(own.passes_N.sum()) / int(own.samples_N.sum()), 4)
+    return round(float(own.estimates_N[there_N].mean()), 4)
 
 
 def count_passes(passes: Iterable[int], samples: int) -> dict[str, int]:

@@ -68,7 +68,7 @@ def describe_adaptive(found: Outcome, confidence: float) -> dict[str, Any]:
     right_N, wrong_N = found.beliefs.without_one()
     return {
         "rounds": found.rounds,
-        "settled": int(np.sum(found.beliefs.masses().max(-1) >= confidence)),
+        "settled": int(np.sum(found.beliefs.masses()[found.samples_N > 0].max(-1) >= confidence)),
         "predictor": {
             "knots": found.prior.knots,
             "log_likelihood": round(found.prior.held_out, _DIGITS),

@@ -7,7 +7,7 @@ band gains most by another answer. Everything follows from the answers and the s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,7 +47,12 @@ class Outcome:
 
 
 def sample(
-    ask: Ask, features: Features, folds_N: Counts, table: Adaptive, advance: Callable[[int], None] | None = None
+    ask: Ask,
+    features: Features,
+    folds_N: Counts,
+    table: Adaptive,
+    advance: Callable[[int], None] | None = None,
+    failed: Collection[int] = (),
 ) -> Outcome:
     """Ask until every question is settled, has had the most answers, or the budget is used up.
 
@@ -57,10 +62,12 @@ def sample(
         folds_N: The part that each question is in; its clip decides.
         table: When to stop.
         advance: Called with the number of questions that were finished since the last call.
+        failed: The rows that ``ask`` found to have no answer, which it adds to: they count as never asked.
     """
     count = len(folds_N)
     samples_N = np.full(count, table.first, dtype=np.int64)
     passes_N = ask(samples_N, np.zeros(count, dtype=np.int64))
+    passes_N, samples_N = _less_failed(passes_N, samples_N, failed)
     total = count * table.most if table.budget is None else int(table.budget * count)
     told, rounds, learnt = 0, 1, 0
     scores_N, prior = np.zeros(0), None
@@ -71,29 +78,39 @@ def sample(
         else:
             prior = refit_prior(prior, scores_N, passes_N, samples_N - passes_N)
         beliefs = Beliefs(prior.weights_NK, passes_N, samples_N - passes_N)
-        wanted_N = next_answers(beliefs, samples_N, total, table)
+        wanted_N = next_answers(beliefs, samples_N, total, table, failed)
         if not wanted_N.any():
             break
-        closed = count - int(np.sum(is_open(beliefs, samples_N, table)))
+        closed = count - int(np.sum(is_open(beliefs, samples_N, table, failed)))
         if advance is not None and closed > told:
             advance(closed - told)
         told = max(told, closed)
-        passes_N = passes_N + ask(wanted_N, samples_N)
-        samples_N = samples_N + wanted_N
+        right_N = ask(wanted_N, samples_N)
+        passes_N, samples_N = _less_failed(passes_N + right_N, samples_N + wanted_N, failed)
         rounds += 1
     if advance is not None and told < count:
         advance(count - told)
     return Outcome(passes_N, samples_N, beliefs, prior, scores_N, rounds)
 
 
-def is_open(beliefs: Beliefs, samples_N: Counts, table: Adaptive) -> np.ndarray:
-    """Return which questions [N] are not settled and may have further answers."""
+def _less_failed(passes_N: Counts, samples_N: Counts, failed: Collection[int]) -> tuple[Counts, Counts]:
+    """Return the counts with no answer to the rows that failed."""
+    passes_N, samples_N = passes_N.copy(), samples_N.copy()
+    passes_N[list(failed)] = samples_N[list(failed)] = 0
+    return passes_N, samples_N
+
+
+def is_open(beliefs: Beliefs, samples_N: Counts, table: Adaptive, failed: Collection[int] = ()) -> np.ndarray:
+    """Return which questions [N] are not settled and may have further answers; those that failed may not."""
     unsure_N = beliefs.masses().max(-1) < table.confidence
     found: np.ndarray = (unsure_N | (table.confidence >= 1)) & (samples_N < table.most)
+    found[list(failed)] = False
     return found
 
 
-def next_answers(beliefs: Beliefs, samples_N: Counts, total: int, table: Adaptive) -> Counts:
+def next_answers(
+    beliefs: Beliefs, samples_N: Counts, total: int, table: Adaptive, failed: Collection[int] = ()
+) -> Counts:
     """Return how many further answers [N] each question gets in the next round; none where sampling is over.
 
     Args:
@@ -101,9 +118,10 @@ def next_answers(beliefs: Beliefs, samples_N: Counts, total: int, table: Adaptiv
         samples_N: Answers so far.
         total: Most answers in all.
         table: When to stop.
+        failed: Rows that cannot be asked.
     """
     wanted_N = np.zeros(len(samples_N), dtype=np.int64)
-    rows = np.flatnonzero(is_open(beliefs, samples_N, table))
+    rows = np.flatnonzero(is_open(beliefs, samples_N, table, failed))
     left = total - int(samples_N.sum())
     if left <= 0 or not len(rows):
         return wanted_N

@@ -66,6 +66,7 @@ def build(
         return
     _print_funnel(manifest)
     _print_counts(manifest)
+    _print_funnel(manifest)
     say(f"corpus: {Path(table.out).resolve()}")
     if url is not None:
         say(f"dataset: {url}")
@@ -98,7 +99,34 @@ def _print_counts(manifest: Mapping[str, Any]) -> None:
     domains = list(dict.fromkeys(d for counts in manifest["counts"].values() for d in counts["domains"]))
     levels = list(dict.fromkeys(d for counts in manifest["counts"].values() for d in counts["difficulties"]))
     table = Table("split", "questions", *domains, *levels)
+    for column in table.columns:
+        column.overflow = "fold"
     for split, counts in manifest["counts"].items():
         cells = [counts["domains"].get(d, 0) for d in domains] + [counts["difficulties"].get(d, 0) for d in levels]
         table.add_row(split, str(counts["questions"]), *map(str, cells))
     out.print(table)
+
+
+def _print_funnel(manifest: Mapping[str, Any]) -> None:
+    """What went into each stage and came out, what was in a benchmark, and the bands of an adaptive calibration."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from sari_data.commands.calibrate import print_bars
+    from sari_data.commands.check import print_contamination
+
+    table = Table("stage", "in", "out", "left out and why")
+    for column in table.columns[1:3]:
+        column.justify = "right"
+    for stage in manifest["funnel"]:
+        made = f"{stage['out']:,}" if stage["made"] == stage["unit"] else f"{stage['out']:,} {stage['made']}"
+        why = [f"{number:,} {escape(reason)}" for reason, number in stage["dropped"].items()]
+        table.add_row(escape(stage["stage"]), f"{stage['in']:,} {stage['unit']}", made, "\n".join(why))
+    out.print(table)
+    if manifest["contamination"].get("checked"):
+        print_contamination(manifest["contamination"])
+    elif manifest["contamination"]:
+        say("compared with no benchmark: name those that you measure on in dedup.against")
+    for summary in manifest["calibrations"]:
+        if summary["method"] == "adaptive":
+            print_bars(summary)

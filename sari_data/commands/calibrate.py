@@ -50,10 +50,11 @@ def calibrate(
     if as_json:
         print_json({"folder": str(folder.resolve()), "counts": manifest["counts"], **summary})
         return
-    _print_histogram(summary)
+    _print_summary(summary)
 
 
-def _print_histogram(summary: Mapping[str, Any]) -> None:
+def print_bars(summary: Mapping[str, Any]) -> None:
+    """Print how many questions have so many passes, or are in each band, as bars."""
     from rich.table import Table
 
     fixed = summary["method"] == "fixed"
@@ -63,13 +64,19 @@ def _print_histogram(summary: Mapping[str, Any]) -> None:
         label = f"{name}/{summary['samples']}" if fixed else name
         table.add_row(label, str(number), "█" * round(40 * number / most))
     out.print(table)
+
+
+def _print_summary(summary: Mapping[str, Any]) -> None:
+    print_bars(summary)
     fate = "in the side file never_passed" if summary["dropped_never_passed"] else "kept in rl"
     say(
         f"{summary['questions']} questions, mean pass rate {summary['mean_pass_rate']}, "
         f"{summary['never_passed']} never passed ({fate}); responder {summary['responder']}, mode {summary['mode']}, "
         f"seed {summary['seed']}"
     )
-    if not fixed:
+    for why, number in summary.get("unanswered_because", {}).items():
+        say(f"{number} more could not be answered and are in the side file unanswered: {why}")
+    if summary["method"] != "fixed":
         _print_trust(summary)
     if "listening" in summary:
         _print_listening(summary["listening"])

@@ -42,7 +42,7 @@ def check(
 ) -> None:
     """Check a corpus: files, rows, audio, that no clip of dev is trained on, and that no benchmark is in it.
 
-    A recipe names benchmarks and thresholds in its table [dedup].
+    A recipe names benchmarks and thresholds in its table dedup.
     """
     from sari_data.config import load_tables
     from sari_data.dedup import Dedup, contamination
@@ -85,7 +85,8 @@ def print_contamination(report: Mapping[str, Any]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("benchmark", "questions", "compared: texts", "segments", "sounds", "contaminated", "only reported")
+    table = Table("benchmark", "questions", "texts", "segments", "sounds", "found", "only reported")
+    table.columns[0].overflow = "fold"
     for found in report["against"]:
         compared, other = found["compared"], sum(found["only_reported"].values())
         numbers = (found["questions"], compared["texts"], compared["segments"], compared["sounds"])

@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 from pydantic import BaseModel
-from pydantic_core import PydanticUndefined
 
 from sari_data.commands.arguments import JsonOption
 from sari_data.console import note, out, print_json, say
@@ -62,7 +61,7 @@ def keys(table: type[BaseModel], prefix: str = "") -> Iterator[dict[str, Any]]:
         said[found[1]] = " ".join(found[2].split()).replace("``", "`")
     for name, field in table.model_fields.items():
         inner = [kind for kind in (field.annotation, *get_args(field.annotation)) if _is_table(kind)]
-        required = field.default is PydanticUndefined and field.default_factory is None
+        required = field.is_required()
         default = None if required else field.get_default(call_default_factory=True)
         if isinstance(default, BaseModel):
             default = default.model_dump(mode="json", exclude_defaults=True)

@@ -11,14 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sari_data.dedup.findings import Dedup
+from sari_data.dedup.prints import Prints
 from sari_data.dedup.text import Text, Texts
-from sari_data.fingerprint import Peaks
 from sari_data.fingerprint_cache import default_cache, fingerprints
 from sari_data.references import Against, read_references
 from sari_data.segments import Segment, of_provenance
 from sari_data.types import AudioQuestion, AudioRef, hash_path
 
-SILENT = np.zeros(0, np.uint32)
 _EXAMPLES = 5
 
 
@@ -37,7 +36,7 @@ class Clips:
 
     numbers: dict[str, int] = field(default_factory=dict)
     segments: list[Segment | None] = field(default_factory=list)
-    peaks: list[Peaks] = field(default_factory=list)
+    peaks: Prints = field(default_factory=Prints)
     unreadable: int = 0
     silent: int = 0
     examples: list[str] = field(default_factory=list)
@@ -48,7 +47,7 @@ class Clips:
         new = number == len(self.segments)
         if new:
             self.segments.append(segment)
-            self.peaks.append(SILENT)
+            self.peaks.grow()
         elif self.segments[number] is None:
             self.segments[number] = segment
         return number, new
@@ -62,14 +61,14 @@ class Clips:
                 if len(self.examples) < _EXAMPLES:
                     self.examples.append(outcome)
             elif outcome.size:
-                self.peaks[number] = outcome
+                self.peaks.put(number, outcome)
             else:
                 self.silent += 1
 
     @property
     def heard(self) -> int:
         """How many have a fingerprint."""
-        return sum(peaks.size > 0 for peaks in self.peaks)
+        return self.peaks.filled
 
 
 @dataclass(slots=True)

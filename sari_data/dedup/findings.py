@@ -30,7 +30,7 @@ class Dedup(Table):
         near: Score from which a text is near a benchmark's, in [0.5, 1].
         near_within: The same within the corpus, where both questions are about one recording and often alike.
         generic: A text that is asked of more than this many recordings says nothing about any of them: it is counted,
-            and no contamination by itself.
+            and no contamination by itself. Nor does one whose question is, and each of its options with that question.
         overlap_seconds: Two parts of one video are the same from this many common seconds on.
         same_video: Whether the same video is contamination without a proof of a common part: ``unknown`` (where a part
             is not known), ``any`` (another part too), ``none``.

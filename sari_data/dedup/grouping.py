@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sari_data.dedup.collection import Clips, Held
 from sari_data.dedup.findings import CONFLICT, CORPUS, EXACT, NEAR, Dedup, Finding
-from sari_data.dedup.sound import OF_CORPUS, SoundIndex
+from sari_data.dedup.sound import same_within
 from sari_data.dedup.text import answers_agree, may_be_near, pair_scores, vectorise
 from sari_data.segments import Segment, overlap, shorter
 
@@ -75,8 +75,7 @@ def group_clips(clips: Clips, table: Dedup) -> Groups:
                     recordings.join(other, number)
                     by_segment += 1
     if table.sound:
-        index = SoundIndex(clips.peaks, sampled=OF_CORPUS)
-        for same in index.find(clips.peaks, threshold=table.sound_share, itself=True):
+        for same in same_within(clips.peaks, threshold=table.sound_share):
             recordings.join(same.clip, same.query)
             together.join(same.clip, same.query)
             by_sound += 1

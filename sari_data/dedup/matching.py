@@ -69,13 +69,16 @@ def match_texts(held: Held, recordings: NDArray[np.int32], benchmark: Benchmark,
     for number, key in enumerate(theirs.tolist()):
         by_key.setdefault(key, []).append(number)
     common = _common_keys(held, recordings, held.texts.keys, table) | _repeated(benchmark, benchmark.texts.keys, table)
-    for number in np.flatnonzero(np.isin(mine, theirs)).tolist():
-        key = int(mine[number])
-        for other in by_key[key]:
-            agree = answers_agree(held.texts[number], benchmark.texts[other])
-            grade = OTHER_ANSWER if not agree else GENERIC if key in common else EXACT
-            keep_best(matches, number, Match("text", grade, first_with[other], 1.0, grade == EXACT))
     asked, theirs_asked = _generic_questions(held, recordings, benchmark, table)
+    same = np.isin(mine, theirs)
+    closed = _common_options(held, recordings, benchmark, np.flatnonzero(same & asked), table)
+    for number in np.flatnonzero(same).tolist():
+        key, text = int(mine[number]), held.texts[number]
+        drawn = bool(asked[number]) and all((text.question, option) in closed for option in text.options)
+        for other in by_key[key]:
+            agree = answers_agree(text, benchmark.texts[other])
+            grade = OTHER_ANSWER if not agree else GENERIC if drawn or key in common else EXACT
+            keep_best(matches, number, Match("text", grade, first_with[other], 1.0, grade == EXACT))
     of_question = dict(zip(reversed(benchmark.texts.question_keys), reversed(range(len(benchmark.texts))), strict=True))
     for number in np.flatnonzero(asked).tolist():
         like = of_question.get(held.texts.question_keys[number])
@@ -100,6 +103,44 @@ def _generic_questions(
     listed = np.array(sorted(common), np.uint64)
     mine, theirs = (np.isin(np.array(t.question_keys, np.uint64), listed) for t in (held.texts, benchmark.texts))
     return mine, theirs
+
+
+def _common_options(
+    held: Held, recordings: NDArray[np.int32], benchmark: Benchmark, matched: NDArray[np.int64], table: Dedup
+) -> set[tuple[str, str]]:
+    """The options that the corpus, or the benchmark, has in a question about more recordings than ``table.generic``.
+
+    A rule asks "What is the key of this music?" with four of 24 keys: of ten thousand such questions some have the
+    benchmark's four by chance. An option that few recordings have with that question is no such chance.
+
+    Args:
+        held: The corpus.
+        recordings: Of each clip its recording.
+        benchmark: The benchmark.
+        matched: The texts of the corpus whose questions are looked at.
+        table: The thresholds.
+
+    Returns:
+        Pairs of a question and an option.
+    """
+    common: set[tuple[str, str]] = set()
+    wanted = {held.texts.question_keys[number] for number in matched.tolist()}
+    if not wanted:
+        return common
+    clips = recordings[held.clip_of]
+    for side, about in ((held, clips), (benchmark, np.arange(len(benchmark.ids)))):
+        of_text = side.texts.question_keys
+        seen: dict[tuple[str, str], set[int]] = {}
+        for text_number, recording in zip(side.text_numbers, about.tolist(), strict=True):
+            if text_number < 0 or of_text[text_number] not in wanted:
+                continue
+            text = side.texts[text_number]
+            for option in text.options:
+                those = seen.setdefault((text.question, option), set())
+                if len(those) <= table.generic:
+                    those.add(recording)
+        common |= {pair for pair, those in seen.items() if len(those) > table.generic}
+    return common
 
 
 def _common_keys(held: Held, recordings: NDArray[np.int32], keys: object, table: Dedup) -> set[int]:

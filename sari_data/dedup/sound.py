@@ -1,27 +1,31 @@
 """Which recordings of many are the same: an index of fingerprints, candidates by votes, and their proof.
 
 A pair of recordings is a candidate when a few hashes vote for one time offset. It is the same recording when
-its peaks, laid over each other there, agree more often than the peaks of unrelated recordings ever could.
+its peaks, laid over each other there, agree more often than the peaks of unrelated recordings ever could. A corpus is
+compared with itself one part of it at a time, so that the memory for the index does not grow with it.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sari_data.fingerprint import FRAMES_A_SECOND, Overlay, Peaks, overlay, peak_hashes
+from sari_data.dedup.prints import Prints, Spill
+from sari_data.fingerprint import FRAMES_A_SECOND, Overlay, Peaks, hash_many, overlay
 
 # One hash in so many is looked up, the same ones in every clip: enough for the votes, and the index is smaller. A
 # benchmark, of which nothing should be missed, is small; a corpus is large.
 OF_BENCHMARK, OF_CORPUS = 2, 4
-# Hashes in more clips than this say nothing (mains hum, test tones); hits of a block are bounded with them.
-MOST_POSTINGS = 2000
+# Hashes that an index holds more often say nothing (mains hum, test tones); hits of a block are bounded with them.
+MOST_POSTINGS = 1000
+# So many recordings of a corpus are in an index at a time: about 55 MB. With all of 100,000 in one it would be 600.
+AT_A_TIME = 8192
 VOTES = 3
 # At most so many recordings of the index are proved for one query: those with the most votes.
 MOST_CANDIDATES = 10
@@ -31,8 +35,10 @@ CHANCE = 0.08
 BOUND = 1e-9
 # The shorter recording must lie in the other at least by this share, and by so many seconds.
 LEAST_SHARE_OF_CLIP, LEAST_SECONDS = 0.4, 0.75
-_BLOCK = 128
-_MIX = np.uint32(0x9E3779B1)
+_BLOCK = 512
+# Of a key: the query's place in its block, the clip (34 bits), the offset (18 bits).
+_CLIP = 2**34 - 1
+_SPREAD = np.uint32(0x85EBCA6B)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +79,32 @@ def is_same(found: Overlay, one: Peaks, other: Peaks, threshold: float) -> bool:
     return peaks * surprise >= -math.log(BOUND)
 
 
+@dataclass(frozen=True, slots=True)
+class _Marks:
+    """The sampled hashes of the recordings of a block: each with its recording's place in the block, and its frame.
+
+    They are spread evenly over 32 bits and sorted, so that a search goes through an index from its beginning to its
+    end, which is twice as fast as jumping about in it.
+    """
+
+    spread: NDArray[np.uint32]
+    places: NDArray[np.int16]
+    times: NDArray[np.integer]
+
+    @classmethod
+    def of(cls, prints: Prints, begin: int, sampled: int) -> _Marks:
+        hashes, times, owners = hash_many(*prints.block(begin, begin + _BLOCK), sampled)
+        spread, order = _sorted(hashes * _SPREAD)
+        # Of a recording of more than half an hour the frames need more than two bytes.
+        short = not times.size or times.max() < 2**16
+        return cls(spread, owners.astype(np.int16)[order], times.astype(np.uint16 if short else np.int32)[order])
+
+
 class SoundIndex:
-    """Fingerprints, found by their sound; about 1.2 kB a ten-second clip, and 24 kB of hashes by the number sampled.
+    """Fingerprints, found by their sound.
+
+    Ten bytes a hash, of which ten seconds have about 2,400 by the number sampled, and four to eight for each place of
+    a table: hashes are spread over it, and what its place does not say of a hash stands beside the clip.
 
     Args:
         peaks: The fingerprints; an empty one is never found.
@@ -82,81 +112,90 @@ class SoundIndex:
     """
 
     def __init__(self, peaks: Sequence[Peaks], *, sampled: int = OF_BENCHMARK) -> None:
-        self.peaks = peaks
+        self.prints = peaks if isinstance(peaks, Prints) else Prints(peaks)
         self._sampled = sampled
-        counts = np.zeros(len(peaks), np.int64)
-        hashes, times = [], []
-        for number, one in enumerate(peaks):
-            found, when = _sampled(one, sampled)
-            hashes.append(found)
-            times.append(when.astype(np.uint16))
-            counts[number] = len(found)
-        all_hashes = np.concatenate(hashes) if hashes else np.zeros(0, np.uint32)
-        all_times = np.concatenate(times) if times else np.zeros(0, np.uint16)
-        hashes.clear()
-        times.clear()
-        order = np.argsort(all_hashes, kind="stable")
-        self._hashes, self._times = all_hashes[order], all_times[order]
-        self._clips = np.repeat(np.arange(len(peaks), dtype=np.int32), counts)[order]
+        self._hold(0, (_Marks.of(self.prints, begin, sampled) for begin in range(0, len(self.prints), _BLOCK)))
+
+    @classmethod
+    def _of_part(cls, prints: Prints, first: int, marks: Iterable[_Marks]) -> SoundIndex:
+        """Return an index of the recordings from ``first`` on whose hashes are given."""
+        index = cls.__new__(cls)
+        index.prints = prints
+        index._hold(first, marks)
+        return index
+
+    def _hold(self, first: int, blocks: Iterable[_Marks]) -> None:
+        spread, entries = [np.zeros(0, np.uint32)], [np.zeros(0, np.int64)]
+        for at, marks in enumerate(blocks):
+            spread.append(marks.spread)
+            clips = marks.places.astype(np.int64) + (first + at * _BLOCK)
+            entries.append((clips << 19) - marks.times)
+        hashes, order = _sorted(np.concatenate(spread))
+        spread.clear()
+        # Of each hash its clip and its frame, in one number: adding a query's makes a key to count.
+        self._entries = np.concatenate(entries)
+        entries.clear()
+        self._entries = self._entries[order]
+        del order
+        if np.any(hashes[MOST_POSTINGS:] == hashes[:-MOST_POSTINGS]):
+            _, run, often = np.unique(hashes, return_inverse=True, return_counts=True)
+            keep = often[run] <= MOST_POSTINGS
+            hashes, self._entries = hashes[keep], self._entries[keep]
+        # As many places as there are hashes or up to twice as many, and at least as many as leave two bytes of a hash.
+        bits = min(26, max(16, int(hashes.size).bit_length()))
+        self._shift = np.uint32(32 - bits)
+        self._begins = np.empty(2**bits + 1, np.int32)
+        for at in range(0, 2**bits, 2**16):
+            edges = np.arange(at, at + 2**16, dtype=np.uint32) << self._shift
+            self._begins[at : at + 2**16] = np.searchsorted(hashes, edges)
+        self._begins[-1] = hashes.size
+        self._rests = (hashes & np.uint32(2 ** int(self._shift) - 1)).astype(np.uint16)
 
     @property
     def bytes(self) -> int:
-        """Memory of the index in bytes, the fingerprints included."""
-        return sum(a.nbytes for a in (self._hashes, self._times, self._clips)) + sum(p.nbytes for p in self.peaks)
+        """Memory of the index in bytes, without the fingerprints."""
+        return sum(a.nbytes for a in (self._begins, self._rests, self._entries))
 
-    def find(
-        self, queries: Sequence[Peaks], *, threshold: float, itself: bool = False, threads: int = 2
-    ) -> Iterator[SameSound]:
+    def find(self, queries: Sequence[Peaks], *, threshold: float, threads: int = 2) -> Iterator[SameSound]:
         """Yield the pairs that are the same recording, ordered by query.
 
         Args:
             queries: Fingerprints.
             threshold: As of :func:`is_same`.
-            itself: The queries are those of the index: each pair once, none with itself.
             threads: Threads to search with; the order does not depend on it.
         """
-        with ThreadPoolExecutor(threads) as pool:
-            work: deque[Future[list[SameSound]]] = deque()
-            for begin in range(0, len(queries), _BLOCK):
-                work.append(pool.submit(self._find_block, queries, begin, threshold, itself))
-                if len(work) > 2 * threads:
-                    yield from work.popleft().result()
-            while work:
-                yield from work.popleft().result()
+        prints = queries if isinstance(queries, Prints) else Prints(queries)
 
-    def _find_block(self, queries: Sequence[Peaks], begin: int, threshold: float, itself: bool) -> list[SameSound]:
+        def block(begin: int) -> list[SameSound]:
+            return self._find_block(prints, begin, _Marks.of(prints, begin, self._sampled), threshold)
+
+        yield from _in_threads(block, range(0, len(prints), _BLOCK), threads)
+
+    def _find_block(
+        self, queries: Prints, begin: int, marks: _Marks, threshold: float, *, itself: bool = False
+    ) -> list[SameSound]:
         found = []
         proved: set[tuple[int, int]] = set()
-        for query, clip, offset in self._candidates(queries, begin, itself):
+        for query, clip, offset in self._candidates(marks, begin, itself):
             if (query, clip) in proved:
                 continue
-            one, other = self.peaks[clip], queries[query]
+            one, other = self.prints[clip], queries[query]
             best = overlay(one, other, offset, around=2)
             if is_same(best, one, other, threshold):
                 proved.add((query, clip))
                 found.append(SameSound(query, clip, round(best.share, 3), round(best.seconds, 2)))
         return found
 
-    def _candidates(self, queries: Sequence[Peaks], begin: int, itself: bool) -> list[tuple[int, int, int]]:
+    def _candidates(self, marks: _Marks, begin: int, itself: bool) -> list[tuple[int, int, int]]:
         """Return (query, clip, offset in frames) with VOTES or more, of each query the most voted for first."""
-        parts = [_sampled(peaks, self._sampled) for peaks in queries[begin : begin + _BLOCK]]
-        sizes = [len(hashes) for hashes, _ in parts]
-        if not sum(sizes) or not self._hashes.size:
+        if not marks.spread.size or not self._entries.size:
             return []
-        hashes = np.concatenate([hashes for hashes, _ in parts])
-        times = np.concatenate([when for _, when in parts]).astype(np.int64)
-        query = np.repeat(np.arange(len(parts), dtype=np.int64), sizes)
-        left = np.searchsorted(self._hashes, hashes, "left")
-        hits = np.searchsorted(self._hashes, hashes, "right") - left
-        hits[hits > MOST_POSTINGS] = 0
-        total = int(hits.sum())
-        at = np.repeat(left - (np.cumsum(hits) - hits), hits) + np.arange(total)
-        clip, who = self._clips[at].astype(np.int64), np.repeat(query, hits)
+        at, which = self._hits(marks.spread)
+        asked = (marks.places.astype(np.int64) << 53) + (marks.times.astype(np.int64) + 2**18)
         # Both frames jitter by one, so offsets are counted in bins of two frames, and neighbouring bins together.
-        bins = (np.repeat(times, hits) - self._times[at] + 2**18) >> 1
-        key = (who << 52) | (clip << 18) | bins
+        key = (asked[which] + self._entries[at]) >> 1
         if itself:
-            key = key[clip > who + begin]
+            key = key[((key >> 18) & _CLIP) > (key >> 52) + begin]
         key.sort()
         # As numpy.unique counts, without its second sort.
         starts = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]])) if key.size else np.zeros(0, np.int64)
@@ -169,9 +208,20 @@ class SoundIndex:
         good = both >= VOTES
         return self._ranked(keys[good], both[good], begin)
 
+    def _hits(self, spread: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return where in the index the same hashes are, and which of the given ones they are."""
+        place = spread >> self._shift
+        left = self._begins[place]
+        hits = self._begins[place + np.uint32(1)] - left
+        which = np.repeat(np.arange(len(spread)), hits)
+        at = np.repeat(left - (np.cumsum(hits) - hits), hits) + np.arange(len(which))
+        rests = (spread & np.uint32(2 ** int(self._shift) - 1)).astype(np.uint16)
+        same = np.flatnonzero(self._rests[at] == rests[which])
+        return at[same], which[same]
+
     @staticmethod
     def _ranked(keys: NDArray[np.int64], votes: NDArray[np.int64], begin: int) -> list[tuple[int, int, int]]:
-        who, clip = keys >> 52, (keys >> 18) & (2**34 - 1)
+        who, clip = keys >> 52, (keys >> 18) & _CLIP
         offset = 2 * (keys & (2**18 - 1)) - 2**18
         order = np.lexsort((offset, clip, -votes, who))
         chosen: list[tuple[int, int, int]] = []
@@ -184,7 +234,71 @@ class SoundIndex:
         return chosen
 
 
-def _sampled(peaks: Peaks, sampled: int) -> tuple[NDArray[np.uint32], NDArray[np.int32]]:
-    hashes, times = peak_hashes(peaks)
-    keep = ((hashes * _MIX) >> np.uint32(16)) % sampled == 0
-    return hashes[keep], times[keep]
+def same_within(prints: Prints, *, threshold: float, sampled: int = OF_CORPUS, threads: int = 2) -> Iterator[SameSound]:
+    """Yield the pairs of recordings of a corpus that are one, each once; ``query`` comes before ``clip``.
+
+    Args:
+        prints: Their fingerprints.
+        threshold: As of :func:`is_same`.
+        sampled: One hash in so many is looked up.
+        threads: Threads to search with; what is yielded, and in which order, does not depend on it.
+
+    Raises:
+        StorageError: The scratch file cannot be written.
+    """
+    kept = _KeptMarks()
+    for first in range(0, len(prints), AT_A_TIME):
+        part = range(first, min(first + AT_A_TIME, len(prints)), _BLOCK)
+        index = SoundIndex._of_part(prints, first, (kept.keep(_Marks.of(prints, at, sampled)) for at in part))
+
+        def block(begin: int, index: SoundIndex = index) -> list[SameSound]:
+            return index._find_block(prints, begin, kept[begin // _BLOCK], threshold, itself=True)
+
+        yield from _in_threads(block, range(0, part[-1] + 1, _BLOCK), threads)
+
+
+class _KeptMarks:
+    """The hashes of the blocks of a corpus, in a scratch file (about 5 kB a recording of ten seconds)."""
+
+    def __init__(self) -> None:
+        self._spill = Spill()
+        self._where: list[tuple[int, int, type]] = []
+
+    def keep(self, marks: _Marks) -> _Marks:
+        parts = (marks.spread, marks.places, marks.times)
+        begin = self._spill.append(b"".join(part.tobytes() for part in parts))
+        self._where.append((begin, len(marks.spread), marks.times.dtype.type))
+        return marks
+
+    def __getitem__(self, block: int) -> _Marks:
+        begin, count, kind = self._where[block]
+        size = np.dtype(kind).itemsize
+        data = self._spill.read(begin, (6 + size) * count)
+        return _Marks(
+            np.frombuffer(data, np.uint32, count),
+            np.frombuffer(data, np.int16, count, 4 * count),
+            np.frombuffer(data, kind, count, 6 * count),
+        )
+
+
+def _sorted(numbers: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    """Return the numbers sorted and their order: as a stable argsort, but plain numbers sort several times as fast."""
+    both = numbers.astype(np.uint64)
+    both <<= np.uint64(32)
+    both |= np.arange(numbers.size, dtype=np.uint64)
+    both.sort()
+    order = both.astype(np.uint32)
+    both >>= np.uint64(32)
+    return both.astype(np.uint32), order
+
+
+def _in_threads(work: Callable[[int], list[SameSound]], begins: Iterable[int], threads: int) -> Iterator[SameSound]:
+    """Yield what the blocks give, in their order; a few of them are on their way at a time."""
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[list[SameSound]]] = deque()
+        for begin in begins:
+            waiting.append(pool.submit(work, begin))
+            if len(waiting) > 2 * threads:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()

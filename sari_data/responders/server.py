@@ -52,7 +52,8 @@ class ServerResponder:
         max_seconds: Only so much of each audio is sent; ``None``: all.
         samples_per_request: Most samples to ask for at once (``n``): the prompt is then paid once for all of them,
             but a sample depends on which others are asked for with it.
-        label: What stands for the server in ``name``; default: its host and port. Give one where the same model is
+        label: What stands for the server in ``name``; default: its host and port, and its path where that is not just
+            ``/v1``, since a gateway may have several deployments of a model. Give one where the same model is
             served at changing addresses, so that cached answers stay valid.
         on_error: ``skip``: a request that cannot be answered goes to ``failed``; ``stop``: it is an error.
         stop_after_failures: So many failed requests in a row are an error all the same; 0: never.
@@ -205,7 +206,7 @@ class ServerResponder:
 
 
 def _address(base_url: str) -> tuple[str, str]:
-    """Return the URL that paths are appended to, and host and port without what may be secret."""
+    """Return the URL that paths are appended to, and host, port and path without what may be secret."""
     try:
         parts = urlsplit(base_url)
         fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -216,7 +217,7 @@ def _address(base_url: str) -> tuple[str, str]:
     if parts.username or parts.password:
         raise InputError("base_url must not hold a user or password: name the key's variable in api_key_env")
     path = parts.path.rstrip("/").removesuffix(_SUFFIX)
-    host = parts.netloc
+    host = parts.netloc + path.removesuffix("/v1")
     return urlunsplit((parts.scheme, parts.netloc, path or "/v1", parts.query, "")), host
 
 

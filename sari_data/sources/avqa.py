@@ -24,9 +24,9 @@ from typing import Any
 from pydantic import Field
 
 from sari_data.config import Table
-from sari_data.errors import AudioError
 from sari_data.options import loose_form
 from sari_data.sources.base import About, Item, SetAside
+from sari_data.sources.fetching import fetched
 from sari_data.sources.files import AudioIndex, take
 from sari_data.sources.readers import read_json_array
 from sari_data.types import AudioQuestion, AudioRef, Provenance, hash_path, make_id
@@ -109,6 +109,7 @@ def generate(options: Options, seed: int) -> Iterator[Item]:
         MissingFileError: A file or the folder of audio is not there.
         InputError: A file is not JSON, or none of the audio is there.
     """
+    options = fetched(options, ("questions",), "audio")
     index = AudioIndex(options.audio, FORMS)
     seen: set[str] = set()
     refs: dict[Path, AudioRef] = {}
@@ -124,25 +125,19 @@ def generate(options: Options, seed: int) -> Iterator[Item]:
         if isinstance(item, SetAside):
             yield item
             continue
-        row, path = item
+        row, path, _ = item
         if path not in refs:
             # Rows of one video stand together: its file is read once for them, and no more is kept.
             refs = {path: hash_path(path)}
         question = _question(row, refs[path], options.rewrite)
-        if isinstance(question, AudioQuestion) and question.id in seen:
-            question = _aside("question is listed again", row.id, row.video, f"row {row.id}: {row.question!r}")
-        elif isinstance(question, AudioQuestion):
-            seen.add(question.id)
+        if question.id in seen:
+            yield _aside("question is listed again", row.id, row.video, f"row {row.id}: {row.question!r}")
+            continue
+        seen.add(question.id)
         yield question
 
 
-def _question(row: _Row, audio: AudioRef, rewrite: bool) -> AudioQuestion | SetAside:
-    from sari_data.audio import probe
-
-    try:
-        probe(audio)
-    except AudioError as error:
-        return _aside("audio cannot be decoded", row.id, row.video, str(error))
+def _question(row: _Row, audio: AudioRef, rewrite: bool) -> AudioQuestion:
     text = row.question.replace("video", "audio") if rewrite else row.question
     made_by = dict.fromkeys(("question", "choices", "answer"), "dataset:avqa")
     if text != row.question:

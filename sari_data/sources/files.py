@@ -18,9 +18,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from sari_data.errors import InputError, MissingFileError
+from sari_data.errors import AudioError, InputError, MissingFileError
 from sari_data.sources.base import SetAside
-from sari_data.types import Provenance
+from sari_data.types import AudioRef, Provenance
 
 # What libsndfile decodes, in the order of preference where one clip is there in several forms.
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au")
@@ -28,6 +28,7 @@ AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".a
 OTHER_SUFFIXES = (".m4a", ".aac", ".webm", ".mp4", ".mkv", ".wma")
 MISSING = "audio is missing"
 UNREADABLE = "audio format cannot be read"
+UNDECODABLE = "audio cannot be decoded"
 _SUFFIXES = {suffix: rank for rank, suffix in enumerate(AUDIO_SUFFIXES + OTHER_SUFFIXES)}
 
 T = TypeVar("T")
@@ -207,10 +208,11 @@ def take(
     provenance: Callable[[T], Provenance],
     limit: int | None,
     seed: int,
-) -> Iterator[tuple[T, Path] | SetAside]:
-    """Yield each row with the file of its audio, in the data set's order, for ``limit`` clips that have audio.
+) -> Iterator[tuple[T, Path, float] | SetAside]:
+    """Yield each row with the file of its audio and that file's length in seconds, for ``limit`` clips with audio.
 
-    A :class:`SetAside` among the rows is passed on. A row without audio becomes one. Rows of clips that the limit
+    They come in the data set's order. A :class:`SetAside` among the rows is passed on. A row without audio, or with a
+    file whose header cannot be read, becomes one. Rows of clips that the limit
     leaves out are not mentioned: nobody asked for them.
 
     Args:
@@ -225,6 +227,8 @@ def take(
     Raises:
         InputError: There are rows, and none of them has its audio in the folder.
     """
+    from sari_data.audio import probe
+
     first: list[Sequence[str]] = []
 
     def present() -> Iterator[str]:
@@ -250,4 +254,12 @@ def take(
             reason, detail = index.absent(names(row))
             yield SetAside(stage="collect", reason=reason, id=where.source_id, provenance=where, detail=detail)
         elif clip(row) in chosen:
-            yield row, path
+            try:
+                seconds = probe(AudioRef(path=str(path))).seconds
+            except AudioError as error:
+                where = provenance(row)
+                yield SetAside(
+                    stage="collect", reason=UNDECODABLE, id=where.source_id, provenance=where, detail=str(error)
+                )
+                continue
+            yield row, path, seconds

@@ -17,9 +17,10 @@ from pydantic import Field
 from sari_data.config import Table
 from sari_data.errors import InputError
 from sari_data.sources.base import About, Clip, Item, SetAside
+from sari_data.sources.fetching import fetched
 from sari_data.sources.files import AudioIndex, seeded_hash, take
 from sari_data.sources.meld_rules import EMOTIONS, RULES, SENTIMENTS, Line, Script, words_of
-from sari_data.sources.phrasing import Draft, Refused, write
+from sari_data.sources.phrasing import NO_RULE, Draft, Refused, choose_drafts, write
 from sari_data.sources.readers import read_csv
 from sari_data.types import Provenance, hash_path
 
@@ -95,6 +96,7 @@ def generate(options: Options, seed: int) -> Iterator[Item]:
         MissingFileError: A file or the folder is not there.
         InputError: A file is not what it should be, or the folder holds none of the clips.
     """
+    options = fetched(options, ("tables",), "audio")
     items = list(_read(options))
     script = Script(item for item in items if isinstance(item, Line))
     kept = {label: script.share_kept(label) if options.even_out_neutral else 1.0 for label in ("emotion", "sentiment")}
@@ -118,7 +120,7 @@ def generate(options: Options, seed: int) -> Iterator[Item]:
         if isinstance(item, SetAside):
             yield item
             continue
-        line, path = item
+        line, path, _ = item
         audio, provenance = hash_path(path), _provenance(line)
         if options.make != "clips":
             drafts, refused = _drafts(line, script, kept, options, seed)
@@ -126,8 +128,7 @@ def generate(options: Options, seed: int) -> Iterator[Item]:
                 made = f"rule:{ABOUT.name}/{draft.rule}"
                 yield write(draft, ABOUT.name, audio, "speech", provenance, made, seed)
             if not drafts and options.make == "rules":
-                reason = "no rule fits the clip"
-                yield SetAside(stage="collect", reason=reason, id=line.id, provenance=provenance, detail=refused)
+                yield SetAside(stage="collect", reason=NO_RULE, id=line.id, provenance=provenance, detail=refused)
         if options.make != "rules":
             yield Clip(audio=audio, domain="speech", facts=_facts(line), provenance=provenance, category="Speech")
 
@@ -143,10 +144,7 @@ def _drafts(
             results[name] = RULES[name](line, script, seed)
         else:
             results[name] = Refused("there are enough neutral ones")
-    drafts = [result for result in results.values() if isinstance(result, Draft)]
-    ranked = sorted(drafts, key=lambda draft: seeded_hash(seed, f"{line.id}/{draft.rule}/which"))
-    drafts = [draft for draft in drafts if draft in ranked[: options.questions_per_clip]]
-    return drafts, "; ".join(f"{name}: {r.why}" for name, r in results.items() if isinstance(r, Refused))
+    return choose_drafts(results, options.questions_per_clip, seed, line.id)
 
 
 def _is_flat(lines: Sequence[Line], index: AudioIndex) -> bool:

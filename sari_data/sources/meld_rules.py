@@ -5,6 +5,7 @@ Each choice of what may stand beside what is explained in ``docs/sources-meld.md
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,21 +16,17 @@ from sari_data.sources.phrasing import Draft, Refused, pick_apart
 EMOTIONS = ("anger", "disgust", "fear", "joy", "neutral", "sadness", "surprise")
 SENTIMENTS = ("negative", "neutral", "positive")
 SPEAKERS = ("Chandler", "Joey", "Monica", "Phoebe", "Rachel", "Ross")
-# What is not offered beside the right emotion, for MELD's labels do not keep the two apart: disgust sounds like anger,
-# and surprise is labelled for its occasion, which may as well be one for joy (positive) or for fear (negative).
-BLURRED = {
-    ("anger", "negative"): ("disgust",),
-    ("disgust", "negative"): ("anger",),
-    ("fear", "negative"): ("surprise",),
-    ("joy", "positive"): ("surprise",),
-    ("surprise", "positive"): ("joy",),
-    ("surprise", "negative"): ("fear",),
-}
+# What is never offered together, for MELD's labels do not keep the two apart: disgust sounds like anger, and surprise
+# is labelled for its occasion, which may as well be one for joy or for fear. Two wrong options are kept apart as well:
+# were only the right one, then a question with both of a pair would tell that it is about neither.
+BLURRED = (frozenset({"anger", "disgust"}), frozenset({"joy", "surprise"}), frozenset({"fear", "surprise"}))
 FEWEST_WORDS = 3  # in a sentence that is asked for; fewer are often said by anybody
 MOST_WORDS = 40  # more make options that nobody reads
 LENGTHS = 0.6  # how far apart the lengths of two sentences offered together may be, as a share of the right one's
 MOST_SHARED = 0.4  # of their different words that two sentences offered together may share
 _STAGE = re.compile(r"[()\[\]{}*<>|]")
+_DIRECTION = re.compile(r"\([^()]*\)|\[[^\[\]]*\]")
+UNSAID = Refused("not all of the text is said")
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
 AFFECT = ("Reasoning", "Emotion State summarisation")
@@ -83,11 +80,22 @@ class Script:
 
     def __init__(self, lines: Iterable[Line]) -> None:
         self.lines = tuple(lines)
+        counts = self.count("emotion")
+        # No more neutral ones than of the next emotion: so they are asked about (``even_out_neutral``).
+        most = max((number for name, number in counts.items() if name != "neutral"), default=1)
+        self.weights = {name: min(counts.get(name, 1), most) for name in EMOTIONS}
         self.by_dialogue: dict[tuple[str, int], list[Line]] = {}
         self.by_speaker: dict[tuple[str, str], list[Line]] = {}
         for line in self.lines:
             self.by_dialogue.setdefault((line.split, line.dialogue), []).append(line)
             self.by_speaker.setdefault((line.split, line.speaker), []).append(line)
+
+    def count(self, label: str) -> dict[str, int]:
+        """Return how many utterances have each emotion or sentiment (``label``)."""
+        counts: dict[str, int] = {}
+        for line in self.lines:
+            counts[getattr(line, label)] = counts.get(getattr(line, label), 0) + 1
+        return counts
 
     def share_kept(self, label: str) -> float:
         """Return the share of utterances whose label is ``neutral`` that leaves as many of them as of the next label.
@@ -95,9 +103,7 @@ class Script:
         Args:
             label: ``emotion`` or ``sentiment``.
         """
-        counts: dict[str, int] = {}
-        for line in self.lines:
-            counts[getattr(line, label)] = counts.get(getattr(line, label), 0) + 1
+        counts = self.count(label)
         others = [count for name, count in counts.items() if name != "neutral"]
         return min(1.0, max(others) / counts["neutral"]) if others and "neutral" in counts else 1.0
 
@@ -107,24 +113,51 @@ def words_of(text: str) -> frozenset[str]:
     return frozenset(word.casefold().replace("’", "'") for word in _WORD.findall(text))
 
 
+def spoken(text: str) -> str | None:
+    """Return the words of a script's line without its stage directions; ``None`` where they cannot be told apart."""
+    said = " ".join(_DIRECTION.sub(" ", text).split())
+    return None if _STAGE.search(said) or not words_of(said) else said
+
+
 def emotion(line: Line, script: Script, seed: int) -> Draft | Refused:
-    """Which emotion? Four of the seven, none of them one that the labels do not keep apart from the right one."""
-    alike = BLURRED.get((line.emotion, line.sentiment), ())
-    wrong = _some([e for e in EMOTIONS if e != line.emotion and e not in alike], seed, f"{line.id}/emotion")
-    return _draft("emotion", line.emotion, wrong, {"text": line.text})
+    """Which emotion? Four of the seven, no two of them such as the labels do not keep apart.
+
+    The wrong ones are drawn as often as they come up, so that what is rarely right is rarely offered: else fear and
+    disgust could be crossed out without listening.
+    """
+    text = spoken(line.text)
+    if text is None:
+        return UNSAID
+    wrong: list[str] = []
+    for other in _shuffled(EMOTIONS, seed, f"{line.id}/emotion", [script.weights[e] for e in EMOTIONS]):
+        if other != line.emotion and not any({other, shown} in BLURRED for shown in (line.emotion, *wrong)):
+            wrong.append(other)
+    return _draft("emotion", line.emotion, wrong[:3], {"text": text})
 
 
 def sentiment(line: Line, script: Script, seed: int) -> Draft | Refused:
     """Negative, neutral or positive?"""
-    return _draft("sentiment", line.sentiment, [s for s in SENTIMENTS if s != line.sentiment], {"text": line.text})
+    text = spoken(line.text)
+    if text is None:
+        return UNSAID
+    return _draft("sentiment", line.sentiment, [s for s in SENTIMENTS if s != line.sentiment], {"text": text})
 
 
 def speaker(line: Line, script: Script, seed: int) -> Draft | Refused:
-    """Which of the six main characters speaks?"""
+    """Which of the six main characters speaks? None of the options is named in what is said."""
     if line.speaker not in SPEAKERS:
         return Refused("the speaker is none of the six main characters")
-    wrong = _some([s for s in SPEAKERS if s != line.speaker], seed, f"{line.id}/speaker")
-    return _draft("speaker", line.speaker, wrong, {"text": line.text})
+    text = spoken(line.text)
+    if text is None:
+        return UNSAID
+    named = {s for s in SPEAKERS if re.search(rf"\b{s}\b", text, re.IGNORECASE)}
+    if line.speaker in named:
+        return Refused("the words name the speaker")
+    # People seldom speak of themselves by name: who is named could be crossed out without knowing a voice.
+    options = [s for s in SPEAKERS if s != line.speaker and s not in named]
+    if len(options) < 3:
+        return Refused("the words name too many of the characters")
+    return _draft("speaker", line.speaker, _shuffled(options, seed, f"{line.id}/speaker")[:3], {"text": text})
 
 
 def words(line: Line, script: Script, seed: int) -> Draft | Refused:
@@ -164,9 +197,13 @@ def words(line: Line, script: Script, seed: int) -> Draft | Refused:
     return _draft("words", line.text, wrong, {"length": round(line.seconds)})
 
 
-def _some(options: Sequence[str], seed: int, id: str) -> list[str]:
-    """Three of the options."""
-    return sorted(options, key=lambda option: seeded_hash(seed, f"{id}/{option}"))[:3]
+def _shuffled(options: Sequence[str], seed: int, id: str, weights: Sequence[float] = ()) -> list[str]:
+    """The options in an order that seed and id decide; the greater its weight, the likelier does one come early."""
+    waits = {}
+    for option, weight in zip(options, weights or [1.0] * len(options), strict=True):
+        share = (seeded_hash(seed, f"{id}/{option}") + 1) / 2**128
+        waits[option] = -math.log(share) / weight
+    return sorted(options, key=waits.__getitem__)
 
 
 def _can_be_asked(text: str) -> bool:

@@ -19,10 +19,11 @@ from pydantic import Field
 from sari_data.config import Table
 from sari_data.errors import InputError
 from sari_data.sources.base import About, Clip, Item, SetAside
+from sari_data.sources.fetching import fetched
 from sari_data.sources.files import AudioIndex, seeded_hash, take
 from sari_data.sources.music_theory import parse_key
 from sari_data.sources.musicbench_rules import RULES, Music
-from sari_data.sources.phrasing import Draft, write
+from sari_data.sources.phrasing import NO_RULE, Draft, choose_drafts, write
 from sari_data.sources.readers import read_csv, read_json_array
 from sari_data.types import Provenance, hash_path
 
@@ -113,6 +114,7 @@ def generate(options: Options, seed: int) -> Iterator[Item]:
         MissingFileError: A file or the folder is not there.
         InputError: A file is not what it should be, or the folder holds none of the audio.
     """
+    options = fetched(options, ("rows", "musiccaps"), "audio")
     segments = _segments(options.musiccaps)
     index = AudioIndex(options.audio, ("<YouTube id>_<version>.wav", "<YouTube id>.wav"))
 
@@ -132,7 +134,7 @@ def generate(options: Options, seed: int) -> Iterator[Item]:
         if isinstance(item, SetAside):
             yield item
             continue
-        row, path = item
+        row, path, _ = item
         audio, provenance = hash_path(path), row.provenance
         by = provenance.made_by.get("caption", f"template:{ABOUT.name}")
         if options.make != "clips":
@@ -140,8 +142,7 @@ def generate(options: Options, seed: int) -> Iterator[Item]:
             for draft in drafts:
                 yield write(draft, ABOUT.name, audio, "music", provenance, by, seed)
             if not drafts and options.make == "rules":
-                reason = "no rule fits the clip"
-                yield SetAside(stage="collect", reason=reason, id=row.music.id, provenance=provenance, detail=refused)
+                yield SetAside(stage="collect", reason=NO_RULE, id=row.music.id, provenance=provenance, detail=refused)
         if options.make != "rules":
             caption = row.music.caption or None
             yield Clip(audio=audio, domain="music", facts=row.facts, caption=caption, provenance=provenance)
@@ -150,11 +151,7 @@ def generate(options: Options, seed: int) -> Iterator[Item]:
 def _drafts(music: Music, options: Options, seed: int) -> tuple[list[Draft], str]:
     """The questions that a row allows, and why it allows no others."""
     results = {name: RULES[name](music, seed) for name in dict.fromkeys(options.rules)}
-    drafts = [result for result in results.values() if isinstance(result, Draft)]
-    ranked = sorted(drafts, key=lambda draft: seeded_hash(seed, f"{music.id}/{draft.rule}/which"))
-    drafts = [draft for draft in drafts if draft in ranked[: options.questions_per_clip]]
-    refused = [f"{name}: {r.why}" for name, r in results.items() if not isinstance(r, Draft)]
-    return drafts, "; ".join(refused)
+    return choose_drafts(results, options.questions_per_clip, seed, music.id)
 
 
 def _names(location: str) -> tuple[str, ...]:

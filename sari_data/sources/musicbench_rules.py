@@ -36,9 +36,12 @@ from sari_data.sources.phrasing import Draft, Refused, pick_apart
 TEMPO_MARGIN = 0.2  # listeners notice a change of tempo of some 5 to 8 %; an estimate is off by about as much again
 OCTAVE_MARGIN = 0.12  # beats are often found at half, twice or three times the rate that is tapped
 WORD_MARGIN = 0.04  # how far inside its word's range a tempo must lie
-TEMPI = (45, 215)  # beats a minute that are offered
+TEMPI = (45, 215)  # beats a minute that are asked for
+OFFERED = (30, 320)  # beats a minute that are offered
+SPREAD = 3.0  # times as fast as the slowest option the fastest may be
 LONGEST_SHARE = Fraction(1, 3)  # of their notes that two chords offered together may share
 SHORTEST_CHORD = 0.5  # seconds; what is shorter is a flicker of the detector
+AFTER_BEATS = 1.0  # seconds; some rows have chords of a longer recording than the clip that was published
 MOST_CHORDS = 6  # in a progression that is asked for
 UNEVEN = 0.2  # how far an interval between beats may be from their median, as a share
 # The tempi that a caption's word allows, in beats a minute: beyond them tempo or word is off, often by an octave.
@@ -167,6 +170,11 @@ def _even(beats: Sequence[float]) -> bool:
     return usual > 0 and sum(abs(step / usual - 1) <= UNEVEN for step in steps) >= 0.9 * len(steps)
 
 
+def _share(seed: int, id: str) -> float:
+    """A number in [0, 1) that seed and id decide."""
+    return seeded_hash(seed, id) % 10**6 / 10**6
+
+
 def tempo(music: Music, seed: int) -> Draft | Refused:
     """How many beats a minute? Options differ by a fifth or more, and none is twice or three times another."""
     values = _pulse(music)
@@ -175,17 +183,17 @@ def tempo(music: Music, seed: int) -> Draft | Refused:
     gold = round(music.bpm)
     if not TEMPI[0] <= gold <= TEMPI[1]:
         return Refused("the tempo is outside of what is asked for")
-    wide = math.log(TEMPI[1] / TEMPI[0])
-    # Evenly in the logarithm, as tempi are heard.
-    candidates = {
-        round(TEMPI[0] * math.exp(wide * (seeded_hash(seed, f"{music.id}/tempo/{i}") % 10**6) / 10**6))
-        for i in range(60)
-    }
+    # The tempi offered lie anywhere about the right one, evenly in the logarithm, as tempi are heard: were the range
+    # the same for all, the slowest option would hardly ever be right.
+    id, wide = f"{music.id}/tempo", math.log(SPREAD)
+    low = math.log(gold) - wide * _share(seed, f"{id}/low")
+    low = min(max(low, math.log(OFFERED[0])), math.log(OFFERED[1]) - wide)
+    candidates = {round(math.exp(low + wide * _share(seed, f"{id}/{i}"))) for i in range(60)}
 
     def clash(a: int, b: int) -> bool:
         return not tempos_apart(a, b, margin=TEMPO_MARGIN, octave_margin=OCTAVE_MARGIN)
 
-    wrong = pick_apart(gold, sorted(candidates), 3, clash, seed, f"{music.id}/tempo")
+    wrong = pick_apart(gold, sorted(candidates), 3, clash, seed, id)
     if len(wrong) < 2:
         return Refused("too few tempi are far enough from it")
     return _draft("tempo", f"{gold} BPM", [f"{bpm} BPM" for bpm in wrong], values, RHYTHM)
@@ -234,6 +242,8 @@ def _chords(music: Music) -> list[tuple[Chord, float]] | Refused:
     """The chords that are heard one after another and when each begins, with stretches of one chord as one."""
     if any(b - a < SHORTEST_CHORD for a, b in pairwise(music.chord_times)):
         return Refused("a chord is too short")
+    if music.beats and max(music.chord_times, default=0.0) > music.beats[-1] + AFTER_BEATS:
+        return Refused("chords come long after the last beat")
     found: list[tuple[Chord, float]] = []
     for symbol, begin in zip(music.chords, music.chord_times, strict=True):
         try:

@@ -19,6 +19,7 @@ from sari_data.sources.rules import options_for
 from sari_data.types import AudioQuestion, AudioRef, Provenance, Reasoning, StructuredReasoning, make_id
 
 T = TypeVar("T")
+NO_RULE = "no rule fits the clip"  # reason under which a clip is set aside where only questions by rule are made
 _LINES = ("question", "planning", "caption", "reasoning", "summary")
 
 
@@ -48,6 +49,21 @@ class Refused:
     """Why a rule asks nothing of a clip, in a few words."""
 
     why: str
+
+
+def choose_drafts(results: Mapping[Any, Draft | Refused], most: int, seed: int, id: str) -> tuple[list[Draft], str]:
+    """Return up to ``most`` of the drafts that rules gave, in the rules' order, and why the other rules gave none.
+
+    Args:
+        results: Rule to what it gave.
+        most: Most drafts.
+        seed: Decides which are taken.
+        id: The clip.
+    """
+    drafts = [result for result in results.values() if isinstance(result, Draft)]
+    ranked = sorted(drafts, key=lambda draft: seeded_hash(seed, f"{id}/{draft.rule}/which"))
+    refused = [f"{name}: {r.why}" for name, r in results.items() if isinstance(r, Refused)]
+    return [draft for draft in drafts if draft in ranked[:most]], "; ".join(refused)
 
 
 def pick_apart(

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sari_data.calibrate import Calibrate, calibrate, open_responder, pick_responder, split_never_passed, summarise
+from sari_data.calibrate import (
+    NEVER_PASSED,
+    Calibrate,
+    calibrated,
+    measure,
+    open_responder,
+    pick_responder,
+    side_split,
+)
 from sari_data.errors import InputError, PluginError, ResponderError, TemplateError
 from sari_data.responder import Request, Response, Sampling
 from sari_data.responders.scripted import ScriptedResponder
@@ -39,21 +47,20 @@ def passing(table: dict[str, int]) -> ScriptedResponder:
     return ScriptedResponder(answer, name="script@1")
 
 
-def measure(questions: list[AudioQuestion], responder: object, samples: int = 4, seed: int = 3) -> list[AudioQuestion]:
-    return calibrate(
-        questions,
-        responder,  # type: ignore[arg-type]
-        mode="direct",
-        samples=samples,
-        sampling=Sampling(temperature=1.0, seed=99),
-        seed=seed,
-    )
+def rate(questions: list[AudioQuestion], responder: object, samples: int = 4, seed: int = 3) -> list[AudioQuestion]:
+    """The questions with the pass rates of a calibration with a fixed number of samples."""
+    found = measure(questions, responder, fixed(samples, seed))  # type: ignore[arg-type]
+    return [calibrated(question, found) for question in questions]
+
+
+def fixed(samples: int, seed: int = 3) -> Calibrate:
+    return Calibrate(mode="direct", method="fixed", samples=samples, temperature=1.0, seed=seed, listening=False)
 
 
 @given(st.lists(st.integers(min_value=0, max_value=4), min_size=1, max_size=12))
 def test_a_pass_rate_is_the_number_of_right_answers(passes: list[int]) -> None:
     questions = make(len(passes))
-    done = measure(questions, passing({q.id: n for q, n in zip(questions, passes, strict=True)}))
+    done = rate(questions, passing({q.id: n for q, n in zip(questions, passes, strict=True)}))
     assert [q.id for q in done] == [q.id for q in questions]
     assert [q.pass_rates for q in done] == [(PassRate(n, 4, "script@1", "direct", 3),) for n in passes]
 
@@ -68,7 +75,7 @@ def test_what_cannot_be_read_or_was_cut_is_not_passed() -> None:
                 yield Response(request.id, 1, "<answer>a cat", "length")
                 yield Response(request.id, 2, "I hear nothing", "stop")
 
-    assert measure(make(1), Mixed(), samples=3)[0].pass_rates[0].passes == 1
+    assert rate(make(1), Mixed(), samples=3)[0].pass_rates[0].passes == 1
 
 
 def test_answers_may_come_in_any_order_and_the_seed_reaches_the_responder() -> None:
@@ -83,7 +90,7 @@ def test_answers_may_come_in_any_order_and_the_seed_reaches_the_responder() -> N
             for request, sample in reversed(pairs):
                 yield Response(request.id, sample, "<answer>(B)</answer>" if sample else "<answer>C</answer>", "stop")
 
-    done = measure(make(3), Backwards(), seed=17)
+    done = rate(make(3), Backwards(), seed=17)
     assert [q.pass_rates[0].passes for q in done] == [3, 3, 3]
     assert seen == [Sampling(temperature=1.0, seed=17)]
 
@@ -95,28 +102,20 @@ def test_the_prompt_is_the_modes_and_shows_the_options() -> None:
         asked.append(request)
         return ""
 
-    measure(make(1), ScriptedResponder(answer))
+    rate(make(1), ScriptedResponder(answer))
     assert all(option in asked[0].prompt for option in ("What is there to hear?", "a dog", "a cat", "a bell"))
 
 
 def test_the_same_responder_mode_and_seed_is_replaced_and_others_stay() -> None:
-    once = measure(make(1), passing({"q0": 1}), seed=1)
-    twice = measure(once, passing({"q0": 2}), seed=2)
-    again = measure(twice, passing({"q0": 4}), seed=1)
+    once = rate(make(1), passing({"q0": 1}), seed=1)
+    twice = rate(once, passing({"q0": 2}), seed=2)
+    again = rate(twice, passing({"q0": 4}), seed=1)
     assert [(r.seed, r.passes) for r in again[0].pass_rates] == [(2, 2), (1, 4)]
 
 
 def test_progress_is_told_a_question_at_a_time() -> None:
     steps: list[int] = []
-    calibrate(
-        make(5),
-        passing({f"q{i}": 0 for i in range(5)}),
-        mode="direct",
-        samples=2,
-        sampling=Sampling(),
-        seed=0,
-        advance=steps.append,
-    )
+    measure(make(5), passing({f"q{i}": 0 for i in range(5)}), fixed(2), advance=steps.append)
     assert sum(steps) == 5
 
 
@@ -139,7 +138,7 @@ def test_a_responder_that_breaks_its_contract_is_named(answers: list[tuple[str, 
                 yield Response(id_, sample, "<answer>a cat</answer>", "stop")
 
     with pytest.raises(ResponderError, match=message) as caught:
-        measure(make(2), Broken(), samples=2)
+        rate(make(2), Broken(), samples=2)
     assert "broken@7" in str(caught.value)
 
 
@@ -150,25 +149,24 @@ def test_questions_that_cannot_be_calibrated_are_refused_before_anything_is_aske
     responder = ScriptedResponder(never)
     withheld = replace(make(1)[0], answer=None)
     with pytest.raises(InputError, match="'q0': its answer is withheld"):
-        measure([withheld], responder)
+        rate([withheld], responder)
     with pytest.raises(InputError, match="'q0' comes twice"):
-        measure(make(1) * 2, responder)
+        rate(make(1) * 2, responder)
     with pytest.raises(TemplateError, match="'telepathy' is unknown"):
-        calibrate(make(1), responder, mode="telepathy", samples=1, sampling=Sampling(), seed=0)
+        measure(make(1), responder, fixed(1).model_copy(update={"mode": "telepathy"}))
 
 
 def test_never_passed_is_what_the_latest_calibration_says() -> None:
-    questions = measure(make(3), passing({"q0": 0, "q1": 4, "q2": 1}), seed=1)
-    questions = measure(questions, passing({"q0": 1, "q1": 0, "q2": 1}), seed=2)
-    kept, dropped = split_never_passed(questions, drop=True)
-    assert ([q.id for q in kept], [q.id for q in dropped]) == (["q0", "q2"], ["q1"])
-    assert split_never_passed(questions, drop=False) == (questions, [])
-    assert split_never_passed(make(2), drop=True) == (make(2), [])
+    questions = rate(make(3), passing({"q0": 0, "q1": 4, "q2": 1}), seed=1)
+    questions = rate(questions, passing({"q0": 1, "q1": 0, "q2": 1}), seed=2)
+    dropping, keeping = Calibrate(drop_never_passed=True), Calibrate(drop_never_passed=False)
+    assert [side_split(q, dropping) for q in questions] == [None, NEVER_PASSED, None]
+    assert {side_split(q, keeping) for q in questions} == {None}
+    assert {side_split(q, dropping) for q in make(2)} == {None}
 
 
 def test_the_summary_adds_up() -> None:
-    done = measure(make(4), passing({"q0": 0, "q1": 4, "q2": 1, "q3": 1}))
-    summary = summarise(done, Calibrate(samples=4, seed=3), "script@1")
+    summary = measure(make(4), passing({"q0": 0, "q1": 4, "q2": 1, "q3": 1}), fixed(4)).summary
     assert summary["histogram"] == {"0": 1, "1": 2, "2": 0, "3": 0, "4": 1}
     assert summary["mean_pass_rate"] == round(6 / 16, 4)
     assert summary["never_passed"] == 1

@@ -171,6 +171,45 @@ def test_the_funnel_and_the_contamination_are_shown() -> None:
     assert "Not compared" not in clean
 
 
+def test_a_build_s_report_is_a_row_a_benchmark_with_what_was_left_out() -> None:
+    compared = {"texts": 990, "segments": 0, "sounds": 12, "unreadable": 0}
+    mmau = {"name": "mm|au", "path": "/home/jo/mmau", "questions": 1000, "compared": compared, "contaminated": 5}
+    mmau |= {"by_kind": {"question_exact": 3, "sound_same": 2}, "notes": ["it names no videos"]}
+    report = {"checked": True, "contaminated": 1, "contaminated_found": 5, "against": [mmau], "questions": 40}
+    card = render_card(manifest(contamination=report))
+    assert "1 questions are also in a benchmark that the corpus was compared with. 4 that were are left out.\n" in card
+    assert "| mm\\|au | 1000 | 990 | 0 | 12 | 5 | 3 question exact, 2 sound same |\n" in card
+    assert "- mm\\|au: it names no videos.\n" in card
+    assert "| questions | 40 |" in card
+    assert "/home/jo" not in card
+
+
+def test_the_table_of_splits_has_a_column_for_all_that_there_is_and_a_line_for_every_side_file() -> None:
+    tally = Tally(("sft", "rl", "dev"))
+    for number, (split, domain, level) in enumerate(
+        [("rl", "sound+speech", None), ("rl", "sound", "hard"), ("unanswered", "sound", None)]
+    ):
+        tally.add(split, question(number, domain=domain, difficulty=level))
+    card = render_card(manifest(**tally.to_manifest()))
+    assert "| split | questions | sound | music | speech | sound+speech | hard | not stated |\n|---|---:|" in card
+    assert "| rl | 2 | 1 | 0 | 0 | 1 | 1 | 1 |\n| dev | 0 |" in card
+    assert "- `unanswered`: a side file below `side/`" in card
+    assert "never_passed" not in card
+
+
+def test_the_language_is_named_where_it_is_known_to_be_english() -> None:
+    assert "\nlanguage:\n- en\n" in render_card(manifest())
+    assert "language:" not in render_card(manifest(recipe={"annotate": {"language": "German"}})).partition("---\n\n")[0]
+
+
+def test_what_could_not_be_answered_is_told_beside_the_pass_rates() -> None:
+    run = {"responder": "m", "mode": "direct", "seed": 0, "method": "adaptive", "samples": 3.25, "histogram": {}}
+    card = render_card(manifest(calibrated=True, calibrations=[run | {"unanswered": 7}]))
+    assert "| m | direct | 3.25 on average |" in card
+    assert "m, mode direct, could not answer 7 more questions" in card
+    assert "could not answer" not in render_card(manifest(calibrated=True, calibrations=[run]))
+
+
 @pytest.mark.parametrize(
     ("found", "expected"),
     [
@@ -228,6 +267,12 @@ def test_secrets_are_taken_out_of_a_recipe() -> None:
     paths = {"audio": "/data/jo/audioset/", "out": "runs/a", "b": "~/x", "c": "C:\\u\\y", "url": "http://a/b"}
     assert list(redacted(paths).values()) == ["audioset", "runs/a", "x", "y", "http://a/b"]
     assert "sk-1" not in render_card(manifest(recipe=recipe))
+    keys = {"clientSecret": "s", "accessToken": "s", "aws_credentials": "s", "bearer": "s"}
+    assert redacted(keys) == dict.fromkeys(keys, REMOVED)
+    kept = {"api_key_env": "MY_KEY", "min_key": "C", "keys": ["key", "mode"]}
+    assert redacted(kept) == kept
+    address = redacted({"base_url": "https://jo:pw1@host:8/v1?api-version=2&key=sk-2#x"})["base_url"]
+    assert address == f"https://{REMOVED}@host:8/v1?{REMOVED}#x"
 
 
 def test_a_recipe_cannot_leave_its_code_block() -> None:

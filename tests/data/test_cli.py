@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sari_data.cli import optional_repo
+from sari_data.commands.build import _print_funnel
 from sari_data.store import read_manifest, read_split
 
 Run = Callable[..., tuple[int, str, str]]
@@ -41,6 +42,36 @@ def test_build_without_a_recipe_makes_the_default_corpus_and_says_where_from(
     assert [line.partition(" ")[0] for line in err.splitlines() if line.partition(" ")[0] in stages] == list(stages)
     assert str(empty_folder / "corpus") in out
     assert read_manifest("corpus")["splits"] == {"sft": {"rows": 3}, "rl": {"rows": 6}, "dev": {"rows": 3}}
+
+
+def test_a_build_ends_with_its_funnel_and_what_is_in_a_benchmark(empty_folder: Path, run_command: Run) -> None:
+    assert run_command("sari-data", "build", *PLAIN, "--out", "first")[0] == 0
+    asked = ["--set", 'dedup.against=[{path="first"}]', "--set", "dedup.on_contamination=mark"]
+    code, out, _ = run_command("sari-data", "build", *PLAIN, *asked, "--out", "again")
+    assert code == 0
+    lines = [[cell.strip() for cell in line.strip("│┃").replace("┃", "│").split("│")] for line in out.splitlines()]
+    assert ["stage", "in", "out", "left out and why"] in lines
+    assert ["collect scenes", "12 items", "12", ""] in lines
+    assert ["clean", "12 questions", "12", ""] in lines
+    assert "contaminated: 12 of 12 questions" in out.splitlines()
+
+
+def test_the_funnel_names_every_reason_and_the_bands_of_an_adaptive_calibration(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    stage = {"stage": "question", "unit": "clips", "in": 1200, "out": 2000, "made": "questions"}
+    bands = {"never": 3, "hard": 0, "medium": 1, "easy": 0, "always": 2}
+    manifest = {
+        "funnel": [stage | {"dropped": {"audio is missing": 1100, "[odd] reason": 4}}],
+        "contamination": {"checked": False, "contaminated": 0},
+        "calibrations": [{"method": "adaptive", "samples": 2.5, "histogram": bands}],
+    }
+    _print_funnel(manifest)
+    out = capfd.readouterr().out
+    for words in ("1,200 clips", "2,000 questions", "1,100 audio is missing", "4 [odd] reason"):
+        assert words in out
+    assert "compared with no benchmark" in out
+    assert [line.split()[1:4:2] for line in out.splitlines() if line.startswith("│ never")] == [["never", "3"]]
 
 
 def test_a_build_is_not_overwritten_by_mistake(empty_folder: Path, run_command: Run) -> None:

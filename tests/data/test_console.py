@@ -86,6 +86,7 @@ def test_control_c_ends_with_130_and_without_a_traceback() -> None:
         "app = typer.Typer()\n"
         "@app.command()\n"
         "def wait() -> None:\n"
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background inherit none\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    time.sleep(20)\n"
         "run_app(app, [])\n"

@@ -51,6 +51,11 @@ def test_pass_rates_of_each_responder_and_of_what_it_heard_stand_apart() -> None
     assert (none["audio"], none["mean"], none["bands"]) == ("none", 0.25, {})
 
 
+def test_splits_may_come_one_by_one_and_stay_empty() -> None:
+    counts = Tally(name for name in ("sft", "rl")).counts()
+    assert counts == {name: {"questions": 0, "domains": {}, "difficulties": {}} for name in ("sft", "rl")}
+
+
 def test_a_rate_of_one_is_in_the_last_tenth() -> None:
     tally = Tally()
     tally.add("rl", question(1, pass_rates=(PassRate(4, 4, "m", "direct", 0),)))

@@ -72,6 +72,30 @@ def test_a_text_that_many_recordings_share_proves_nothing(tmp_path: Path) -> Non
     assert not check(few[:1], often).contaminated
 
 
+KEYS = [f"{note} {mode}" for note in "ABCDEFG" for mode in ("major", "minor")]
+
+
+def test_options_drawn_from_a_fixed_list_prove_nothing_but_a_rare_one_does(tmp_path: Path) -> None:
+    """A rule's questions share question and options with a benchmark by chance; copied ones hold what no rule draws."""
+    text = "What is the key of this music?"
+    drawn = [KEYS[i : i + 4] for i in range(11)]
+    # Each set of options is asked of two recordings only, but a key in the middle of eight.
+    asked = [ask(f"{i}-{n}.wav", text, tuple(four), four[0]) for i, four in enumerate(drawn) for n in range(2)]
+    chance = benchmark(tmp_path / "b.json", row(question=text, choices=drawn[4], answer=drawn[4][0]))
+    found = check(asked, chance)
+    assert not found.contaminated
+    assert found.summary["against"][0]["only_reported"]["text_generic"] == len(asked)
+    # Without the other questions nothing says that the options are drawn from a list.
+    assert len(check(asked[8:10], chance).contaminated) == 2
+    rare = [*drawn[4][:3], "no key: it is a recitation"]
+    copied = ask("copied.wav", text, tuple(rare), rare[0])
+    found = check([*asked, copied], benchmark(tmp_path / "c.json", row(question=text, choices=rare, answer=rare[0])))
+    assert found.contaminated == {copied.id}
+    # What the benchmark itself draws from a list is as generic.
+    rows = [row(id=str(i), question=text, choices=four, answer=four[0]) for i, four in enumerate(drawn * 2)]
+    assert not check(asked[8:10], benchmark(tmp_path / "d.json", *rows)).contaminated
+
+
 @pytest.mark.parametrize(
     ("part", "options", "expected"),
     [

@@ -11,7 +11,8 @@ from dedup_examples import RATE, coded, hiss, melody, wav, write_wav
 
 from sari_data import fingerprint_cache
 from sari_data.audio import encode_wav, load_audio
-from sari_data.dedup.sound import SoundIndex
+from sari_data.dedup.prints import Prints
+from sari_data.dedup.sound import SoundIndex, same_within
 from sari_data.errors import StorageError
 from sari_data.fingerprint import RATE as OWN_RATE
 from sari_data.fingerprint import find_peaks, fingerprint, overlay, peak_hashes
@@ -56,7 +57,7 @@ def test_recordings_made_the_same_way_are_not_the_same(library: list[np.ndarray]
     others = [peaks_of(wav(made(seed))) for made in MADE.values() for seed in range(100, 112)]
     index = SoundIndex(library)
     assert list(index.find(others, threshold=SHARE)) == []
-    assert list(index.find(library, threshold=SHARE, itself=True)) == []
+    assert list(same_within(Prints(library), threshold=SHARE)) == []
 
 
 def test_a_shared_second_is_not_the_same_recording() -> None:

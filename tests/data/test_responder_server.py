@@ -168,6 +168,7 @@ def test_the_name_tells_model_host_and_settings_apart():
     assert ServerResponder("toy", "http://gpu8:8000/v1").name != plain
     assert ServerResponder("toy", "http://gpu7:8000/v1", system="x").name != plain
     assert ServerResponder("toy", "http://gpu7:8000/v1", concurrency=1, tries=3, price_in=1.0).name == plain
+    assert ServerResponder("toy", "http://gpu7:8000/tuned/v1?version=3").name != plain, "another deployment"
     moved = [ServerResponder("toy", url, label="cluster").name for url in ("http://a:1/v1", "http://b:2/v1")]
     assert moved[0] == moved[1]
     assert moved[0].startswith("toy@cluster#")
@@ -217,7 +218,8 @@ def test_closing_the_iterator_cancels_what_is_under_way_at_once():
 
 
 PROGRAM = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background inherit none
 from sari_data.responder import Request, Sampling
 from sari_data.responders.server import ServerResponder
 responder = ServerResponder("toy", sys.argv[1])

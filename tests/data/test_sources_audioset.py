@@ -144,17 +144,24 @@ def test_what_cannot_be_read_is_set_aside_with_its_reason(case: Case) -> None:
         f"noid 0.0 3.0 {DOG}",
     ]
     (case.folder / "s.csv").write_text('e, 0.000, zero, "/m/0k4j"\nf, 0.0, 10.0, ""\n', encoding="utf-8")
-    items = case.run(strong=[case.strong(*rows)], segments=[str(case.folder / "s.csv")])
-    assert Counter(_reasons(items)) == {
+    sources = {"strong": [case.strong(*rows)], "segments": [str(case.folder / "s.csv")]}
+    items = case.run(**sources)
+    reasons = {
         "segment cannot be read": 1,
         "audio format cannot be read": 1,
         "label is not in the ontology": 2,
         "no known label": 1,
-        "no question by rule": 2,
         "audio cannot be decoded": 1,
         "strong label has no length": 1,
         "segment id cannot be read": 1,
     }
+    assert Counter(_reasons(items)) == reasons
+    # Only where nothing else is made of a clip is it lost with the questions that no rule asks of it.
+    _wav(case.audio / "weak_0.wav")
+    (case.folder / "s.csv").write_text('e, 0.000, zero, "/m/0k4j"\nweak, 0.0, 10.0, "/m/0k4j"\n', encoding="utf-8")
+    alone = Counter(_reasons(case.run(**sources, make="rules")))
+    assert alone == reasons | {"no rule fits the clip": 2, "no strong labels": 1}
+    assert alone.total() == Counter(_reasons(case.run(**sources))).total() + 3
     assert [item.provenance.source_id for item in items if isinstance(item, Clip)] == ["a_0", "c_0"]
     assert not [item for item in items if isinstance(item, AudioQuestion)]
 

@@ -122,6 +122,26 @@ def right(question: AudioQuestion, row: Row) -> bool:
     return sound(answer) not in there and all(named(choice) in heard for choice in wrong)
 
 
+def test_the_tempo_is_not_told_by_its_place_among_the_options(questions: list[AudioQuestion]) -> None:
+    places, extremes, asked = Counter[str](), 0.0, [q for q in questions if rule_of(q) == "tempo"]
+    for q in asked:
+        tempi = sorted(q.choices, key=lambda choice: int(choice.split()[0]))
+        places["low"] += q.answer == tempi[0]
+        places["high"] += q.answer == tempi[-1]
+        extremes += 2 / len(tempi)
+    # With one range of options for all, the slowest is right in 8 of 100.
+    assert min(places.values()) > 0.12 * len(asked)
+    assert places.total() > 0.6 * extremes
+
+
+def test_chords_that_come_after_the_clip_are_not_asked_about(rows: dict[str, Row], questions: Any) -> None:
+    late = {place for place, row in rows.items() if max(row["chords_time"], default=0) > max(*row["beats"][0], 0) + 1}
+    about = {"progression", "first_chord", "absent_chord"}
+    assert len(late) > 5
+    assert not {q.provenance.source_id for q in questions if rule_of(q) in about} & late
+    assert {q.provenance.source_id for q in questions} & late
+
+
 def test_every_answer_is_true_by_the_rows_own_words(questions: list[AudioQuestion], rows: dict[str, Row]) -> None:
     counts = Counter(map(rule_of, questions))
     assert set(counts) == set(RULES)

@@ -179,6 +179,17 @@ def test_row_groups_of_embedded_audio_are_read_one_after_another(tmp_path: Path)
     assert most < 12e6, f"{most} bytes of 30 MB are in memory"
 
 
+def test_the_guides_example_of_a_source_works(tmp_path: Path, repository: Path) -> None:
+    guide = (repository / "docs" / "sources.md").read_text(encoding="utf-8")
+    module: dict[str, Any] = {"__name__": "birdsong"}
+    exec(guide.split("```python\n")[1].split("```")[0], module)
+    write_clips(tmp_path / "deep", 1)
+    table = write_table(tmp_path / "birds.csv", [{"file": f"{n}.wav", "species": "wren"} for n in range(2)])
+    items = list(module["generate"](module["Options"](table=str(table), audio=str(tmp_path)), 0))
+    assert [type(item).__name__ for item in items] == ["Clip", "SetAside"]
+    assert items[0].labels == ("wren",)
+
+
 def test_every_source_says_what_it_is() -> None:
     for name in source_names():
         about = load_source(name).ABOUT

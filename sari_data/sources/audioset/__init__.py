@@ -17,15 +17,15 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from sari_data.config import Table
-from sari_data.errors import AudioError, InputError
+from sari_data.errors import InputError
 from sari_data.sources.audioset.ontology import Ontology
-from sari_data.sources.audioset.rules import RULES, SHOWN, SKILLS, Draft, Scene
+from sari_data.sources.audioset.rules import RULES, Scene
 from sari_data.sources.audioset.segments import FORMS, Event, Segment, StrongLabels, read_segments
-from sari_data.sources.audioset.wording import write
 from sari_data.sources.base import About, Clip, Item, SetAside
+from sari_data.sources.fetching import fetched
 from sari_data.sources.files import AudioIndex, seeded_hash, take
-from sari_data.sources.rules import options_for
-from sari_data.types import AudioQuestion, AudioRef, hash_path, make_id
+from sari_data.sources.phrasing import NO_RULE, write
+from sari_data.types import AudioQuestion, AudioRef, hash_path
 
 ABOUT = About(
     name="audioset",
@@ -94,6 +94,7 @@ def generate(options: Options, seed: int) -> Iterator[Item]:
     """
     if not options.segments and not options.strong:
         raise InputError("audioset needs segments (CSV files), strong (TSV files) or both; found neither: name them")
+    options = fetched(options, ("segments", "strong", "ontology"), "audio")
     ontology, strong = Ontology(options.ontology), StrongLabels(options.strong)
     maker = _Maker(options, ontology, strong, seed)
     done: set[str] = set()
@@ -120,9 +121,9 @@ class _Maker:
 
     def __init__(self, options: Options, ontology: Ontology, strong: StrongLabels, seed: int) -> None:
         self.options, self.ontology, self.strong, self.seed = options, ontology, strong, seed
-        self.weights: Mapping[str, float] = {mid: number**0.5 for mid, number in strong.counts().items()}
+        self.weights: Mapping[str, float] = {mid: number**0.75 for mid, number in strong.counts().items()}
 
-    def items(self, segment: Segment, path: Path) -> Iterator[Item]:
+    def items(self, segment: Segment, path: Path, length: float) -> Iterator[Item]:
         """Yield a segment's questions, then its clip, and what of it is set aside."""
         events = self.strong.events(segment.id)
         given = dict.fromkeys((*segment.labels, *(mid for mid, _, _ in events)))
@@ -133,21 +134,19 @@ class _Maker:
         if not labels:
             yield _aside(segment, "no known label", f"labels: {', '.join(given) or 'none'}")
             return
-        audio = self._audio(segment, path, max((end for _, _, end in events), default=0.0))
+        audio = _audio(segment, path, length, max((end for _, _, end in events), default=0.0))
         if isinstance(audio, SetAside):
             yield audio
             return
         domain = self.ontology.domain(labels)
-        if self.options.make != "clips" and segment.id in self.strong.clips:
+        if self.options.make != "clips":
             # A sound that cannot be named may be the one that comes first: then nothing is sure.
             sure = self.strong.whole(segment.id) and not any(mid in unknown for mid, _, _ in events)
             questions = list(self._questions(segment, events, audio, domain)) if sure and events else []
             yield from questions
-            if not questions:
-                why = "none of the rules is free of doubt" if sure else "not all of its strong labels can be read"
-                yield _aside(segment, "no question by rule", why)
-        elif self.options.make == "rules":
-            yield _aside(segment, "no strong labels", "rules need them")
+            # With "both" the clip goes on all the same: nothing is lost.
+            if not questions and self.options.make == "rules":
+                yield self._unasked(segment, sure=sure)
         if self.options.make != "rules":
             names = self.ontology.names
             facts = {"events": [[names[m], a, b] for m, a, b in events if m in self.ontology]} if events else {}
@@ -160,24 +159,11 @@ class _Maker:
                 category=domain,
             )
 
-    def _audio(self, segment: Segment, path: Path, last: float) -> AudioRef | SetAside:
-        """The segment's audio: the file, or the part of it where the file is the whole video."""
-        from sari_data.audio import probe
-
-        try:
-            found = probe(AudioRef(path=str(path))).seconds
-        except AudioError as error:
-            return _aside(segment, "audio cannot be decoded", str(error))
-        wanted = (segment.end_ms - segment.start_ms) / 1000
-        if found <= wanted + _SLACK:
-            # Videos end, and downloads break off; what is labelled must be there.
-            if found < last - 0.1:
-                return _aside(segment, "audio is too short", f"{path}: {found:.2f} s, with labels up to {last:.2f} s")
-            return hash_path(path)
-        whole = path.stem in (segment.youtube_id, f"Y{segment.youtube_id}")
-        if not whole or found < segment.end_ms / 1000 - _SLACK:
-            return _aside(segment, "audio is not the segment", f"{path}: {found:.2f} s, expected {wanted:.2f} s")
-        return hash_path(path, start=segment.start_ms / 1000, duration=wanted)
+    def _unasked(self, segment: Segment, *, sure: bool) -> SetAside:
+        if segment.id not in self.strong.clips:
+            return _aside(segment, "no strong labels", "rules need them")
+        why = "every rule finds doubt" if sure else "not all of its strong labels can be read"
+        return _aside(segment, NO_RULE, why)
 
     def _questions(
         self, segment: Segment, events: tuple[Event, ...], audio: AudioRef, domain: str
@@ -194,29 +180,30 @@ class _Maker:
             draft = next((d for d in RULES[rule](scene) if d.wrong), None)
             if draft is not None:
                 made += 1
-                yield self._question(segment, draft, scene, audio, domain)
+                draft = replace(draft, values={**draft.values, **scene.values})
+                by = f"rule:{ABOUT.name}/{rule}"
+                yield write(draft, ABOUT.name, audio, domain, segment.provenance(), by, self.seed)
 
-    def _question(self, segment: Segment, draft: Draft, scene: Scene, audio: AudioRef, domain: str) -> AudioQuestion:
-        name = f"{segment.id}/{draft.rule}"
-        choices, answer = options_for(draft.answer, draft.wrong, SHOWN, self.seed, name)
-        rng = np.random.default_rng(seeded_hash(self.seed, f"{name}/words"))
-        words = write(draft, scene, choices, rng)
-        rule = f"rule:audioset/{draft.rule}"
-        category, sub_category = SKILLS[draft.rule]
-        made_by = dict.fromkeys(("question", "choices", "answer", "caption", "reasoning"), rule)
-        return AudioQuestion(
-            id=make_id(audio, words.question, choices),
-            audio=audio,
-            question=words.question,
-            choices=choices,
-            answer=answer,
-            domain=domain,
-            category=category,
-            sub_category=sub_category,
-            caption=words.caption,
-            reasoning=words.reasoning,
-            provenance=replace(segment.provenance(), made_by=made_by),
-        )
+
+def _audio(segment: Segment, path: Path, length: float, last: float) -> AudioRef | SetAside:
+    """The segment's audio: the file, or the part of it where the file is the whole video.
+
+    Args:
+        segment: The segment.
+        path: The file.
+        length: Its length in seconds.
+        last: Where the last label ends, in seconds of the segment.
+    """
+    wanted = (segment.end_ms - segment.start_ms) / 1000
+    if length <= wanted + _SLACK:
+        # Videos end, and downloads break off; what is labelled must be there.
+        if length < last - 0.1:
+            return _aside(segment, "audio is too short", f"{path}: {length:.2f} s, with labels up to {last:.2f} s")
+        return hash_path(path)
+    whole = path.stem in (segment.youtube_id, f"Y{segment.youtube_id}")
+    if not whole or length < segment.end_ms / 1000 - _SLACK:
+        return _aside(segment, "audio is not the segment", f"{path}: {length:.2f} s, expected {wanted:.2f} s")
+    return hash_path(path, start=segment.start_ms / 1000, duration=wanted)
 
 
 def _aside(segment: Segment, reason: str, detail: str) -> SetAside:

@@ -16,7 +16,7 @@ is taken for a moment after which something begins.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -24,12 +24,14 @@ import numpy as np
 
 from sari_data.sources.audioset.ontology import Ontology
 from sari_data.sources.audioset.segments import Event
+from sari_data.sources.phrasing import Draft
 
 MARGIN = 0.25
 CLEAR = 0.5
 SHORTEST = 0.1
 LONGER = 1.25  # what is longest is so by this factor, and by CLEAR seconds
 MOST_COUNTED = 8
+ONCE = 0.25  # how often a clip in which no sound comes again is asked how often one does
 SHOWN = 4
 
 Span = tuple[float, float]
@@ -75,23 +77,6 @@ class Sound:
         With several events each, the largest of all pairs counts.
         """
         return max(min(a[1], b[1]) - max(a[0], b[0]) for a in self.spans for b in other.spans)
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A question before it is put into words.
-
-    Args:
-        rule: The rule that made it; also the name of its template.
-        answer: The right option.
-        wrong: The others.
-        facts: What the template needs, for instance ``target``.
-    """
-
-    rule: str
-    answer: str
-    wrong: tuple[str, ...]
-    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Scene:
@@ -147,6 +132,14 @@ class Scene:
                 taken.append(mids[i])
         return [self.ontology.names[mid] for mid in taken]
 
+    @property
+    def values(self) -> dict[str, Any]:
+        """What every template may use: the sounds in the order in which they are first heard, and by their names."""
+        return {
+            "heard": sorted(self.sounds, key=lambda sound: (sound.start, sound.name)),
+            "by_name": {sound.name: sound for sound in self.sounds},
+        }
+
     def draft(self, rule: str, gold: Sound, wrong: Sequence[Sound], **facts: Any) -> Draft:
         """A draft with sounds for options, filled up with sounds that are not heard.
 
@@ -157,7 +150,14 @@ class Scene:
             **facts: For the template.
         """
         heard = [sound.name for sound in wrong[: SHOWN - 1]]
-        return Draft(rule, gold.name, (*heard, *self.unheard(SHOWN - 1 - len(heard))), facts)
+        return _draft(rule, gold.name, (*heard, *self.unheard(SHOWN - 1 - len(heard))), **facts)
+
+
+def _draft(rule: str, answer: str, wrong: Sequence[str], **values: Any) -> Draft:
+    category, sub_category = SKILLS[rule]
+    return Draft(
+        rule=rule, answer=answer, wrong=tuple(wrong), values=values, category=category, sub_category=sub_category
+    )
 
 
 def first(scene: Scene) -> Iterator[Draft]:
@@ -191,14 +191,14 @@ def after(scene: Scene) -> Iterator[Draft]:
 
 def count(scene: Scene) -> Iterator[Draft]:
     """How many separate times a sound is heard."""
-    for target in scene.usable:
+    countable = [sound for sound in scene.usable if sound.clear and len(sound.events) <= MOST_COUNTED]
+    repeated = [sound for sound in countable if len(sound.events) > 1]
+    # Once is the most common number by far: it is asked for only where nothing comes again, and then now and then.
+    for target in repeated or (countable if scene.rng.random() < ONCE else ()):
         number = len(target.events)
-        # Once is the most common number by far: it is asked for now and then.
-        if not target.clear or number > MOST_COUNTED or (number == 1 and scene.rng.random() < 0.75):
-            continue
         lowest = max(1, number - int(scene.rng.integers(SHOWN)))
-        wrong = tuple(str(n) for n in range(lowest, lowest + SHOWN) if n != number)
-        yield Draft("count", str(number), wrong, {"target": target})
+        wrong = [str(n) for n in range(lowest, lowest + SHOWN) if n != number]
+        yield _draft("count", str(number), wrong, target=target)
 
 
 def overlap(scene: Scene) -> Iterator[Draft]:
@@ -212,14 +212,19 @@ def overlap(scene: Scene) -> Iterator[Draft]:
 
 
 def together(scene: Scene) -> Iterator[Draft]:
-    """Whether two sounds are ever heard at the same time."""
+    """Whether two sounds are ever heard at the same time, in a clip with both such pairs and others."""
     pairs = [(a, b) for i, a in enumerate(scene.usable) for b in scene.usable[i + 1 :]]
-    # Sounds that overlap are far more common: only the answer that the draw asks for is looked for.
+    shared = [a.shared(b) for a, b in pairs]
+    found = {
+        "yes": [(pair, s) for pair, s in zip(pairs, shared, strict=True) if s >= CLEAR],
+        "no": [(pair, s) for pair, s in zip(pairs, shared, strict=True) if s <= -MARGIN],
+    }
+    # Sounds that overlap are far more common: where both answers can be asked for, each is as likely; else none is.
+    if not all(found.values()):
+        return
     answer, wrong = map(str, scene.rng.permutation(["yes", "no"]))
-    for a, b in pairs:
-        shared = a.shared(b)
-        if (shared >= CLEAR) if answer == "yes" else (shared <= -MARGIN):
-            yield Draft("together", answer, (wrong,), {"target": a, "other": b, "shared": shared})
+    for (target, other), seconds in found[answer]:
+        yield _draft("together", answer, [wrong], target=target, other=other, shared=seconds)
 
 
 def longest(scene: Scene) -> Iterator[Draft]:
@@ -245,7 +250,7 @@ def absent(scene: Scene) -> Iterator[Draft]:
     heard = [sound.name for sound in scene.usable if sound.total >= CLEAR][: SHOWN - 1]
     gold = scene.unheard(1)
     if gold and len(heard) >= 2:
-        yield Draft("absent", gold[0], tuple(heard))
+        yield _draft("absent", gold[0], heard)
 
 
 RULES: dict[str, Callable[[Scene], Iterator[Draft]]] = {

@@ -80,15 +80,15 @@ class Browser:
         self.loaded = message.get("method") == "Page.loadEventFired" or getattr(self, "loaded", False)
         return message
 
-    def open(self, path: Path, *, width: int = 1280, height: int = 900, dark: bool = False) -> None:
-        """Show a file, and wait until it is loaded."""
+    def open(self, path: Path, *, width: int = 1280, height: int = 900, dark: bool = False, fragment: str = "") -> None:
+        """Show a file, and wait until it is loaded; ``fragment`` is what its address ends with after a #."""
         self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         features = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         self.send("Emulation.setEmulatedMedia", features=features)
         self.errors.clear()
         self.requests.clear()
         self.loaded = False
-        self.send("Page.navigate", url=path.resolve().as_uri())
+        self.send("Page.navigate", url=path.resolve().as_uri() + (f"#{fragment}" if fragment else ""))
         while not self.loaded:
             self._next()
         self.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
@@ -98,6 +98,33 @@ class Browser:
         found = self.send("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
+
+    def contrast(self, selectors: list[str]) -> dict[str, float]:
+        """Return the contrast (WCAG 2.2) between the text and the ground of the first element of each selector."""
+        found: dict[str, float] = self.run(
+            """((names) => {
+              const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+              const light = (colours) => {
+                canvas.clearRect(0, 0, 1, 1);
+                for (const colour of colours) { canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1); }
+                const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].map((v) => v / 255)
+                  .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+                return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+              };
+              const grounds = (node) => {
+                const under = [];
+                for (let n = node; n; n = n.parentElement) under.unshift(getComputedStyle(n).backgroundColor);
+                return under;
+              };
+              return Object.fromEntries(names.filter((name) => document.querySelector(name)).map((name) => {
+                const node = document.querySelector(name), under = grounds(node);
+                const a = light(under), b = light([...under, getComputedStyle(node).color]);
+                return [name, (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)];
+              }));
+            })"""
+            f"({json.dumps(selectors)})"
+        )
+        return found
 
     def picture(self, path: Path) -> None:
         """Save what the whole page looks like."""

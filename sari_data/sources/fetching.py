@@ -1,0 +1,138 @@
+"""Files that a data set has on the Hub, for adapters that otherwise read folders.
+
+In place of a path a recipe may say ``hub:owner/name/path`` (or ``hub:owner/name@revision/path``), where
+the path may be a pattern such as ``data/bal_train*.tar``. Files are fetched into the Hub's own cache,
+archives are unpacked once, below sari's.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import os
+import re
+import shutil
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sari_data.config import Table
+from sari_data.console import note
+from sari_data.errors import InputError, MissingFileError, StorageError
+from sari_data.resources import cache_folder
+from sari_data.sources.hub_tables import HUB, fetch
+
+_FORM = re.compile(r"hub:(?P<repo>[^/@]+/[^/@]+)(?:@(?P<revision>[^/]+))?/(?P<path>.+)")
+_ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
+
+OptionsT = TypeVar("OptionsT", bound=Table)
+
+
+def fetched(options: OptionsT, files: Sequence[str], folder: str) -> OptionsT:
+    """Return options in which every ``hub:`` is the local path of what was fetched.
+
+    Args:
+        options: A source's options.
+        files: Names of the keys that hold a file or several.
+        folder: Name of the key that holds the folder of audio: archives, which are unpacked.
+
+    Raises:
+        InputError: Something after ``hub:`` that is not owner/name/path, or audio that is no archive.
+        MissingFileError: The repository is not there, or has no such file.
+        StorageError: The Hub cannot be reached, or the disk is full.
+    """
+    changes: dict[str, Any] = {}
+    for key in files:
+        value = getattr(options, key)
+        if isinstance(value, tuple):
+            changes[key] = tuple(path for item in value for path in _files(item))
+        elif isinstance(value, str) and value.startswith(HUB):
+            found = _files(value)
+            if len(found) > 1:
+                raise InputError(f"{value}: expected one file for {key}, found {len(found)}: name one of them")
+            changes[key] = found[0]
+    audio = getattr(options, folder)
+    if audio.startswith(HUB):
+        changes[folder] = _unpacked(audio)
+    return options.model_copy(update=changes)
+
+
+def _files(place: str) -> list[str]:
+    if not place.startswith(HUB):
+        return [place]
+    return [str(fetch(address)) for address in _addresses(place)]
+
+
+def _addresses(place: str) -> list[str]:
+    """Return the addresses, with the commit, of the files that a place means."""
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+    from sari_data.hub import first_line, hub_api, transport_errors
+
+    parts = _FORM.fullmatch(place)
+    if parts is None:
+        raise InputError(f"expected hub:owner/name/path (or hub:owner/name@revision/path), found {place!r}")
+    try:
+        about = hub_api().dataset_info(parts["repo"], revision=parts["revision"])
+    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+        raise MissingFileError(f"{place}: expected a data set on the Hub, found none ({first_line(error)})") from error
+    except transport_errors() as error:
+        raise StorageError(f"{place}: the Hub cannot be reached ({first_line(error)}): try again later") from error
+    names = sorted(sibling.rfilename for sibling in about.siblings or ())
+    wanted = [name for name in names if name == parts["path"]] or fnmatch.filter(names, parts["path"])
+    if not wanted:
+        some = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+        raise MissingFileError(f"{place}: expected such a file in the repository, found only {some or 'none at all'}")
+    return [f"hf://datasets/{parts['repo']}@{about.sha}/{name}" for name in wanted]
+
+
+def _unpacked(place: str) -> str:
+    """Fetch archives and unpack them; returns the folder that has what was in them."""
+    addresses = _addresses(place)
+    odd = next((address for address in addresses if not address.endswith(_ARCHIVES)), None)
+    if odd is not None:
+        raise InputError(f"{place}: expected archives ({', '.join(_ARCHIVES)}), found {odd.rpartition('/')[2]!r}")
+    repo, _, commit = addresses[0].removeprefix("hf://datasets/").partition("@")
+    base = cache_folder() / "hub" / repo.replace("/", "--") / commit.partition("/")[0]
+    names = [address.partition(f"@{commit.partition('/')[0]}/")[2] for address in addresses]
+    for address, name in zip(addresses, names, strict=True):
+        target = base / name
+        if not target.is_dir():
+            note(f"fetching and unpacking {name} of {repo} into {target}")
+            _unpack(fetch(address), target)
+    # Of several archives the folder that has them all and no others.
+    return str(base / names[0]) if len(names) == 1 else str(_together(base, names))
+
+
+def _together(base: Path, names: Sequence[str]) -> Path:
+    folder = base / f"set-{hashlib.sha256(repr(sorted(names)).encode()).hexdigest()[:12]}"
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        link = folder / name.replace("/", "--")
+        if not link.is_symlink():
+            link.symlink_to(base / name, target_is_directory=True)
+    return folder
+
+
+def _unpack(archive: Path, target: Path) -> None:
+    """Unpack beside the target and give it its name when all is there, so that a stop leaves nothing half."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        try:
+            if zipfile.is_zipfile(archive):
+                with zipfile.ZipFile(archive) as packed:
+                    packed.extractall(work)
+            else:
+                with tarfile.open(archive) as packed:
+                    packed.extractall(work, filter="data")
+            os.replace(work, target)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    except (tarfile.TarError, zipfile.BadZipFile) as error:
+        raise InputError(f"{archive}: expected an archive, found a file that does not unpack: {error}") from error
+    except OSError as error:
+        raise StorageError(f"{target}: could not be unpacked ({error.strerror or error}): free some space") from error

@@ -64,7 +64,6 @@ def build(
     if as_json:
         print_json({"folder": str(Path(table.out).resolve()), "url": url, **manifest})
         return
-    _print_funnel(manifest)
     _print_counts(manifest)
     _print_funnel(manifest)
     say(f"corpus: {Path(table.out).resolve()}")
@@ -81,16 +80,6 @@ def _origin(recipe: str | None) -> str:
     if recipe is None:
         return "the embedded default (recipe default, which ships with sari; nothing is downloaded)"
     return f"recipe {path}" + (" (ships with sari)" if path.parent == recipes_dir() else "")
-
-
-def _print_funnel(manifest: Mapping[str, Any]) -> None:
-    from rich.table import Table
-
-    table = Table("stage", "in", "out", "left out, and why")
-    for stage in manifest["funnel"]:
-        why = ", ".join(f"{number:,} {reason}" for reason, number in stage["dropped"].items())
-        table.add_row(stage["stage"], f"{stage['in']:,} {stage['unit']}", f"{stage['out']:,} {stage['made']}", why)
-    out.print(table)
 
 
 def _print_counts(manifest: Mapping[str, Any]) -> None:

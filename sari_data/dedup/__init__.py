@@ -45,8 +45,8 @@ def find_duplicates(
 ) -> Findings:
     """Find the questions of a corpus that repeat one another or are a benchmark's.
 
-    The questions are iterated once and not held: about 200 bytes of text, and for each different clip about 5 kB of
-    fingerprint and index, stay in memory.
+    The questions are iterated once and not held: about 500 bytes a question stay in memory. Fingerprints and hashes are
+    in scratch files, where :mod:`tempfile` puts them.
 
     Args:
         questions: The corpus, in its order; of a set of repeats the first one stays.
@@ -57,7 +57,7 @@ def find_duplicates(
         InputError: Two benchmarks have one name.
         MissingFileError: A benchmark is not there.
         BenchmarkError: A benchmark cannot be read.
-        StorageError: The fingerprints cannot be kept.
+        StorageError: The fingerprints cannot be kept, or there is no room for a scratch file.
     """
     titles = [against.title for against in table.against]
     for against in table.against:

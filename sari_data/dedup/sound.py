@@ -24,7 +24,7 @@ from sari_data.fingerprint import FRAMES_A_SECOND, Overlay, Peaks, hash_many, ov
 OF_BENCHMARK, OF_CORPUS = 2, 4
 # Hashes that an index holds more often say nothing (mains hum, test tones); hits of a block are bounded with them.
 MOST_POSTINGS = 1000
-# So many recordings of a corpus are in an index at a time: about 55 MB. With all of 100,000 in one it would be 600.
+# So many recordings of a corpus are in an index at a time: about 80 MB. With all of 100,000 in one it would be 700.
 AT_A_TIME = 8192
 VOTES = 3
 # At most so many recordings of the index are proved for one query: those with the most votes.

@@ -57,8 +57,12 @@ class LocalResponder:
 
     @cached_property
     def name(self) -> str:
-        """Model and revision; made when it is asked for, since where there is no folder all weights are read for it."""
-        return f"{self.lm.name}@{weights_hash(self.lm)}"
+        """Model and revision; made when it is asked for, since where there is no folder all weights are read for it.
+
+        A type other than float32 is part of it: the same weights answer otherwise in bfloat16.
+        """
+        dtype = str(self.lm.dtype).removeprefix("torch.")
+        return f"{self.lm.name}@{weights_hash(self.lm)}" + ("" if dtype == "float32" else f"-{dtype}")
 
     def respond(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Response]:
         """Yield every sample of every request, batch by batch; inside a window the order is by length."""

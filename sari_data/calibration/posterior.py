@@ -200,20 +200,6 @@ class Beliefs:
                 gains_N[rows] = np.where(fits, np.maximum(gains_N[rows], (then_N - now_N) / count), gains_N[rows])
         return gains_N
 
-    def without_one(self) -> tuple[Floats, Floats]:
-        """Return each question's estimate [N] without one of its right answers, and without one of its wrong ones.
-
-        NaN where it has no such answer. They tell how well an estimate foresees an answer that it has not seen.
-        """
-        found = []
-        for right in (1, 0):
-            there = (self.passes_N if right else self.failures_N) > 0
-            fewer = Beliefs(
-                self.prior_NK, self.passes_N - right * there, self.failures_N - (1 - right) * there.astype(np.int64)
-            )
-            found.append(np.where(there, fewer.means_N, np.nan))
-        return found[0], found[1]
-
     def alike(self) -> Iterator[tuple[Counts, int, int]]:
         """Yield the questions with the same answers together: (rows, passes, failures)."""
         pairs_N2 = np.stack([self.passes_N, self.failures_N], axis=1)

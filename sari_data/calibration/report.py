@@ -20,7 +20,7 @@ def reliability(right_N: Floats, wrong_N: Floats, passes_N: Counts, failures_N: 
 
     Args:
         right_N: The chance that was predicted for each question's right answers, none of which it may have seen.
-        wrong_N: The same for its wrong answers (another number where a prediction leaves one answer out).
+        wrong_N: The same for its wrong answers.
         passes_N: Right answers.
         failures_N: Wrong answers.
 
@@ -61,11 +61,11 @@ def reliability(right_N: Floats, wrong_N: Floats, passes_N: Counts, failures_N: 
 def describe_adaptive(found: Outcome, confidence: float) -> dict[str, Any]:
     """Return what the summary says of adaptive sampling.
 
-    ``predictor`` is scored on answers that its fit left out; ``estimates``, the final ones, each on an answer that is
-    taken out of the belief for it.
+    ``predictor`` is scored on answers that its fit left out; ``estimates`` on all further answers, each by what was
+    believed of its question before it was asked.
     """
     failures_N = found.samples_N - found.passes_N
-    right_N, wrong_N = found.beliefs.without_one()
+    believed_A = found.foreseen_A
     return {
         "rounds": found.rounds,
         "settled": int(np.sum(found.beliefs.masses()[found.samples_N > 0].max(-1) >= confidence)),
@@ -75,7 +75,7 @@ def describe_adaptive(found: Outcome, confidence: float) -> dict[str, Any]:
             "log_likelihood_without": round(found.prior.held_out_without, _DIGITS),
             **reliability(found.scores_N, found.scores_N, found.passes_N, failures_N),
         },
-        "estimates": reliability(right_N, wrong_N, found.passes_N, failures_N),
+        "estimates": reliability(believed_A, believed_A, found.right_A, found.wrong_A),
     }
 
 

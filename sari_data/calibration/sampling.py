@@ -36,6 +36,10 @@ class Outcome:
         prior: The priors in the end.
         scores_N: What the predictor said of each question in the end, without its answers.
         rounds: How many rounds there were.
+        foreseen_A: For each time that a question was asked further, the chance of a right answer that was believed in
+            before. To leave an answer out afterwards would be no test: which questions were asked on depends on it.
+        right_A: Right answers that came then.
+        wrong_A: Wrong answers that came then.
     """
 
     passes_N: Counts
@@ -44,6 +48,9 @@ class Outcome:
     prior: Prior
     scores_N: Floats
     rounds: int
+    foreseen_A: Floats
+    right_A: Counts
+    wrong_A: Counts
 
 
 def sample(
@@ -71,6 +78,7 @@ def sample(
     total = count * table.most if table.budget is None else int(table.budget * count)
     told, rounds, learnt = 0, 1, 0
     scores_N, prior = np.zeros(0), None
+    foreseen: list[tuple[Floats, Counts, Counts]] = [(np.zeros(0), samples_N[:0], samples_N[:0])]
     while True:
         if prior is None or samples_N.sum() >= LEARN_AGAIN * learnt:
             scores_N, learnt = predict(features, passes_N, samples_N - passes_N, folds_N), int(samples_N.sum())
@@ -86,11 +94,15 @@ def sample(
             advance(closed - told)
         told = max(told, closed)
         right_N = ask(wanted_N, samples_N)
+        right_N, wanted_N = _less_failed(right_N, wanted_N, failed)
+        asked = np.flatnonzero(wanted_N)
+        foreseen.append((beliefs.means_N[asked], right_N[asked], (wanted_N - right_N)[asked]))
         passes_N, samples_N = _less_failed(passes_N + right_N, samples_N + wanted_N, failed)
         rounds += 1
     if advance is not None and told < count:
         advance(count - told)
-    return Outcome(passes_N, samples_N, beliefs, prior, scores_N, rounds)
+    told_A = (np.concatenate(parts) for parts in zip(*foreseen, strict=True))
+    return Outcome(passes_N, samples_N, beliefs, prior, scores_N, rounds, *told_A)
 
 
 def _less_failed(passes_N: Counts, samples_N: Counts, failed: Collection[int]) -> tuple[Counts, Counts]:

@@ -29,7 +29,10 @@ def calibrate(
     seed: Annotated[int | None, typer.Option(help="Seed of the sampling.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure how often a responder answers each question of rl right; a measurement made before is replaced."""
+    """Measure how often a responder answers each question of rl right.
+
+    An earlier measurement by the same responder, in the same mode and with the same seed is replaced; others stay.
+    """
     from sari_data.calibrate import Calibrate
     from sari_data.config import load_tables
     from sari_data.recalibrate import recalibrate

@@ -188,3 +188,16 @@ def test_the_brier_score_and_the_curve_are_counted_answer_by_answer() -> None:
     top = found["bins"][-1]
     assert (top["answers"], top["observed"]) == (4, 0.75)
     assert reliability(right[:0], wrong[:0], passes[:0], failures[:0])["brier"] is None
+
+
+def test_estimates_are_scored_by_answers_that_came_after_them() -> None:
+    questions = make(600)
+    chances = {q.id: (at % 20 + 0.5) / 20 for at, q in enumerate(questions)}
+    found = measure(questions, Chances(chances), table(budget=4.0, sound=False)).summary
+    scored = found["estimates"]
+    assert scored["answers"] == found["asked"] - 600 * 2, "all but the first two answers to each"
+    assert scored["brier"] < scored["brier_of_mean"]
+    # Where answers are left out of beliefs that they had a part in, these are wrong by 0.2 and more.
+    off = [abs(b["predicted"] - b["observed"]) for b in scored["bins"] if b["answers"] >= 100]
+    assert len(off) >= 4
+    assert max(off) < 0.12

@@ -86,13 +86,6 @@ def test_the_gain_of_one_answer_is_a_mean_over_what_it_may_be() -> None:
     assert not found.gains(np.zeros(3, dtype=np.int64)).any()
 
 
-def test_without_one_answer_is_the_belief_before_it() -> None:
-    right, wrong = beliefs([3, 0], [1, 2]).without_one()
-    assert right[0] == pytest.approx(beliefs([2], [1]).means_N[0])
-    assert wrong.tolist() == pytest.approx(beliefs([3, 0], [0, 1]).means_N.tolist())
-    assert math.isnan(right[1])
-
-
 def answers(seed: int, chances: np.ndarray, samples: int) -> tuple[np.ndarray, np.ndarray]:
     passes = np.random.default_rng(seed).binomial(samples, chances)
     return passes, samples - passes

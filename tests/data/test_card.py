@@ -173,7 +173,7 @@ def test_the_funnel_and_the_contamination_are_shown() -> None:
 
 def test_a_build_s_report_is_a_row_a_benchmark_with_what_was_left_out() -> None:
     compared = {"texts": 990, "segments": 0, "sounds": 12, "unreadable": 0}
-    mmau = {"name": "mm|au", "path": "/home/jo/mmau", "questions": 1000, "compared": compared, "contaminated": 5}
+    mmau = {"name": "mm|au", "path": "/data/jo/mmau", "questions": 1000, "compared": compared, "contaminated": 5}
     mmau |= {"by_kind": {"question_exact": 3, "sound_same": 2}, "notes": ["it names no videos"]}
     report = {"checked": True, "contaminated": 1, "contaminated_found": 5, "against": [mmau], "questions": 40}
     card = render_card(manifest(contamination=report))
@@ -181,7 +181,7 @@ def test_a_build_s_report_is_a_row_a_benchmark_with_what_was_left_out() -> None:
     assert "| mm\\|au | 1000 | 990 | 0 | 12 | 5 | 3 question exact, 2 sound same |\n" in card
     assert "- mm\\|au: it names no videos.\n" in card
     assert "| questions | 40 |" in card
-    assert "/home/jo" not in card
+    assert "/data/jo" not in card
 
 
 def test_the_table_of_splits_has_a_column_for_all_that_there_is_and_a_line_for_every_side_file() -> None:

@@ -220,6 +220,9 @@ def test_the_responder_answers_everything_once(small_lm: AudioLM) -> None:
 def test_the_responders_name_follows_the_weights(small_lm: AudioLM, processor: Any) -> None:
     assert LocalResponder(small_lm).name == LocalResponder(make_lm(processor)).name
     assert LocalResponder(small_lm).name != LocalResponder(make_lm(processor, seed=1)).name
+    halved = make_lm(processor)
+    halved.model.to(torch.bfloat16)
+    assert LocalResponder(halved).name.rpartition("@")[2].endswith("-bfloat16"), "rounded weights answer otherwise"
 
 
 def test_pack_splits_samples_and_keeps_the_bound(small_lm: AudioLM) -> None:

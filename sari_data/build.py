@@ -24,8 +24,10 @@ from sari_data.config import DEFAULT_RECIPE, Table, load_tables
 from sari_data.console import note
 from sari_data.counting import Tally
 from sari_data.dedup import Dedup
+from sari_data.errors import InputError
 from sari_data.funnel import Funnel
 from sari_data.probing import check_responders
+from sari_data.references import check_against
 from sari_data.scratch import Scratch
 from sari_data.sources import load_source
 from sari_data.sources.audiomcq import Options as AudioMCQ
@@ -154,6 +156,8 @@ def build(plan: Plan, *, overwrite: bool = False) -> dict[str, Any]:
     responder = open_calibration(calibration)
     askers = open_askers(plan.annotate)
     check_responders([*askers.responders, responder])
+    for benchmark in plan.dedup.against if plan.dedup is not None else ():
+        check_against(benchmark)
     with Scratch(target) as scratch:
         funnel = Funnel()
         stages.collect(scratch, funnel, sources, table.seed)
@@ -236,8 +240,14 @@ def _sources(table: Build) -> dict[str, Table]:
     """Return the options of the named sources; one whose table is absent takes its defaults."""
     found: dict[str, Table] = {}
     for name in table.sources:
-        source = load_source(name)
-        found[name] = getattr(table, name) or source.Options()
+        options, kind = getattr(table, name, None), load_source(name).Options
+        needed = [key for key, field in kind.model_fields.items() if field.is_required()]
+        if options is None and needed:
+            raise InputError(
+                f"source {name!r} needs the table [build.{name}] with {', '.join(needed)}; found none: "
+                f"`sari-data sources {name}` shows one"
+            )
+        found[name] = options or kind()
     return found
 
 

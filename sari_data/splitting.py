@@ -44,7 +44,8 @@ def split_by_clip(
 
     Args:
         entries: What there is to part.
-        sft: Number of questions with chains; their clips have no others.
+        sft: Number of questions with chains; their clips have no others. Where whole clips do not add up to it, it is
+            the most that is not more; so for ``dev``.
         dev: Number of questions held out.
         seed: Decides, with a clip's content alone, where the clip goes first.
         write_chains: Writes the chains of the questions with these ids and returns the ids for which that succeeded.
@@ -54,7 +55,7 @@ def split_by_clip(
         The ids of ``sft``, ``rl`` (the rest) and ``dev``.
 
     Raises:
-        InputError: There are too few questions, or whole clips do not add up to the sizes.
+        InputError: There are too few questions.
     """
     if sft + dev > len(entries):
         raise InputError(
@@ -67,7 +68,7 @@ def split_by_clip(
     left = sorted(clips, key=lambda key: hashlib.sha256(f"{seed}|{key}".encode()).digest())
     chosen: dict[str, list[str]] = {}
 
-    held_out = _whole_clips("dev", left, left, clips, dev)
+    held_out = _whole_clips("dev", left, clips, dev)
     chosen["dev"] = [entry.id for key in left if key in held_out for entry in clips[key]]
     left = [key for key in left if key not in held_out]
 
@@ -79,7 +80,7 @@ def split_by_clip(
             for key in left
             if key not in hopeless and (write_chains is not None or all(entry.id in have for entry in clips[key]))
         ]
-        taught = _whole_clips("sft", usable, left, clips, sft)
+        taught = _whole_clips("sft", usable, clips, sft)
         lacking = [entry.id for key in left if key in taught for entry in clips[key] if entry.id not in have]
         if not lacking:
             break
@@ -93,17 +94,15 @@ def split_by_clip(
     return {"sft": chosen["sft"], "rl": rest, "dev": chosen["dev"]}
 
 
-def _whole_clips(
-    split: str, usable: Sequence[str], left: Sequence[str], clips: Mapping[str, Sequence[Entry]], size: int
-) -> set[str]:
-    keys = _take(usable, clips, size)
-    found = sum(len(clips[key]) for key in left if key in keys)
-    if found < size:
+def _whole_clips(split: str, usable: Sequence[str], clips: Mapping[str, Sequence[Entry]], size: int) -> set[str]:
+    there = sum(len(clips[key]) for key in usable)
+    if there < size:
         raise InputError(
             f"split {split} needs {size} questions{' with chains' if split == 'sft' else ''}, "
-            f"found whole clips with {found}: lower build.{split}"
+            f"found clips with {there}: lower build.{split}"
         )
-    return keys
+    # Where clips have several questions, whole ones may not add up; a few questions fewer are better than none.
+    return _take(usable, clips, size)
 
 
 def _take(keys: Sequence[str], clips: Mapping[str, Sequence[Entry]], size: int) -> set[str]:

@@ -187,7 +187,12 @@ def split(
         scratch.assign(name, ids)
     if writer is not None:
         writer.tell()
-    note(f"split: {', '.join(f'{name} {len(ids):,}' for name, ids in parts.items())}; no clip is in two of them")
+    short = [f"{name} {size - len(parts[name])} short" for name, size in (("sft", sft), ("dev", dev))]
+    why = "; ".join(text for text in short if not text.endswith(" 0 short"))
+    note(
+        f"split: {', '.join(f'{name} {len(ids):,}' for name, ids in parts.items())}; no clip is in two of them"
+        + (f" ({why}: whole clips do not add up to more)" if why else "")
+    )
 
 
 def rate(scratch: Scratch, funnel: Funnel, responder: Responder, table: Calibrate) -> dict[str, Any]:

@@ -13,9 +13,10 @@ method calls a question's band right:
 
 Methods: a fixed k, whose band is that of its share; a fixed k with the same posterior and predictor as adaptive
 sampling; adaptive sampling at several budgets. Repeats run on all cores; two idle ones take about four minutes, most
-of it for regressions. ``--questions 400 --pool 128 --repeats 5`` gives smaller errors for some five times as long. The questions come from another seed than those that the settings
-(the defaults of ``[calibrate.adaptive]``) were chosen on. With ``--mmau`` the predictor is also scored on what two
-public models really answered to MMAU's questions; they answered once each, so there are no pass rates to be told there.
+of it for regressions. ``--questions 400 --pool 128 --repeats 5`` gives smaller errors for some five times as long.
+The questions come from another seed than those that the settings (the defaults of ``[calibrate.adaptive]``) were
+chosen on. With ``--mmau`` the predictor is also scored on what two public models really answered to MMAU's questions;
+they answered once each, so there are no pass rates to be told there.
 """
 
 from __future__ import annotations
@@ -130,7 +131,7 @@ def compare(draw: Any, features: Features, folds_N: Any, repeats: int) -> dict[s
 
 
 def _one_repeat(draw: Any, features: Features, folds_N: Any, repeat: int) -> list[tuple[str, float, float, float]]:
-    """Return of one repeat each method, its setting, the mean answers a question, and the share of bands called right."""
+    """Return of each method: its name, its setting, the mean answers a question, the share of bands called right."""
     found: list[tuple[str, float, float, float]] = []
     truth_N, answers_NA = draw(repeat)
     for k in FIXED:

@@ -73,10 +73,10 @@ def match_texts(held: Held, recordings: NDArray[np.int32], benchmark: Benchmark,
     same = np.isin(mine, theirs)
     closed = _common_options(held, recordings, benchmark, np.flatnonzero(same & asked), table)
     for number in np.flatnonzero(same).tolist():
-        key, text = int(mine[number]), held.texts[number]
-        drawn = bool(asked[number]) and all((text.question, option) in closed for option in text.options)
+        key, own = int(mine[number]), held.texts[number]
+        drawn = bool(asked[number]) and all((own.question, option) in closed for option in own.options)
         for other in by_key[key]:
-            agree = answers_agree(text, benchmark.texts[other])
+            agree = answers_agree(own, benchmark.texts[other])
             grade = OTHER_ANSWER if not agree else GENERIC if drawn or key in common else EXACT
             keep_best(matches, number, Match("text", grade, first_with[other], 1.0, grade == EXACT))
     of_question = dict(zip(reversed(benchmark.texts.question_keys), reversed(range(len(benchmark.texts))), strict=True))

@@ -97,7 +97,7 @@ class _Marks:
         spread, order = _sorted(hashes * _SPREAD)
         # Of a recording of more than half an hour the frames need more than two bytes.
         short = not times.size or times.max() < 2**16
-        return cls(spread, owners.astype(np.int16)[order], times.astype(np.uint16 if short else np.int32)[order])
+        return cls(spread, owners.astype(np.int16)[order], (times.astype(np.uint16) if short else times)[order])
 
 
 class SoundIndex:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +72,9 @@ def test_parts_and_blocks_do_not_change_what_is_found(monkeypatch: pytest.Monkey
 
 
 def test_a_hash_that_is_everywhere_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    find: Callable[[], int] = lambda: len(list(SoundIndex(made(1) * 12).find(made(1), threshold=0.25)))
+    def find() -> int:
+        return len(list(SoundIndex(made(1) * 12).find(made(1), threshold=0.25)))
+
     assert find() == sound.MOST_CANDIDATES
     monkeypatch.setattr(sound, "MOST_POSTINGS", 11)
     assert find() == 0

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
+from typing import get_args
 
+from sari_data.console import note
 from sari_data.errors import InputError
 from sari_data.responder import Request, Response, Sampling
 from sari_train.batch import Example, encode_example
 from sari_train.models.base import AudioLM
 from sari_train.models.load import load_model
+from sari_train.models.long_audio import Mode
 from sari_train.parallel import run_all, workers
 from sari_train.rollout import Rollout, RolloutPrompt
 
@@ -34,10 +37,12 @@ class LocalResponder:
         device: A torch device, or ``auto`` for a GPU where there is one.
         dtype: Type that the weights are converted to.
         cache_mib: Bound on the keys and values kept at once, in MiB; fewer rows are then decoded together.
+        long_audio: What is done with audio that is longer than the model hears, as in training: ``error``, ``split`` or
+            ``truncate``; absent: as the model is set.
 
     Raises:
         CheckpointError: The model cannot be loaded.
-        InputError: A batch size below 1.
+        InputError: A batch size below 1, or another word for ``long_audio``.
     """
 
     def __init__(
@@ -47,11 +52,17 @@ class LocalResponder:
         device: str = "auto",
         dtype: str = "float32",
         cache_mib: int = 4096,
+        long_audio: Mode | None = None,
     ) -> None:
         for name, value in (("batch_size", batch_size), ("cache_mib", cache_mib)):
             if value < 1:
                 raise InputError(f"{name} must be 1 or more; found {value}")
+        if long_audio is not None and long_audio not in get_args(Mode):
+            raise InputError(f"long_audio must be one of {', '.join(get_args(Mode))}; found {long_audio!r}")
         self.lm = load_model(model, dtype=dtype, device=device) if isinstance(model, str) else model
+        if long_audio is not None:
+            self.lm.long_audio = long_audio
+        self._cuts = len(self.lm.truncated)  # clips whose cut was told, or is somebody else's to tell
         self.batch_size = batch_size
         self.cache_mib = cache_mib
 
@@ -59,10 +70,12 @@ class LocalResponder:
     def name(self) -> str:
         """Model and revision; made when it is asked for, since where there is no folder all weights are read for it.
 
-        A type other than float32 is part of it: the same weights answer otherwise in bfloat16.
+        A type other than float32 is part of it, and what is done with long audio where that is not refused: the same
+        weights answer otherwise in bfloat16, or when they hear less.
         """
         dtype = str(self.lm.dtype).removeprefix("torch.")
-        return f"{self.lm.name}@{weights_hash(self.lm)}" + ("" if dtype == "float32" else f"-{dtype}")
+        ways = [way for way in (dtype, self.lm.long_audio) if way not in ("float32", "error")]
+        return "-".join((f"{self.lm.name}@{weights_hash(self.lm)}", *ways))
 
     def respond(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Response]:
         """Yield every sample of every request, batch by batch; inside a window the order is by length."""
@@ -79,6 +92,9 @@ class LocalResponder:
                 for batch in run_all(self.lm, [partial(engine.generate, batch, decoder=decoder) for batch in some]):
                     for done in batch:
                         yield Response(done.prompt_id, done.sample, done.text, done.finish_reason, len(done.ids))
+        if len(self.lm.truncated) > self._cuts and (told := self.lm.truncation_note):
+            self._cuts = len(self.lm.truncated)
+            note(told)
 
 
 def pack(prompts: Iterable[RolloutPrompt], rows: int, room: Room | None = None) -> Iterator[list[RolloutPrompt]]:

@@ -18,13 +18,14 @@ from train_helpers import make_clip, make_lm, waveform
 
 from sari_data.audio import encode_wav, load_audio
 from sari_data.errors import AudioError, InputError
-from sari_data.responder import Sampling
+from sari_data.responder import Request, Sampling
 from sari_data.types import AudioRef
 from sari_train.batch import Encoded, Example, collate, embed, encode_example, place_audio
 from sari_train.logprobs import completion_logprobs
 from sari_train.models.base import AudioLM
 from sari_train.models.load import wrap_model
 from sari_train.models.long_audio import survey
+from sari_train.responder import LocalResponder
 from sari_train.rollout import Rollout, RolloutPrompt
 
 LIMIT = 3 * 16_000
@@ -244,3 +245,22 @@ def test_the_published_qwen2_audio_hears_thirty_seconds(processor: Any) -> None:
     lm.long_audio = "split"
     clip = lm.clip(make_clip(1, 75.0))
     assert [(span.frames, span.tokens) for span in clip.spans] == [(3000, 750), (3000, 750), (1500, 375)]
+
+
+def test_a_responder_is_told_what_to_do_with_long_audio(lm: AudioLM, capsys: pytest.CaptureFixture[str]) -> None:
+    short, long = make_clip(3, 3.0), make_clip(3, 7.3)
+    greedy = Sampling(max_new_tokens=4)
+    plain = LocalResponder(lm)
+    with pytest.raises(InputError, match="set long_audio"):
+        list(plain.respond([Request("q", long, PROMPT)], greedy))
+    names = {plain.name}
+    for way in ("split", "truncate"):
+        responder = LocalResponder(copy.copy(lm), long_audio=way)
+        assert [r.request_id for r in responder.respond([Request("q", long, PROMPT)], greedy)] == ["q"]
+        names.add(responder.name)
+    assert len(names) == 3, "answers are cached by the name"
+    assert "1 clip" in capsys.readouterr().err
+    list(LocalResponder(lm, long_audio="truncate").respond([Request(x, short, PROMPT) for x in "ab"], greedy))
+    assert "clip" not in capsys.readouterr().err
+    with pytest.raises(InputError, match="long_audio must be one of error, split, truncate; found 'cut'"):
+        LocalResponder(lm, long_audio="cut")  # type: ignore[arg-type]

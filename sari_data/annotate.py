@@ -11,7 +11,7 @@ from __future__ import annotations
 from sari_data.annotation.asking import OpenAsker, Tally
 from sari_data.annotation.captions import caption_clips
 from sari_data.annotation.chains import write_chains
-from sari_data.annotation.config import REHEARSAL, Annotate, Asker, OpenAskers, open_askers
+from sari_data.annotation.config import REHEARSAL, Annotate, Asker, OpenAskers, open_askers, prompt_texts
 from sari_data.annotation.questions import write_questions
 from sari_data.types import AudioQuestion
 
@@ -24,6 +24,7 @@ __all__ = [
     "caption_clips",
     "is_rehearsed",
     "open_askers",
+    "prompt_texts",
     "write_chains",
     "write_questions",
 ]

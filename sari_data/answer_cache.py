@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -16,8 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from sari_data.answer_store import VARIABLE, VERSION, AnswerCache
+from sari_data.answer_store import VERSION, AnswerCache
 from sari_data.errors import ResponderError
+from sari_data.resources import cache_folder
 from sari_data.responder import Request, Responder, Response, Sampling, Usage
 from sari_data.types import AudioRef, hash_path
 
@@ -29,8 +29,7 @@ _MOST_WAITING = 4096
 
 def default_cache() -> Path:
     """Return where answers are kept: ``answers.sqlite`` in ``$SARI_CACHE``, else in ``~/.cache/sari``."""
-    folder = os.environ.get(VARIABLE)
-    return (Path(folder) if folder else Path.home() / ".cache" / "sari") / FILE
+    return cache_folder() / FILE
 
 
 def answer_key(name: str, request: Request, sample: int, sampling: Sampling, audio: str | None) -> bytes:

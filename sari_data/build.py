@@ -17,7 +17,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from sari_data import stages
-from sari_data.annotate import Annotate, open_askers
+from sari_data.annotate import Annotate, open_askers, prompt_texts
 from sari_data.calibrate import Calibrate, missing_for_local, open_calibration
 from sari_data.card import render_card
 from sari_data.config import DEFAULT_RECIPE, Table, load_tables
@@ -181,6 +181,7 @@ def build(plan: Plan, *, overwrite: bool = False) -> dict[str, Any]:
             "sari_version": sari_version(),
             "contamination": found,
             "funnel": funnel.to_manifest(),
+            "prompts": prompt_texts(plan.annotate),
         }
         embed = table.audio == "embed"
         return write(target, scratch, about, summaries, plan.to_json(), overwrite=overwrite, embed=embed)

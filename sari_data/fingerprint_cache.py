@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -14,6 +13,7 @@ import numpy as np
 
 from sari_data.errors import AudioError, MissingFileError, SariError, StorageError
 from sari_data.fingerprint import VERSION, Peaks, fingerprint
+from sari_data.resources import cache_folder
 from sari_data.types import AudioRef, hash_path
 
 CACHE = "fingerprints.sqlite"
@@ -29,7 +29,7 @@ Outcome = Peaks | str
 
 def default_cache() -> Path:
     """Return where fingerprints are kept: ``fingerprints.sqlite`` in ``$SARI_CACHE`` or ``~/.cache/sari``."""
-    return Path(os.environ.get("SARI_CACHE") or Path.home() / ".cache" / "sari") / CACHE
+    return cache_folder() / CACHE
 
 
 def fingerprints(

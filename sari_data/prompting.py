@@ -143,6 +143,11 @@ def template_hash(*template_names: str, templates: str | Path | None = None) -> 
     return _template_hash(template_names, _search_path(templates))
 
 
+def template_texts(*template_names: str, templates: str | Path | None = None) -> dict[str, str]:
+    """Return the text of templates and of all that they include, by name; raises as :func:`template_hash`."""
+    return _template_texts(template_names, _search_path(templates))
+
+
 def render_prompt(
     question: AudioQuestion, mode: str, *, word_limit: int | None = None, templates: str | Path | None = None
 ) -> str:
@@ -235,19 +240,25 @@ def _environment(roots: tuple[str, ...]) -> SandboxedEnvironment:
 
 @lru_cache(maxsize=256)
 def _template_hash(names: tuple[str, ...], roots: tuple[str, ...]) -> str:
-    digest, done, todo = hashlib.sha256(), set[str](), list(names)
+    digest = hashlib.sha256()
+    for name, text in _template_texts(names, roots).items():
+        digest.update(f"{name}\x00{text}\x00".encode())
+    return digest.hexdigest()[:8]
+
+
+def _template_texts(names: tuple[str, ...], roots: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    todo = list(names)
     while todo:
         name = todo.pop(0)
-        if name in done:
+        if name in found:
             continue
         path = _find(name, roots)
         if path is None:
             raise TemplateError(f"template {name!r} is not below any of {roots}")
-        done.add(name)
-        text = path.read_text(encoding="utf-8")
-        digest.update(f"{name}\x00{text}\x00".encode())
-        todo += _INCLUDED.findall(text)
-    return digest.hexdigest()[:8]
+        found[name] = path.read_text(encoding="utf-8")
+        todo += _INCLUDED.findall(found[name])
+    return found
 
 
 def _letter(index: int) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sari_data.annotate import Annotate, OpenAskers, Tally, caption_clips, write_questions
+from sari_data.annotation.question_checks import pitch_form
 from sari_data.calibrate import (
     NEVER_PASSED,
     PASSED_UNHEARD,
@@ -56,6 +57,12 @@ def collect(scratch: Scratch, funnel: Funnel, sources: Mapping[str, Table], seed
                 stage.entered += 1
                 if isinstance(item, SetAside):
                     _drop(scratch, stage, item, kind=None)
+                elif (pitch := _one_pitch_twice(item)) is not None:
+                    reason = "two options are one pitch"
+                    aside = SetAside(
+                        stage="collect", reason=reason, id=item.id, provenance=item.provenance, detail=pitch
+                    )
+                    _drop(scratch, stage, aside, kind=None)
                 elif scratch.add(item):
                     stage.left += 1
                 else:
@@ -226,6 +233,18 @@ def rate(scratch: Scratch, funnel: Funnel, responder: Responder, table: Calibrat
         note(f"calibrate: {number:,} questions could not be answered: {why}")
     note(f"{stage.name}: mean pass rate {summary['mean_pass_rate']}; {stage.line()}")
     return summary
+
+
+def _one_pitch_twice(item: AudioQuestion | Clip) -> str | None:
+    """Return two options of a question about music that name one pitch (A# and Bb), whatever table it is from."""
+    if not isinstance(item, AudioQuestion) or "music" not in item.domain:
+        return None
+    seen: dict[str, str] = {}
+    for option in dict.fromkeys(item.choices):
+        first = seen.setdefault(pitch_form(option), option)
+        if first.casefold() != option.casefold():
+            return f"{first!r} and {option!r}"
+    return None
 
 
 def _settle(scratch: Scratch, stage: Stage, results: Iterable[tuple[str, Any]], kind: str) -> None:

@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from sari_data.annotation.asking import OpenAsker
+from sari_data.annotation.asking import AGAIN, OpenAsker
 from sari_data.config import Table
 from sari_data.errors import InputError, PluginError
+from sari_data.prompting import template_texts
 from sari_data.responder import Responder, Sampling, check_registered, load_responder
 from sari_data.types import DOMAINS
 
@@ -203,6 +204,18 @@ class Annotate(Table):
     def skills_for(self, domain: str) -> tuple[str, ...]:
         """Return the skills of a domain; of a mix, those of all its parts."""
         return tuple(skill for part in domain.split("+") for skill in self.skills.get(part, SKILLS[part]))
+
+
+def prompt_texts(table: Annotate) -> dict[str, str]:
+    """Return the templates that the stages of a table ask with, by name, so that a corpus can keep its prompts."""
+    names = {
+        "caption": ["clip_caption"],
+        "question": ["clip_questions"],
+        "reasoning": [f"chain_{form}" for form in table.chains],
+        "judge": ["chain_judge"],
+    }
+    used = [name for stage in STAGES if getattr(table, stage).on for name in names[stage]]
+    return template_texts(*(f"annotate/{name}.jinja" for name in used), AGAIN) if used else {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ table lacks are told before the first row is read. A row that cannot be read so 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from sari_data.errors import InputError
+from sari_data.resources import cache_folder
 from sari_data.sources.base import About, Item
 from sari_data.sources.files import choose
 from sari_data.sources.hub_tables import HUB
@@ -127,8 +127,6 @@ def _spool(options: Options) -> Path:
     if options.spool is not None:
         return Path(options.spool)
     if options.path.startswith(HUB):
-        cache = os.environ.get("SARI_CACHE")
-        below = Path(cache) if cache else Path.home() / ".cache" / "sari"
-        return below / "audio" / options.path.removeprefix(HUB).replace("/", "--")
+        return cache_folder() / "audio" / options.path.removeprefix(HUB).replace("/", "--")
     path = Path(options.path)
     return path.with_name(f"{path.name}.audio")

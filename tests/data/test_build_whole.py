@@ -90,6 +90,8 @@ def test_every_stage_is_in_the_funnel_and_adds_up(built: Built) -> None:
     collected = [f"collect {source}" for source in SOURCES]
     later = ["caption", "question", "clean", "caption for chains", "reason", "calibrate"]
     assert list(funnel) == [*collected, *later]
+    asked_with = {name.partition("/")[2].removesuffix(".jinja") for name in manifest["prompts"]}
+    assert asked_with >= {"clip_caption", "clip_questions", "chain_structured", "chain_unstructured", "chain_judge"}
     for name, stage in funnel.items():
         assert stage["in"] == stage["out"] + sum(stage["dropped"].values()), name
         assert stage["in"] > 0, name

@@ -210,6 +210,22 @@ def test_what_could_not_be_answered_is_told_beside_the_pass_rates() -> None:
     assert "could not answer" not in render_card(manifest(calibrated=True, calibrations=[run]))
 
 
+def test_the_reliability_of_estimates_and_the_names_of_prompts_are_told() -> None:
+    run = {"responder": "m", "mode": "direct", "seed": 0, "method": "adaptive", "samples": 3.25, "histogram": {}}
+    bins = [{"from": 0.2, "to": 0.3, "answers": 40, "predicted": 0.24, "observed": 0.25}]
+    scores = {"answers": 40, "brier": 0.187, "brier_of_mean": 0.24, "bins": bins}
+    run |= {"estimates": scores, "predictor": {"brier": 0.21}}
+    texts = {"annotate/clip_caption.jinja": "Say what there is to hear.", "annotate/again.jinja": "Again."}
+    card = render_card(manifest(calibrated=True, calibrations=[run], prompts=texts))
+    assert (
+        "Brier score of the estimates 0.187 (of the mean alone 0.24), of the predictor before any answer 0.21" in card
+    )
+    assert "| 0.2 to 0.3 | 40 | 0.24 | 0.25 |" in card
+    assert "annotate/again.jinja, annotate/clip_caption.jinja." in card
+    assert "Brier" not in render_card(manifest())
+    assert "The prompts are in" not in render_card(manifest())
+
+
 @pytest.mark.parametrize(
     ("found", "expected"),
     [

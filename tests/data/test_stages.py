@@ -284,3 +284,28 @@ def test_an_answer_that_is_asked_again_is_told(scratch: Scratch) -> None:
     stages.caption(scratch, funnel, OpenAskers(caption=asker(once)), table())
     assert funnel.stages[0].note == "1 asked again"
     assert funnel.stages[0].line() == "1 clips in, 1 out; 1 asked again"
+
+
+def test_a_question_whose_options_name_one_pitch_twice_is_set_aside_whatever_source_it_is_from(
+    scratch: Scratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [
+        question(1, domain="music", choices=("A# minor", "C major", "Bb minor"), answer="C major"),
+        question(2, domain="music", choices=("A# minor", "C major", "B minor"), answer="C major"),
+        question(
+            3, domain="music", choices=("C major", "C major", "B minor"), answer="C major"
+        ),  # MMAU repeats options
+        question(4, domain="sound", choices=("A# minor", "C major", "Bb minor"), answer="C major"),
+    ]
+
+    class Made:
+        @staticmethod
+        def generate(options: object, seed: int) -> Iterator[AudioQuestion]:
+            yield from made
+
+    monkeypatch.setattr("sari_data.stages.load_source", lambda name: Made)
+    funnel = Funnel()
+    stages.collect(scratch, funnel, {"made": Dedup()}, 0)
+    assert [q.id for q in scratch.questions()] == [made[1].id, made[2].id, made[3].id]
+    assert funnel.stages[0].dropped == {"two options are one pitch": 1}
+    assert lines(scratch)[0]["detail"] == "'A# minor' and 'Bb minor'"

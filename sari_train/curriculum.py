@@ -170,8 +170,8 @@ def check_curriculum(
     """
     if not questions:
         raise InputError(
-            "the split has no questions to train on: build a corpus with `sari-data build`; if a calibration moved all of "
-            "them to never_passed, calibrate with a responder that passes some, or with calibrate.drop_never_passed=false"
+            "the split has no questions to train on: build a corpus with `sari-data build`, or if a calibration moved "
+            "all to never_passed, calibrate with a responder that passes some or with calibrate.drop_never_passed=false"
         )
     check_named(questions, calibration)
     uncalibrated = sum(pass_rate(question, mode) is None for question in questions) if curriculum in RATED else 0

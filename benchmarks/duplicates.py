@@ -1,12 +1,14 @@
 """Precision and recall of the search for duplicates on planted ones, and what it costs at scale.
 
-    python -m benchmarks.duplicates [--digits FOLDER] [--mmau OLD.json NEW.json] [--json]
+    python -m benchmarks.duplicates [--digits FOLDER] [--mmau OLD.json NEW.json [--mmar MMAR.jsonl]] [--json]
     python -m benchmarks.duplicates --scale
 
 Recordings are changed one way at a time and looked for among all of their kind; a wrong one is any pair that was not
 planted. Speech is the recorded digits of the Free Spoken Digit Dataset, put together to clips of eight seconds; scenes
 are the embedded synthesizer's, of three and of ten seconds; noise is white, coloured and pulsing noise. Questions are
-those of the synthesizer with made rewordings, and, where both revisions are given, MMAU's own rewordings.
+those of the synthesizer with made rewordings, and, where both revisions are given, MMAU's own rewordings: there each
+pair of texts is judged by itself, so two of the synthesizer's templates that differ in a word count as wrong. With
+MMAR given too, the whole search with its rules is judged: reworded MMAR questions are planted among all of MMAU's.
 
 The thresholds were chosen with --seed 1 and are reported with --seed 2.
 """
@@ -31,7 +33,7 @@ from sari_data.dedup.prints import Prints
 from sari_data.dedup.sound import OF_BENCHMARK, SoundIndex, same_within
 from sari_data.dedup.text import Text, Texts, may_be_near, near_pairs, vectorise
 from sari_data.fingerprint import RATE, Peaks, find_peaks
-from sari_data.types import AudioQuestion
+from sari_data.types import AudioQuestion, AudioRef
 
 Signal = tuple[NDArray[np.float32], int]
 Rng = np.random.Generator
@@ -255,11 +257,51 @@ def mmau_row(old: Path, new: Path, threshold: float) -> dict[str, Any]:
     }
 
 
+def planted_rows(mmar: Path, mmau: Path, seed: int, number: int, table: Dedup) -> list[dict[str, Any]]:
+    """Return what the whole search, with all its rules, says of reworded benchmark questions among others.
+
+    ``number`` questions of MMAR, reworded and each with a recording of its own, lie among all of MMAU's; the corpus is
+    compared with MMAR by text alone. Found: a planted question that counts as contaminated; wrong: one of MMAU's.
+    """
+    from sari_data.dedup import find_duplicates
+    from sari_data.references import Against, read_references
+
+    def corpus(references: list[Any], name: str) -> list[AudioQuestion]:
+        return [
+            AudioQuestion(
+                id=f"{name}-{r.id}",
+                audio=AudioRef(path=f"{name}/{number}.wav"),
+                question=r.question,
+                choices=r.choices,
+                answer=r.answer,
+                domain="sound",
+            )
+            for number, r in enumerate(references)
+            if r.answer is not None
+        ]
+
+    ones, others = (list(read_references(Against(path=str(path)))) for path in (mmar, mmau))
+    chosen = np.random.default_rng(seed).choice(len(ones), min(number, len(ones)), replace=False)
+    planted = corpus([ones[i] for i in sorted(chosen.tolist())], "planted")
+    unrelated = corpus(others, "other")
+    rows = []
+    for change, apply in REWORDED.items():
+        search = table.model_copy(update={"against": (Against(path=str(mmar)),), "sound": False})
+        found = find_duplicates([*map(apply, planted), *unrelated], search).contaminated
+        right = sum(q.id in found for q in planted)
+        wrong = sum(q.id in found for q in unrelated)
+        rows.append(
+            {"kind": "MMAR among MMAU", "change": change, "clips": len(planted), "found": right, "wrong": wrong}
+        )
+    return rows
+
+
 def main() -> None:
     """Print the tables, or one JSON object."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--digits", type=Path, help="folder of the Free Spoken Digit Dataset's recordings")
     parser.add_argument("--mmau", type=Path, nargs=2, metavar=("OLD", "NEW"), help="two revisions of MMAU test-mini")
+    parser.add_argument("--mmar", type=Path, help="MMAR's questions: with --mmau reworded ones are planted in MMAU")
     parser.add_argument("--seed", type=int, default=2)
     parser.add_argument("--clips", type=int, default=100, help="recordings of each kind")
     parser.add_argument("--scale", action="store_true", help="measure 100,000 questions against 10,000 instead")
@@ -276,6 +318,8 @@ def main() -> None:
         texts = text_rows(given.seed, given.clips, table.near)
         if given.mmau:
             texts.append(mmau_row(*given.mmau, table.near))
+        if given.mmau and given.mmar:
+            texts += planted_rows(given.mmar, given.mmau[1], given.seed, 300, table)
         figures = {"sound": rows, "fingerprints": cost, "text": texts, "seed": given.seed}
     if given.json:
         print(json.dumps({"machine": machine.describe(), "command": machine.command(), **figures}, indent=2))

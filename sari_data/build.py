@@ -24,12 +24,12 @@ from sari_data.config import DEFAULT_RECIPE, Table, load_tables
 from sari_data.console import note
 from sari_data.counting import Tally
 from sari_data.dedup import Dedup
-from sari_data.errors import InputError
+from sari_data.errors import InputError, RecipeError
 from sari_data.funnel import Funnel
 from sari_data.probing import check_responders
 from sari_data.references import check_against
 from sari_data.scratch import Scratch
-from sari_data.sources import load_source
+from sari_data.sources import load_source, source_names
 from sari_data.sources.audiomcq import Options as AudioMCQ
 from sari_data.sources.audioset import Options as AudioSet
 from sari_data.sources.avqa import Options as AVQA
@@ -102,10 +102,16 @@ class Plan:
         """Read the tables of a recipe, by default of the one called ``default``.
 
         Raises:
-            RecipeError: With every problem of all tables.
+            RecipeError: With every problem of all tables; or a source's table is there and ``source`` is not.
         """
         models: dict[str, type[Table]] = {"build": Build, "annotate": Annotate, "dedup": Dedup, "calibrate": Calibrate}
         tables = load_tables(recipe or DEFAULT_RECIPE, models, overrides)
+        given = tables["build"].model_fields_set
+        unnamed = sorted((given & set(source_names())) - set(tables["build"].sources))
+        if unnamed and "source" not in given:
+            raise RecipeError(
+                str(recipe), [f"build.source: not given, but [build.{unnamed[0]}] is: add source = {unnamed[0]!r}"]
+            )
         composed = tables["build"].sources == ("scenes",) and tables["dedup"] == Dedup()
         return cls(tables["build"], tables["calibrate"], tables["annotate"], None if composed else tables["dedup"])
 
@@ -153,7 +159,7 @@ def build(plan: Plan, *, overwrite: bool = False) -> dict[str, Any]:
     target = check_target(table.out, overwrite=overwrite)
     sources = _sources(table)
     # Opened before any work is done: a model that is not there is told at once.
-    responder = open_calibration(calibration)
+    responder = None if _only_the_toy(calibration, table.sources) else open_calibration(calibration)
     askers = open_askers(plan.annotate)
     check_responders([*askers.responders, responder])
     for benchmark in plan.dedup.against if plan.dedup is not None else ():
@@ -171,7 +177,7 @@ def build(plan: Plan, *, overwrite: bool = False) -> dict[str, Any]:
         stages.split(scratch, funnel, **sizes, groups=groups, askers=askers, table=plan.annotate)
         summaries = []
         if responder is None or not len(scratch.questions("rl")):
-            _tell_uncalibrated(calibration, table.out, asked=responder is not None)
+            _tell_uncalibrated(table, calibration, asked=responder is not None)
         else:
             summaries.append(stages.rate(scratch, funnel, responder, calibration))
         about = {
@@ -252,9 +258,17 @@ def _sources(table: Build) -> dict[str, Table]:
     return found
 
 
-def _tell_uncalibrated(table: Calibrate, folder: str, *, asked: bool) -> None:
-    lacking = missing_for_local() if table.responder == "auto" else []
-    if lacking:
+def _only_the_toy(table: Calibrate, sources: Sequence[str]) -> bool:
+    """Return whether nobody is named who could answer: the embedded model has only ever heard composed scenes."""
+    return table.responder == "auto" and table.model is None and tuple(sources) != ("scenes",)
+
+
+def _tell_uncalibrated(table: Build, calibration: Calibrate, *, asked: bool) -> None:
+    lacking = missing_for_local() if calibration.responder == "auto" else []
+    folder = table.out
+    if _only_the_toy(calibration, table.sources):
+        why = "no responder is named in [calibrate]"
+    elif lacking:
         why = f"{' and '.join(lacking)} not installed"
     else:
         why = "no question in rl" if asked else "calibrate.responder is 'none'"

@@ -72,7 +72,7 @@ def open_responder(name: str, table: Calibrate) -> Responder:
     except TypeError as error:
         raise InputError(
             f"responder {name!r} could not be made with the options {sorted(options)} ({error}): "
-            "correct calibrate.model and calibrate.options"
+            "correct calibrate.model (--model) and calibrate.options"
         ) from error
 
 

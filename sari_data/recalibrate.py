@@ -38,6 +38,11 @@ def recalibrate(folder: str | Path, table: Calibrate) -> dict[str, Any]:
         lacking = " and ".join(missing_for_local())
         why = f"{lacking} not installed, which the local responder needs" if lacking else "responder 'none'"
         raise InputError(f"expected a responder to calibrate with, found {why}: name one with --responder")
+    if table.responder == "auto" and table.model is None and manifest.get("source") != "scenes":
+        raise InputError(
+            "expected a responder to calibrate with, found none named, and the embedded model has only ever heard "
+            "composed scenes: name one with --responder and --model"
+        )
     rows = {split: found["rows"] for split, found in manifest["splits"].items()}
     if not sum(rows.get(split, 0) for split in ("rl", *stages.SIDES)):
         raise CorpusError(f"{folder}: expected questions in the split rl to calibrate, found none: build it with some")

@@ -213,6 +213,8 @@ def rate(scratch: Scratch, funnel: Funnel, responder: Responder, table: Calibrat
     questions = scratch.questions("rl")
     stage = funnel.stage("calibrate", entered=len(questions))
     how = f"{table.samples} samples each" if table.method == "fixed" else "as many samples as it takes"
+    if table.listening:
+        how += f", and up to {2 * table.unheard_samples} more without their audio and with another's"
     note(f"calibrate: asking {responder.name} {len(questions):,} questions, {how}, mode {table.mode}")
     meter = Meter(responder)
     with meter, progress("calibrate", total=progress_total(table, len(questions))) as advance:
@@ -232,6 +234,11 @@ def rate(scratch: Scratch, funnel: Funnel, responder: Responder, table: Calibrat
     for why, number in summary.get("unanswered_because", {}).items():
         note(f"calibrate: {number:,} questions could not be answered: {why}")
     note(f"{stage.name}: mean pass rate {summary['mean_pass_rate']}; {stage.line()}")
+    if not homes["rl"]:
+        note(
+            "calibrate: nothing is left in rl, and GRPO learns from nothing else: take another responder, "
+            "or set calibrate.drop_never_passed=false"
+        )
     return summary
 
 

@@ -15,7 +15,9 @@ def calibrate(
     folder: FolderArgument,
     recipe: RecipeArgument = None,
     set_: SetOption = None,
-    responder: Annotated[str | None, typer.Option(help="Who answers: local, scripted, or another registered.")] = None,
+    responder: Annotated[
+        str | None, typer.Option(help="Who answers: local, server, scripted, or another registered.")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Its model: tiny, a folder, or a hub id.")] = None,
     mode: Annotated[str | None, typer.Option(help="Response mode of the questions.")] = None,
     method: Annotated[str | None, typer.Option(help="fixed: as many answers to each; adaptive: where needed.")] = None,
@@ -105,6 +107,8 @@ def _print_trust(summary: Mapping[str, Any]) -> None:
         table.add_row(f"from {low:.1f}", *cells)
     out.print(table)
     for name in ("predictor", "estimates"):
+        if summary[name]["brier"] is None:  # no answer came after a belief
+            continue
         say(
             f"Brier score of the {name}: {summary[name]['brier']} (of the mean alone: {summary[name]['brier_of_mean']})"
         )

@@ -234,3 +234,24 @@ def test_a_wrong_calibration_is_refused_before_any_question_is_made(
     with pytest.raises(SariError, match=message):
         build(Plan(table(tmp_path / "c"), Calibrate.model_validate({"responder": "scripted"} | change)))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_table_without_its_source_is_told_and_not_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "my.toml").write_text(
+        '[build]\nout = "c"\n\n[build.table]\npath = "mine.csv"\npreset = "mmau"\n', encoding="utf-8"
+    )
+    with pytest.raises(SariError, match=r"build.source: not given, but \[build.table\] is: add source = 'table'"):
+        Plan.load(tmp_path / "my.toml")
+    with pytest.raises(InputError, match=r"source 'table' needs the table \[build.table\] with path"):
+        build(Plan(Build(source="table", out=str(tmp_path / "c")), Calibrate(responder="none")))
+
+
+def test_the_embedded_model_is_not_asked_about_recordings_unless_it_is_named(plain: Path, tmp_path: Path) -> None:
+    import shutil
+
+    folder = tmp_path / "corpus"
+    shutil.copytree(plain, folder)
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"source": "table"}), encoding="utf-8")
+    with pytest.raises(InputError, match="the embedded model has only ever heard composed scenes"):
+        recalibrate(folder, Calibrate())

@@ -74,7 +74,7 @@ def _sum(earlier: Usage, now: Usage, before: Usage) -> Usage:
 
 def describe_usage(usage: Usage) -> str:
     """Return what was used as one phrase: requests, cached answers, tokens, and the cost where it is known."""
-    parts = [f"{usage.requests:,} requests"]
+    parts = [f"{usage.requests:,} requests"] if usage.requests else []
     if usage.cached:
         parts.append(f"{usage.cached:,} answers from the cache")
     if usage.retries:

@@ -85,11 +85,15 @@ def _origin(recipe: str | None) -> str:
 def _print_counts(manifest: Mapping[str, Any]) -> None:
     from rich.table import Table
 
+    from sari_data.counting import NOT_STATED
+
     domains = list(dict.fromkeys(d for counts in manifest["counts"].values() for d in counts["domains"]))
     levels = list(dict.fromkeys(d for counts in manifest["counts"].values() for d in counts["difficulties"]))
-    table = Table("split", "questions", *domains, *levels)
-    for column in table.columns:
-        column.overflow = "fold"
+    levels = [] if levels == [NOT_STATED] else levels
+    heads = ["difficulty not stated" if level == NOT_STATED else level for level in levels]
+    table = Table("split", "questions", *domains, *heads)
+    for number, column in enumerate(table.columns):
+        column.overflow, column.no_wrap = "fold", number < 2
     for split, counts in manifest["counts"].items():
         cells = [counts["domains"].get(d, 0) for d in domains] + [counts["difficulties"].get(d, 0) for d in levels]
         table.add_row(split, str(counts["questions"]), *map(str, cells))

@@ -6,13 +6,13 @@ import re
 import shlex
 import tomllib
 from collections.abc import Iterator
-from functools import cache
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from recipe_models import MODELS, model_of
 
 from sari_data.config import load_tables
 from sari_data.errors import RecipeError
@@ -20,29 +20,12 @@ from sari_data.errors import RecipeError
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
-# Table to its model, as module:class.
-MODELS = {
-    "build": "sari_data.build:Build",
-    "annotate": "sari_data.annotate:Annotate",
-    "dedup": "sari_data.dedup:Dedup",
-    "calibrate": "sari_data.calibrate:Calibrate",
-    "tiny": "sari_train.tiny_base:Tiny",
-    "sft": "sari_train.config:Sft",
-    "grpo": "sari_train.config:Grpo",
-    "bench": "sari_bench.config:Bench",
-}
 # Names of a reader's own in the examples: a reward that a package of theirs registers.
 OF_THE_READER = ("brief",)
 
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _PROGRAM = re.compile(r"sari-(?:data|train|bench)\b")
-
-
-@cache
-def _model(table: str) -> Any:
-    module, _, name = MODELS[table].partition(":")
-    return getattr(import_module(module), name)
 
 
 def _name(page: Path) -> str:
@@ -75,7 +58,7 @@ def problems_of_recipe(text: str, folder: Path) -> list[str]:
     path = folder / "recipe.toml"
     path.write_text(text, encoding="utf-8")
     try:
-        load_tables(path, {table: _model(table) for table in tomllib.loads(text) if table in MODELS})
+        load_tables(path, {table: model_of(table) for table in tomllib.loads(text) if table in MODELS})
     except RecipeError as error:
         return [str(error)]
     return [f"unknown table {table}" for table in tomllib.loads(text) if table not in MODELS]
@@ -101,7 +84,7 @@ def problems_of_command(words: list[str]) -> list[str]:
             found.append(f"--set {table}: no such table")
             continue
         try:
-            load_tables(None, {table: _model(table)}, [s for s in settings if s.partition(".")[0] == table])
+            load_tables(None, {table: model_of(table)}, [s for s in settings if s.partition(".")[0] == table])
         except RecipeError as error:
             found.append(str(error))
     return found

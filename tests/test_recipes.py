@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from recipe_models import MODELS, model_of
 
 from sari_data.config import TABLES, find_recipe, load_tables, read_recipe
 from sari_data.errors import RecipeError
@@ -18,25 +19,9 @@ from sari_data.sources import source_names
 
 RECIPES = sorted((Path(__file__).resolve().parent.parent / "recipes").glob("*.toml"))
 
-# Table to its model, as module:class.
-MODELS = {
-    "build": "sari_data.build:Build",
-    "annotate": "sari_data.annotate:Annotate",
-    "dedup": "sari_data.dedup:Dedup",
-    "calibrate": "sari_data.calibrate:Calibrate",
-    "tiny": "sari_train.tiny_base:Tiny",
-    "sft": "sari_train.config:Sft",
-    "grpo": "sari_train.config:Grpo",
-    "bench": "sari_bench.config:Bench",
-}
-
 
 def _models() -> dict[str, Any]:
-    found = {}
-    for table, place in MODELS.items():
-        module, _, name = place.partition(":")
-        found[table] = getattr(import_module(module), name)
-    return found
+    return {table: model_of(table) for table in MODELS}
 
 
 def test_every_table_has_a_model() -> None:

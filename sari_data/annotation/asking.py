@@ -19,7 +19,7 @@ from sari_data.errors import InputError, ResponderError
 from sari_data.prompting import render, template_hash
 from sari_data.responder import Request, Responder, Response, Sampling
 from sari_data.sources.base import SetAside
-from sari_data.types import AudioRef, Provenance
+from sari_data.types import AudioQuestion, AudioRef, Provenance
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -110,6 +110,27 @@ class Stage(ABC, Generic[ItemT, ResultT]):
     def settle(self, item: ItemT, kept: Any) -> ResultT | None:
         """Return what ``kept`` is worth when no try is left; ``None``: the item is set aside."""
         return None
+
+
+class QuestionStage(Stage[AudioQuestion, ResultT]):
+    """A stage whose items are finished questions; its asker says whether the audio goes along."""
+
+    items = "question"
+
+    def __init__(self, asker: OpenAsker) -> None:
+        self._asker = asker
+
+    def key(self, item: AudioQuestion) -> str:
+        """Return the question's id."""
+        return item.id
+
+    def provenance(self, item: AudioQuestion) -> Provenance:
+        """Return where the question is from."""
+        return item.provenance
+
+    def audio(self, item: AudioQuestion) -> AudioRef | None:
+        """Return the question's audio, where whoever is asked is to listen."""
+        return item.audio if self._asker.listen else None
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from sari_data.annotation.asking import OpenAsker, Stage, Tally, Task, ask_window, task_windows
+from sari_data.annotation.asking import OpenAsker, QuestionStage, Tally, Task, ask_window, task_windows
 from sari_data.annotation.captions import goes_in_circles
 from sari_data.annotation.chain_checks import check_length, check_structured, check_unstructured
 from sari_data.annotation.config import Annotate
@@ -20,7 +20,7 @@ from sari_data.answers import follows_grammar, grade, read_response
 from sari_data.errors import InputError
 from sari_data.prompting import load_mode, render, render_target
 from sari_data.sources.base import SetAside
-from sari_data.types import AudioQuestion, AudioRef, Provenance, StructuredReasoning
+from sari_data.types import AudioQuestion, StructuredReasoning
 
 WRONG_ANSWER = "the chain's answer is not the right one"
 NO_ANSWER = "the chain gives no answer"
@@ -33,28 +33,16 @@ _SECTIONS = ("planning", "caption", "reasoning", "summary")
 _MOST = 100_000  # characters of a section; how long a chain may be is told in words
 
 
-class Chains(Stage[AudioQuestion, AudioQuestion]):
+class Chains(QuestionStage[AudioQuestion]):
     """The stage that asks for chains of one form, which is the name of a response mode too."""
 
     name = "reason"
-    items = "question"
 
     def __init__(self, form: str, asker: OpenAsker, table: Annotate) -> None:
-        self.form, self._asker, self._table = form, asker, table
+        super().__init__(asker)
+        self.form, self._table = form, table
         self.template = f"chain_{form}"
         self._made_by = asker.made_by(self.template)
-
-    def key(self, item: AudioQuestion) -> str:
-        """Return the question's id."""
-        return item.id
-
-    def provenance(self, item: AudioQuestion) -> Provenance:
-        """Return where the question is from."""
-        return item.provenance
-
-    def audio(self, item: AudioQuestion) -> AudioRef | None:
-        """Return the question's audio, where the writer is to listen."""
-        return item.audio if self._asker.listen else None
 
     def prompt(self, item: AudioQuestion, kept: Any) -> str:
         """Return the prompt: the question, what is heard, and the right option where the writer is to know it."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sari_data.annotation.asking import OpenAsker, Stage
+from sari_data.annotation.asking import OpenAsker, QuestionStage
 from sari_data.annotation.config import Annotate
 from sari_data.annotation.reading import WRONG_SHAPE, Rejected, find_object, take_text
 from sari_data.prompting import render, render_target
-from sari_data.types import AudioQuestion, AudioRef, Provenance
+from sari_data.types import AudioQuestion
 
 TEMPLATE = "chain_judge"
 DISAGREES = "the judge disagrees"
@@ -27,27 +27,15 @@ class Verdict:
     made_by: str
 
 
-class Judge(Stage[AudioQuestion, Verdict]):
+class Judge(QuestionStage[Verdict]):
     """The stage that asks for verdicts on chains of one form."""
 
     name = "reason"
-    items = "question"
 
     def __init__(self, form: str, asker: OpenAsker, table: Annotate) -> None:
-        self._form, self._asker, self._language = form, asker, table.language
+        super().__init__(asker)
+        self._form, self._language = form, table.language
         self._made_by = asker.made_by(TEMPLATE)
-
-    def key(self, item: AudioQuestion) -> str:
-        """Return the question's id."""
-        return item.id
-
-    def provenance(self, item: AudioQuestion) -> Provenance:
-        """Return where the question is from."""
-        return item.provenance
-
-    def audio(self, item: AudioQuestion) -> AudioRef | None:
-        """Return the question's audio, where the judge is to listen."""
-        return item.audio if self._asker.listen else None
 
     def prompt(self, item: AudioQuestion, kept: Any) -> str:
         """Return the prompt: question, caption and the chain as it would be learnt."""

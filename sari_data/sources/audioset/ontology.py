@@ -156,10 +156,6 @@ class Ontology:
         """Whether a label is one of the ontology's."""
         return mid in self.names
 
-    def lineage(self, mid: str) -> frozenset[str]:
-        """The ids of a class and of all its ancestors, through every parent."""
-        return self._above[mid]
-
     def nameable(self, mid: str) -> bool:
         """Whether a label may be an option: neither abstract nor blacklisted, no root, and it names a source."""
         above = {self.names[other] for other in self._above[mid]}

@@ -168,7 +168,7 @@ def _rank(pair: Transcript) -> tuple[Any, ...]:
     gold = pair.after.gold
     sections = read_response(pair.after.answer.text or "", gold.choices).sections
     thought = sections.get("think.reasoning") or sections.get("think") or ""
-    arrives = gold.answer.casefold() in thought.casefold()
+    arrives = (gold.answer or "").casefold() in thought.casefold()
     weighs = any(choice.casefold() in thought.casefold() for choice in gold.choices if choice != gold.answer)
     return (
         not arrives,

@@ -14,7 +14,7 @@ from sari_bench.benchmarks import load_benchmark
 from sari_bench.benchmarks.base import Benchmark
 from sari_bench.config import Bench
 from sari_bench.runner import RunSettings, run_benchmark
-from sari_bench.runs import META, RESPONSES, Run, read_run
+from sari_bench.runs import META, RECIPE, RESPONSES, Run, read_run
 from sari_data.answers import grade
 from sari_data.config import write_effective
 from sari_data.console import err, note
@@ -64,7 +64,7 @@ def measure(bench: Bench, benchmark: Benchmark, folder: Path, options: dict[str,
         note(f"{folder}: {done:,} of {total:,} answers are there already")
     with _progress(folder.name, done, total) as on_response:
         added = run_benchmark(benchmark, responder, folder, settings, on_response)
-    write_effective(folder / "recipe.json", {"bench": bench})
+    write_effective(folder / RECIPE, {"bench": bench})
     note(f"{folder}: {added:,} answers added")
     return read_run(folder)
 

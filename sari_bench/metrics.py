@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from sari_data.errors import BenchmarkError
 from sari_data.types import DIFFICULTIES, DOMAINS
 
-OUTCOMES = ("correct", "wrong", "unparsed", "truncated", "missing")
+OUTCOMES = ("correct", "wrong", "unparsed", "truncated", "refused", "missing")
 UNGRADABLE = "ungradable"  # present only where a benchmark has golds that are not among their choices
 
 Z95 = 1.959963984540054  # the 0.975 quantile of the standard normal distribution
@@ -55,8 +55,8 @@ class Tally:
 
     @property
     def unread(self) -> int:
-        """Answers out of which no choice could be read: unparsed and truncated ones."""
-        return self.outcomes.get("unparsed", 0) + self.outcomes.get("truncated", 0)
+        """Answers out of which no choice could be read: unparsed, truncated and refused ones."""
+        return sum(self.outcomes.get(name, 0) for name in ("unparsed", "truncated", "refused"))
 
     def to_json(self) -> dict[str, Any]:
         """Return counts, accuracy and interval (percent, two decimals) and the outcomes."""

@@ -20,6 +20,7 @@ from sari_data.errors import BenchmarkError, MissingFileError
 RESPONSES = "responses.jsonl"
 META = "run.json"
 QUESTIONS = "questions.jsonl"
+RECIPE = "recipe.json"  # the [bench] table in effect
 MOST_SAMPLES = 10_000  # answers to a question; a score looks at every one that is due
 
 

@@ -43,11 +43,21 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """An answer with its gold and its outcome."""
+    """An answer with its gold and its outcome.
+
+    Args:
+        gold: The question.
+        answer: What was said to it.
+        outcome: One of :data:`sari_bench.metrics.OUTCOMES`, or ``ungradable``.
+        choice: Index of the option that was read, where the scorer reads one.
+        reason: Why no option was read, in a few fixed words.
+    """
 
     gold: Gold
     answer: Answer
     outcome: str
+    choice: int | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +136,7 @@ def grade_official(gold: Gold, answer: Answer) -> str:
     """
     if answer.text is None:
         return "missing"
+    assert gold.answer is not None, f"question {gold.id!r} has no answer to match"
     text = answer.text
     if answer.raw:
         stated = read_response(text, gold.choices, finish_reason=answer.finish_reason).answer_text

@@ -24,7 +24,7 @@ CUT_OFF = "answer cut off by the length limit"
 DISAGREE = "several answers that disagree"
 REASONS = (NO_ANSWER, CUT_OFF, DISAGREE, EMPTY, AMBIGUOUS, NOT_AN_OPTION)
 
-Outcome = Literal["correct", "wrong", "unparsed", "truncated"]
+Outcome = Literal["correct", "wrong", "unparsed", "truncated", "refused"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Grade:
-    """The verdict on one response; the four outcomes exclude each other and cover every response."""
+    """The verdict on one response; the outcomes exclude each other and cover every response."""
 
     outcome: Outcome
     reading: Reading

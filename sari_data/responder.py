@@ -51,6 +51,8 @@ class Request:
     ``prompt`` is the user's text alone; where the audio goes in the chat is the responder's matter. ``audio`` is
     ``None`` where only text is asked about. ``first_sample`` is the index of the first answer wanted: the samples are
     ``first_sample`` to ``first_sample + samples - 1``, so that more answers can be had later without the earlier ones.
+    ``prefix`` is what the answer begins with, put into the model's mouth: it goes on from there, and the text of the
+    response is the whole, prefix included. A responder that cannot do that raises InputError.
     """
 
     id: str
@@ -58,6 +60,7 @@ class Request:
     prompt: str
     samples: int = 1
     first_sample: int = 0
+    prefix: str = ""
 
     @property
     def wanted(self) -> range:

@@ -29,28 +29,35 @@ class Gold:
         question: Its text.
         choices: The options as shown; published benchmarks repeat some.
         answer: The published right answer. It may be missing from ``choices`` (published revisions
-            had such rows); then no reader of a choice can be right.
+            had such rows); then no reader of a choice can be right. ``None`` where it is withheld.
         task: ``sound``, ``music``, ``speech`` or a mix such as ``sound+speech``.
         category: First level of the benchmark's own grouping.
         sub_category: Second level (the skill).
         difficulty: ``easy``, ``medium``, ``hard``, or empty where unknown.
         audio: Name of the audio, for people.
+        clip: What is the same for questions about the same audio, where ``audio`` does not say it: a content key.
     """
 
     id: str
     question: str
     choices: tuple[str, ...]
-    answer: str
+    answer: str | None
     task: str
     category: str = ""
     sub_category: str = ""
     difficulty: str = ""
     audio: str = ""
+    clip: str = ""
 
     @property
     def gradable(self) -> bool:
         """Whether the answer is one of the choices."""
         return self.answer in self.choices
+
+    @property
+    def cluster(self) -> str:
+        """What the questions about one clip have in common; intervals rest on as many clips as there are."""
+        return self.clip or self.audio or self.id
 
     def to_question(self, audio: AudioRef | None = None) -> AudioQuestion:
         """Return the question; its answer is withheld where it is not among the choices.
@@ -91,6 +98,7 @@ class Gold:
             sub_category=question.sub_category,
             difficulty=question.difficulty or "",
             audio=question.audio.path or "",
+            clip=question.audio.key,
         )
 
     def to_row(self) -> dict[str, Any]:
@@ -148,10 +156,18 @@ class Benchmark:
         return Benchmark(self.name, version, digest_of(golds), questions, golds, self.notes)
 
 
+_DIGESTED = ("id", "question", "choices", "answer", "task", "category", "sub_category", "difficulty", "audio")
+
+
+def digest_row(gold: Gold) -> str:
+    """Return what of a gold counts for the version of its benchmark, as one line of JSON."""
+    row = gold.to_row()
+    return json.dumps({key: row[key] for key in _DIGESTED}, sort_keys=True, ensure_ascii=True)
+
+
 def digest_of(golds: Iterable[Gold]) -> str:
     """Return the content hash of a set of golds, whatever order or file format they came in."""
-    rows = sorted(json.dumps(gold.to_row(), sort_keys=True, ensure_ascii=True) for gold in golds)
-    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+    return hashlib.sha256("\n".join(sorted(map(digest_row, golds))).encode()).hexdigest()
 
 
 def check_golds(golds: Sequence[Gold], where: str) -> None:

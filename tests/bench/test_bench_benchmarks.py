@@ -147,10 +147,11 @@ def test_a_limit_draws_the_same_questions_of_every_kind(benchmark_of: Callable[[
     assert whole.limit(99) is whole
 
 
-def test_the_digest_covers_every_field_and_no_order(benchmark_of: Callable[[int], Benchmark]) -> None:
+def test_the_digest_covers_what_is_asked_and_no_order(benchmark_of: Callable[[int], Benchmark]) -> None:
     golds = benchmark_of(4).golds
     assert digest_of(golds) == digest_of(reversed(golds))
     row = golds[0].to_row()
     for field in row:
         changed = {**row, field: ["dog", "cat"] if field == "choices" else f"{row[field]}!"}
-        assert digest_of([Gold.from_row(changed, "here"), *golds[1:]]) != digest_of(golds), field
+        same = digest_of([Gold.from_row(changed, "here"), *golds[1:]]) == digest_of(golds)
+        assert same is (field == "clip"), field  # where the audio lies on this machine is no part of a version

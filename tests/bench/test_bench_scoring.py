@@ -128,7 +128,8 @@ def test_official_reads_the_answer_section_of_a_raw_response() -> None:
 def test_missing_samples_count() -> None:
     gold = Gold("a", "q?", ("dog", "cat"), "dog", "sound")
     result = score(_golds(gold), {"a": [Answer("a", "<answer>dog</answer>", sample=1)]}, samples=3)
-    assert dict(result.overall.outcomes) == {"correct": 1, "wrong": 0, "unparsed": 0, "truncated": 0, "missing": 2}
+    counts = {"correct": 1, "wrong": 0, "unparsed": 0, "truncated": 0, "refused": 0, "missing": 2}
+    assert dict(result.overall.outcomes) == counts
 
 
 TEXTS = st.one_of(

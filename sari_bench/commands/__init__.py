@@ -1,0 +1,1 @@
+"""The commands of ``sari-bench``, one a file; ``sari_bench.cli`` puts them together."""

@@ -1,0 +1,38 @@
+"""What the commands of ``sari-bench`` share: their arguments, and how options become overrides."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from sari_bench.config import Bench
+
+RecipeArgument = Annotated[
+    str | None, typer.Argument(metavar="[RECIPE]", help="A TOML file, or the name of a recipe that ships with sari.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe key: bench.limit=50. Repeatable."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+ScorerOption = Annotated[
+    str, typer.Option("--scorer", help="answer (sari's grader) or official (the benchmark's own matching).")
+]
+
+
+def effective_bench(recipe: str | None, overrides: list[str] | None, given: dict[str, Any]) -> Bench:
+    """The [bench] table with the command's own options on top; an option is an override like any other."""
+    from sari_bench.config import Bench
+    from sari_data.config import load_tables
+
+    options = [
+        f"bench.{key}={json.dumps(str(v) if isinstance(v, Path) else v, ensure_ascii=False)}"
+        for key, v in given.items()
+        if v is not None
+    ]
+    table: Bench = load_tables(recipe, {"bench": Bench}, [*(overrides or []), *options])["bench"]
+    return table

@@ -1,0 +1,44 @@
+"""What the commands of ``sari-bench`` print and write alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sari_data.console import note, out
+from sari_data.errors import StorageError
+
+if TYPE_CHECKING:
+    from sari_bench.scoring import Score
+
+
+def print_score(result: Score, title: str) -> None:
+    """Print a score: every group in a table, the outcomes in a line, and what else must be known."""
+    from sari_bench.report import outcome_line, score_rows, to_table
+
+    header, rows = score_rows(result)
+    print_table(to_table(title, header, rows))
+    out.print(outcome_line(result), markup=False, highlight=False, soft_wrap=True)
+    for sentence in result.notes:
+        note(f"note: {sentence}")
+
+
+def print_table(table: Any) -> None:
+    """Print a table whole: into a pipe, where the width is unknown, it is as wide as it needs to be."""
+    from rich.console import Console
+
+    (out if out.is_terminal else Console(width=160)).print(table)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file that was asked for, folders included, and say where it is.
+
+    Raises:
+        StorageError: It cannot be written there.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"{str(path)!r} could not be written ({error.strerror}): choose another path") from error
+    note(f"wrote {path}")

@@ -1,0 +1,38 @@
+"""Open the benchmark of a run again, audio included, from what the run folder says of it."""
+
+from __future__ import annotations
+
+import json
+
+from sari_bench.benchmarks import load_benchmark
+from sari_bench.benchmarks.base import Benchmark
+from sari_bench.config import Bench
+from sari_bench.runs import RECIPE, Run
+from sari_data.errors import BenchmarkError, MissingFileError
+
+
+def reopen(run: Run) -> Benchmark:
+    """Load the questions of a run with their audio, as its recipe says, and check that they are the same.
+
+    Raises:
+        MissingFileError: The run folder has no recipe, or the benchmark's file is not there any more.
+        BenchmarkError: The recipe is not one, or the benchmark has changed since.
+    """
+    path = run.folder / RECIPE
+    if not path.is_file():
+        raise MissingFileError(
+            f"run folder {str(run.folder)!r} has no {RECIPE}, so it does not say where the benchmark's audio is: "
+            "run the same command again to write it"
+        )
+    try:
+        bench = Bench.model_validate(json.loads(path.read_text(encoding="utf-8"))["bench"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise BenchmarkError(f"{path} is not the recipe of a run ({error}): restore the file") from error
+    found = load_benchmark(bench.benchmark, bench.questions, bench.audio, **bench.benchmark_options())
+    benchmark = found.limit(bench.limit)
+    if benchmark.digest != run.benchmark.digest:
+        raise BenchmarkError(
+            f"run {str(run.folder)!r} asked {run.benchmark.name} ({run.benchmark.version}), and what its recipe names "
+            f"is now {benchmark.name} ({benchmark.version}): restore the benchmark's file"
+        )
+    return benchmark

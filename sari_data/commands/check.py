@@ -44,6 +44,7 @@ def check(
 
     A recipe names benchmarks and thresholds in its table dedup.
     """
+    from sari_data.card import is_rehearsal
     from sari_data.config import load_tables
     from sari_data.dedup import Dedup, contamination
     from sari_data.references import check_against
@@ -74,6 +75,8 @@ def check(
         told = f", {bare} without audio as the manifest says" if bare else ""
         verdict = f"{len(problems)} found" if problems else "none found"
         say(f"{folder}: {rows} questions in {len(manifest['files'])} files{told}; problems: {verdict}")
+        if is_rehearsal(manifest):
+            say("it is a rehearsal: no model wrote its texts, so it is nothing to train on or to push")
         if report is not None:
             print_contamination(report)
     if problems or contaminated:

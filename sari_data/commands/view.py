@@ -30,6 +30,8 @@ def view(
         raise InputError(f"expected --audio small, full or none, found {audio!r}")
     place = folder.resolve()
     target = place.with_name(f"{place.name}.html") if out is None else out
+    if target.is_dir():
+        raise InputError(f"--out {target}: expected a file for the page, found a folder: name a file in it")
     sound: Any = audio
     with progress("view") as advance:
         page = write_view(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -121,8 +122,11 @@ def test_composed_scenes_need_no_comparison_but_the_card_says_that_there_was_non
 @pytest.mark.parametrize(
     "about", [{"made_by": {"caption": {"model:rehearsal": 1}}}, {"calibrations": [{"responder": "rehearsal"}]}]
 )
-def test_a_rehearsal_is_never_published(hub: HubServer, tmp_path: Path, about: dict[str, Any]) -> None:
+def test_a_rehearsal_is_never_published(
+    hub: HubServer, tmp_path: Path, about: dict[str, Any], run_command: Callable[..., tuple[int, str, str]]
+) -> None:
     corpus = write(tmp_path / "c", [question(1)], **CLEAN, **about)
+    assert "it is a rehearsal" in run_command("sari-data", "check", corpus)[1]
     with pytest.raises(InputError, match="made up by the responder 'rehearsal'"):
         send(corpus, hub, allow_contaminated=True)
     assert hub.log == []

@@ -276,3 +276,6 @@ def test_the_command_writes_beside_the_folder_and_says_what(corpus: Path, tmp_pa
     code, _, err = run_command("sari-data", "view", corpus, "--audio", "loud")
     assert code == 2
     assert "expected --audio small, full or none, found 'loud'" in err
+    code, _, err = run_command("sari-data", "view", corpus, "--out", tmp_path)
+    assert code == 2
+    assert "expected a file for the page, found a folder" in err

@@ -8,6 +8,7 @@ guessed: where the form of the golds could be two, or a cell does not fit, one s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ class _Columns:
     answer: str | None
     audio: str | None
     ids: tuple[str, ...]
+    id_is_named: bool
     task: str | None
     category: str | None
     sub_category: str | None
@@ -89,18 +91,21 @@ def load(
     if questions is None:
         raise InputError(f"benchmark {NAME!r} needs a table: write --benchmark {PREFIX}PATH, or give --questions")
     mapped = table or TableMap()
-    rows = _open(str(questions), mapped)
-    columns = _columns(rows.names(), mapped, str(questions))
+    with _readable():
+        rows = _open(str(questions), mapped)
+        there = rows.names()
+    columns = _columns(there, mapped, str(questions))
     embeds = columns.audio is not None and rows.embeds(columns.audio)
     folder = Path(rows.files[0]).parent if Path(rows.files[0]).is_file() else None
     if audio and columns.audio is None:
         raise BenchmarkError(
-            f"{questions}: expected a column with the audio of each question, found {rows.names()}: name it with "
+            f"{questions}: expected a column with the audio of each question, found {there}: name it with "
             "bench.table.audio"
         )
     place = open_audio(audio_root, Found(rows.files, str(questions), (), folder)) if audio else None
-    cells = dict(_cells(rows, columns, embeds, audio and audio_root is None))
-    entries = [_entry(where, values, columns, mapped) for where, values in cells.items()]
+    with _readable():
+        cells = list(_cells(rows, columns, embeds, audio and audio_root is None))
+    entries = [_entry(where, values, columns, mapped) for where, values in cells]
     form = _form(entries, columns, mapped)
     names = _ids(entries, columns)
     name = mapped.name or f"{PREFIX}{rows.name}"
@@ -111,8 +116,14 @@ def _open(path: str, mapped: TableMap) -> Any:
     from sari_data.sources.rows import Table
 
     text, _, revision = path.partition("@") if path.startswith("hub:") else (path, "", "")
+    return Table(text, config=mapped.config, split=mapped.split, revision=revision or None)
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Turn what the readers of tables say of a file into the error of a benchmark's file."""
     try:
-        return Table(text, config=mapped.config, split=mapped.split, revision=revision or None)
+        yield
     except InputError as error:
         raise BenchmarkError(str(error)) from error
 
@@ -128,11 +139,8 @@ def _cells(rows: Any, columns: _Columns, embeds: bool, audio: bool) -> Iterator[
     if rows.files[0].endswith(".parquet"):
         yield from read_parquet_rows(rows.files, wanted, columns.audio if embeds else None, audio=audio)
         return
-    try:
-        for row in rows.rows(wanted):
-            yield f"{row.file}: line {row.number}", dict(row.values)
-    except InputError as error:
-        raise BenchmarkError(str(error)) from error
+    for index, row in enumerate(rows.rows(wanted)):
+        yield f"{row.file}: row {index} (line {row.number})", dict(row.values)
 
 
 def _columns(there: Sequence[str], mapped: TableMap, path: str) -> _Columns:
@@ -170,15 +178,15 @@ def _columns(there: Sequence[str], mapped: TableMap, path: str) -> _Columns:
             f"{path}: expected a column with the options ({', '.join(CHOICES_COLUMNS)}) or a column for each (A, B or "
             f"choice_a, choice_b, ...), found {list(there)}: name it with bench.table.choices"
         )
-    usual_ids = tuple(name for name in ID_COLUMNS if name in there)
-    own = column("id", ())
+    own = column("id", ("id",))
     usual = {**_USUAL, "task": ()} if mapped.task_is is not None else _USUAL  # what is said of all rows holds for all
     return _Columns(
         question=question,
         choices=choices,
         answer=column("answer", ANSWER_COLUMNS),
         audio=column("audio", AUDIO_COLUMNS),
-        ids=(own,) if own else usual_ids,
+        ids=(own,) if own else tuple(name for name in ID_COLUMNS if name in there),
+        id_is_named=own is not None,
         **{key: column(key, names) for key, names in usual.items()},
     )
 
@@ -253,13 +261,18 @@ def _gold(entry: _Entry, form: AnswerForm) -> str | None:
 
 
 def _ids(entries: Sequence[_Entry], columns: _Columns) -> list[str]:
-    """Return the ids: of the first column that has one for every row and none twice, else the rows' numbers."""
+    """Return the ids: of the column ``id`` or the one that is named; else of the first column that has one for every
+    row and none twice, else the rows' numbers.
+    """
     from sari_data.sources.cells import is_empty
 
     for column in columns.ids:
         values = [entry.values.get(column) for entry in entries]
         names = ["" if is_empty(v) or isinstance(v, dict | list | bytes) else str(v).strip() for v in values]
-        if all(names) and (len(set(names)) == len(names) or len(columns.ids) == 1):
+        if columns.id_is_named and not all(names):
+            where = entries[names.index("")].where
+            raise BenchmarkError(f"{where}, column {column!r}: expected the row's id, found an empty cell: complete it")
+        if columns.id_is_named or (all(names) and len(set(names)) == len(names)):
             return names
     return [str(number) for number in range(len(entries))]
 
@@ -297,7 +310,8 @@ def _read(entry: _Entry, name: str, form: AnswerForm | None, columns: _Columns, 
         )
     answer = None
     if form == "text":
-        answer = text(columns.answer)  # one that is no option is kept: published tables have such rows
+        # One that is no option is kept: published tables have such rows.
+        answer = str(_fits(where, columns.answer, lambda: cells.read_text(entry.answer)))
     elif form is not None:
         answer = _fits(where, columns.answer, lambda: cells.read_answer(entry.answer, entry.choices, form))
     named = audio.get("path") if isinstance(audio, dict) else audio if isinstance(audio, str) else None

@@ -79,20 +79,22 @@ def test_questions_come_first_audio_when_it_is_wanted_and_nothing_twice(
     digest = load_benchmark("mmau-test-mini", written, audio=False).digest
     names = [row["id"] for row in ROWS]
     with serving(REPO, files) as (endpoint, asked):
-        (scored,) = _load(tmp_path, endpoint, ("mmau-test-mini", None, None, False))
-        assert scored == [digest, names, [None] * 6]
-        got = [(path, part) for method, path, part in asked if method == "GET" and path.endswith(".parquet")]
-        assert got
-        assert all(part and part.startswith("bytes=") and COMMIT in path for path, part in got)
-        assert not [path for _, path, _ in asked if path.endswith(".gz")]
         place = f"hub:{REPO}@{COMMIT}"
         loads = [
-            ("mmau-test-mini", None, None, True), ("mmar", place, None, True),
+            ("mmau-test-mini", None, None, False), ("mmau-test-mini", None, None, True), ("mmar", place, None, True),
             ("mmar", f"{place}/MMAR-meta.json", f"hub:{REPO}/mmar-*.tar.gz", True),
             ("mmar", f"{place}/no.json", None, True), ("mmsu", "hub:lab/nothing", None, True),
             ("mmar", f"hub:{REPO}@nowhere", None, True), ("mmar", str(written), f"hub:{REPO}", True),
         ]  # fmt: skip
-        asked_here, mmar, by_name, no_file, no_repo, no_revision, no_path = _load(tmp_path, endpoint, *loads)
+        scored, asked_here, mmar, by_name, no_file, no_repo, no_revision, no_path = _load(tmp_path, endpoint, *loads)
+    got = [(path, part) for method, path, part in asked if method == "GET" and "/resolve/" in path]
+    whole = [number for number, (_, part) in enumerate(got) if part is None]
+    # For scoring only ranges of the tables, all of one commit; then each file once.
+    assert whole[0] > 0
+    assert all(path.endswith(".parquet") and COMMIT in path for path, _ in got[: whole[0]])
+    fetched = [got[number][0] for number in whole]
+    assert len(fetched) == len(set(fetched)) == 4
+    assert scored == [digest, names, [None] * 6]
     assert asked_here == [digest, names, [_sha(n) for n in range(6)]]
     assert mmar[1:] == [["r0", "r1", "r2"], [_sha(20 + n) for n in range(3)]]
     assert by_name == mmar

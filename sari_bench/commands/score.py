@@ -57,5 +57,5 @@ def _score_predictions(benchmark: str, questions: Path | None, predictions: Path
     answers = {
         identifier: [Answer(identifier, text, raw=False)] for identifier, text in read_predictions(predictions).items()
     }
-    golds = load_benchmark(benchmark, questions)
+    golds = load_benchmark(benchmark, questions, audio=False)
     return {one: score_answers(golds, answers, one) for one in names}

@@ -63,6 +63,6 @@ def note_for_intervals(groups: int) -> str:
         return ""
     chance = f"{groups * 0.05:.2f}".rstrip("0").rstrip(".")
     return (
-        f"{groups} groups have an interval each: about {chance} of these 95 % intervals are expected to miss the truth, "
-        "and the best and worst of many groups are partly so by chance"
+        f"{groups} groups have an interval each: about {chance} of these 95 % intervals are expected to miss the "
+        "truth, and the best and worst of many groups are partly so by chance"
     )

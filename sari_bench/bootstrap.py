@@ -2,8 +2,9 @@
 
 Whole clips are drawn with replacement, with all their questions and samples, so that what hangs together stays
 together (Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8). The intervals are BCa
-(bias-corrected and accelerated; Efron, 1987): a share near 0 or 1 is skewed, and percentiles alone are then shifted to one
-side. All groups of a table are computed from one set of resamples: how often each clip was drawn, times its sums.
+(bias-corrected and accelerated; Efron, 1987): a share near 0 or 1 is skewed, and percentiles alone are then shifted
+to one side. All groups of a table are computed from one set of resamples: how often each clip was drawn, times its
+sums.
 """
 
 from __future__ import annotations

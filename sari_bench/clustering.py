@@ -21,8 +21,8 @@ def effective_size(sizes: Sequence[int], right: Sequence[float]) -> float:
     The variance of the share p of right answers is the cluster-robust one (Liang and Zeger, 1986) with the CR1
     correction for few clusters, ``v = G / (G - 1) * sum_c (y_c - p m_c)^2 / n^2`` for G clusters of m_c answers with
     y_c right ones. The design effect is ``v / (p (1 - p) / n)``, taken as 1 where it is below: that answers about a
-    clip are *less* alike than by chance is chance. The size is n over the design effect, times
-    ``(z / t)^2`` with Student's t of G - 1 degrees of freedom, because v is itself an estimate (Korn and Graubard, 1998).
+    clip are *less* alike than by chance is chance. The size is n over the design effect, times ``(z / t)^2`` with
+    Student's t of G - 1 degrees of freedom, because v is itself an estimate (Korn and Graubard, 1998).
 
     Where all answers are equal they do not tell how far answers about a clip hang together. Then, and where
     there is but one cluster, the most careful size is taken: that of answers which are all alike within a cluster,

@@ -104,10 +104,13 @@ class Comparison:
         parts = [f"95 % interval {low * 100:+.2f} to {high * 100:+.2f}", f"paired over {d.n} questions"]
         if d.by_clip:
             repeated = f" about {d.clusters} clips" if d.clusters < d.n else ""
+            parts[0] += " by bootstrap"
             parts[1] += f"{repeated}{f', mean of {self.samples} samples' if self.samples > 1 else ''}"
             parts.append(f"by clip p {format_p(d.flip_p)}" if d.flip_p is not None else "")
         if d.p_value is not None:
             parts.append(f"McNemar p {format_p(d.p_value)}")
+        if d.bootstrap is not None and not d.by_clip:
+            parts.append(f"bootstrap {d.bootstrap[0] * 100:+.2f} to {d.bootstrap[1] * 100:+.2f}")
         return (
             f"{words[self.verdict]}: {percent(self.accuracy_a):.2f} to {percent(self.accuracy_b):.2f} %, "
             f"{d.difference * 100:+.2f} points ({', '.join(filter(None, parts))})"
@@ -119,9 +122,6 @@ class Comparison:
         d, said = self.overall, []
         if self.common is not None:
             said.append(self.common.sentence)
-        if d.bootstrap is not None and not d.by_clip:
-            low, high = d.bootstrap
-            said.append(f"bootstrap interval of the difference {low * 100:+.2f} to {high * 100:+.2f} points")
         if self.voted is not None:
             said.append(f"by majority vote: {self.voted.sentence}")
         if self.verdict == "undecided" and d.needed is not None and d.needed > d.n:

@@ -1,4 +1,7 @@
-"""Two runs on the same questions, clip by clip: an exact test that lets clips repeat, and how many questions it takes."""
+"""Two runs on the same questions, clip by clip: an exact test that lets clips repeat, and how many questions it takes.
+
+The unit is the clip throughout, because questions about one clip are no independent evidence.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +31,8 @@ def sign_flip_p(sums: Sequence[float]) -> float:
     found. Where every clip has one question with one sample it is the exact McNemar p.
 
     The distribution is not sampled but computed whole, from its characteristic function ``prod_c cos(s_c t)``; what is
-    less than the rounding of that, _LEAST_P, is returned as _LEAST_P. Sums are multiples of a common step (one over the number of samples); where they span more than _MOST_STEPS
-    of it they are rounded to coarser ones.
+    less than the rounding of that, _LEAST_P, is returned as _LEAST_P. Sums are multiples of a common step (one over the
+    number of samples); where they span more than _MOST_STEPS of it they are rounded to coarser ones.
 
     Args:
         sums: Of each clip, the sum of its questions' differences.

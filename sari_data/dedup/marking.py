@@ -29,8 +29,8 @@ class Marking:
     """What of a benchmark was found in training corpora.
 
     Args:
-        findings: Id of a benchmark's question to its findings, those that count first; ``where`` is the corpus, ``other``
-            the id there.
+        findings: Id of a benchmark's question to its findings, those that count first; ``where`` is the corpus and
+            ``other`` the id there.
         corpora: Of each corpus its name and path, and how many texts, segments and sounds of it could be compared.
         compared: How many texts, segments and sounds of the benchmark could be compared.
     """
@@ -69,8 +69,8 @@ def mark_questions(
         check_against(against)
         if titles.count(against.title) > 1:
             raise InputError(
-                f"training corpus {against.path!r}: expected corpora with different names, found {against.title!r} more "
-                "than once: give folders with different names"
+                f"training corpus {against.path!r}: expected corpora with different names, found {against.title!r} "
+                "more than once: give folders with different names"
             )
     tell = advance or (lambda count: None)
     held = _hold(questions, asked, tell)

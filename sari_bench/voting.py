@@ -64,7 +64,7 @@ def majority(score: Score) -> Score:
 
     Votes go to the option's text, so that a repeated option is one. What was not read (unparsed, truncated, refused,
     missing) does not vote. Of options with as many votes the one that was voted for first, by the number of the sample,
-    wins: the paper does not say, and published code counts so. Where nobody votes, the question has the
+    wins: the paper does not say, and lm-evaluation-harness counts so. Where nobody votes, the question has the
     outcome that most of its samples have for the same reason. The outcomes add up to the number of questions.
 
     Raises:

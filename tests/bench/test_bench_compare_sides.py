@@ -89,7 +89,7 @@ def test_clips_that_repeat_widen_the_bootstrap_interval() -> None:
 
 
 def test_several_samples_have_a_mean_and_a_majority() -> None:
-    before = score_of({f"q{i}": [1, 1, 0] for i in range(40)})
+    before = score_of({f"q{i}": [0, 1, 1] for i in range(40)})  # the winning vote is not the first sample's
     after = score_of({f"q{i}": [0, 0, 1] for i in range(40)})
     found = compare_scores("one", before, "two", after)
     assert (found.samples, found.overall.p_value) == (3, None)

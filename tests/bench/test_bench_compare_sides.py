@@ -39,6 +39,7 @@ def test_turned_round_a_comparison_says_the_opposite(pairs: list[tuple[bool, boo
     assert back.overall.flip_p == pytest.approx(there.overall.flip_p)
     assert (back.overall.p_value, back.overall.needed) == (there.overall.p_value, there.overall.needed)
     low, high = there.overall.deciding_interval
+    assert low < high
     assert low - 1e-9 <= there.overall.difference <= high + 1e-9
 
 
@@ -107,7 +108,9 @@ def test_four_samples_of_four_questions_decide_nothing() -> None:
     found = compare_scores(
         "a", score_of({f"q{i}": [1] * 4 for i in range(4)}), "b", score_of({f"q{i}": [0] * 4 for i in range(4)})
     )
-    assert found.overall.bootstrap == (1.0, 1.0)
+    assert found.overall.bootstrap is not None
+    assert found.overall.bootstrap[0] < 0.5, "four clips that all agree: no bootstrap, and no certainty"
+    assert found.overall.bootstrap[1] == 1.0
     assert (found.overall.flip_p, found.verdict) == (pytest.approx(0.125), "undecided")
 
 

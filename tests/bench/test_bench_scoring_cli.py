@@ -53,7 +53,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         _question("e"),
         _question("g"),
     ]
-    said = {"a": "dog", "b": "dog", "c": "dog", "d": "A", "e": "dog, not cat", "f": "dog", "z": "dog"}
+    said = {"a": "dog", "b": "dog", "c": "dog", "d": "A", "e": "dog or cat", "f": "dog", "z": "dog"}
     return {
         "old": _write("old.json", old),
         "new": _write("new.json", new),

@@ -175,6 +175,7 @@ def test_a_judge_that_leaves_responses_out(tmp_path: Path) -> None:
         ("<answer>None.</answer>", None, True),
         ("<answer>A or B</answer>", None, False),
         ("<answer>D</answer>", None, False),
+        ("Well, since it barks, the response most likely means the dog.", None, False),  # prose is not enough
         ("", None, False),
     ],
 )

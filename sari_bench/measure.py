@@ -67,7 +67,7 @@ def measure(
             added = run_benchmark(benchmark, asked, folder, settings, on_response)
     except KeyboardInterrupt:
         there = _count_lines(folder / RESPONSES)
-        note(f"{folder}: {there:,} of {total:,} answers are there; the same command goes on")
+        note(f"{folder}: {there:,} of {total:,} answers are there, and the same command goes on")
         raise
     run = read_run(folder)
     tell(run, added)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from sari_bench.commands.arguments import JsonOption, RecipeArgument, SetOption, effective_bench
+from sari_bench.commands.arguments import JsonOption, RecipeArgument, SetOption, effective_bench, responder_options
 from sari_bench.commands.output import print_score
 from sari_data.console import note, print_json
-from sari_data.errors import InputError
 
 
 def run(
@@ -55,28 +54,14 @@ def run(
         "temperature": temperature,
     }
     bench = effective_bench(recipe, overrides, given)
-    bench = with_options(bench, dict(_pair(option) for option in responder_option or []))
+    bench = with_options(bench, responder_options(responder_option))
     asked = load_for(bench)
     label = bench.model if bench.responder in ("local", "server") or model is not None else bench.responder
     folder = run_folder(out_folder, asked.name, label, bench.mode, name)
     done = measure(bench, asked, folder)
     result = done.score()
     if as_json:
-        print_json({"folder": str(folder), **result.to_json()})
+        print_json({"folder": str(folder), **result.to_json(), "timing": done.timing().to_json()})
     else:
         print_score(result, f"{done.name} on {asked.name} ({asked.version})")
         note(f"raw answers: {folder}/responses.jsonl")
-
-
-def _pair(option: str) -> tuple[str, Any]:
-    """Read ``key=value``; a number, truth value, list or table in TOML is one, anything else is text."""
-    import tomllib
-
-    key, separator, value = option.partition("=")
-    if not separator or not key:
-        raise InputError(f"--responder-option {option}: expected key=value, for instance path=answers.jsonl")
-    try:
-        found = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key, value
-    return key, found if isinstance(found, (bool, int, float, str, list, dict)) else value

@@ -189,6 +189,7 @@ def test_run_json_tells_each_sitting(benchmark_of: Callable[[int], Benchmark], t
     assert all(row["at"] >= row["seconds"] >= 0 for row in rows)
     assert sum(row["seconds"] for row in rows[:6]) == pytest.approx(rows[5]["at"], abs=1e-3)
     assert [row["took"] for row in rows[:2]] == [0.01, 0.02]
+    assert (run.timing().answers, run.timing(1).answers, run.timing(2).took) == (7, 6, (0.01,))
     nothing_due = (folder / "run.json").read_bytes()
     run_benchmark(benchmark, Recorder(), folder, RunSettings("direct", DRAWN, samples=2))
     assert (folder / "run.json").read_bytes() != nothing_due

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sari_data.errors import InputError
+
 if TYPE_CHECKING:
     from sari_bench.config import Bench
 
@@ -36,3 +38,26 @@ def effective_bench(recipe: str | None, overrides: list[str] | None, given: dict
     ]
     table: Bench = load_tables(recipe, {"bench": Bench}, [*(overrides or []), *options])["bench"]
     return table
+
+
+def responder_options(pairs: list[str] | None) -> dict[str, Any]:
+    """Return the options of a responder from texts such as ``path=answers.jsonl`` or ``concurrency=8``.
+
+    A number, truth value, list or table in TOML is one; anything else is text.
+
+    Raises:
+        InputError: One is not key=value.
+    """
+    import tomllib
+
+    found: dict[str, Any] = {}
+    for pair in pairs or []:
+        key, separator, text = pair.partition("=")
+        if not separator or not key:
+            raise InputError(f"--responder-option {pair}: expected key=value, for instance path=answers.jsonl")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        found[key] = value if isinstance(value, (bool, int, float, str, list, dict)) else text
+    return found

@@ -60,6 +60,10 @@ class ServerResponder:
         backoff: Bound on the first wait before a retry, in seconds; it doubles.
         longest_backoff: Bound on any such wait, in seconds.
         longest_wait: Most seconds that the server may ask for with ``Retry-After``.
+        prefix: What becomes of a request that says what its answer begins with. ``continue``: the server goes on from a
+            last message of the assistant's (vLLM, SGLang, TGI with ``continue_final_message``; where a server does so
+            without that field, name it and ``add_generation_prompt`` in ``omit``). ``refuse``: it is an error, for
+            servers that begin a new answer instead, such as OpenAI's own.
 
     Raises:
         InputError: An option does not fit, or the environment variable is not set.
@@ -92,8 +96,9 @@ class ServerResponder:
         backoff: float = 1.0,
         longest_backoff: float = 60.0,
         longest_wait: float = 600.0,
+        prefix: Literal["continue", "refuse"] = "continue",
     ) -> None:
-        _check_words(audio_format=audio_format, audio_part=audio_part, on_error=on_error)
+        _check_words(audio_format=audio_format, audio_part=audio_part, on_error=on_error, prefix=prefix)
         _check_numbers(
             timeout=timeout,
             tries=tries,
@@ -105,14 +110,7 @@ class ServerResponder:
             samples_per_request=samples_per_request,
         )
         url, host = _address(base_url)
-        extra = dict(extra_body or {})
-        taken = [name for name in _OURS if name in extra]
-        if taken:
-            raise InputError(f"extra_body must leave {', '.join(_OURS)} to the responder; found {taken}: take it out")
-        try:
-            json.dumps(extra)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"extra_body must be what JSON can hold; found a value that is not: {error}") from error
+        extra = _checked_extra(extra_body or {})
         form = Form(
             model=model,
             system=system,
@@ -143,6 +141,7 @@ class ServerResponder:
             stop_after_failures=stop_after_failures,
             price_in=price_in,
             price_out=price_out,
+            prefix=prefix,
             usage=Usage(cost=0.0 if priced else None),
         )
 
@@ -221,6 +220,18 @@ def _address(base_url: str) -> tuple[str, str]:
     return urlunsplit((parts.scheme, parts.netloc, path or "/v1", parts.query, "")), host
 
 
+def _checked_extra(extra_body: Mapping[str, Any]) -> dict[str, Any]:
+    extra = dict(extra_body)
+    taken = [name for name in _OURS if name in extra]
+    if taken:
+        raise InputError(f"extra_body must leave {', '.join(_OURS)} to the responder; found {taken}: take it out")
+    try:
+        json.dumps(extra)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"extra_body must be what JSON can hold; found a value that is not: {error}") from error
+    return extra
+
+
 def _read_key(variable: str | None) -> str | None:
     if variable is None:
         return None
@@ -239,6 +250,7 @@ def _check_words(**words: str) -> None:
         "audio_format": ("wav", "mp3"),
         "audio_part": ("input_audio", "audio_url"),
         "on_error": ("skip", "stop"),
+        "prefix": ("continue", "refuse"),
     }
     for name, word in words.items():
         if word not in allowed[name]:

@@ -14,9 +14,8 @@ from sari_bench.benchmarks import load_benchmark
 from sari_bench.benchmarks.base import Benchmark
 from sari_bench.config import Bench
 from sari_bench.runner import RunSettings, run_benchmark
-from sari_bench.runs import META, RECIPE, RESPONSES, Run, read_run
+from sari_bench.runs import META, RESPONSES, Run, read_run
 from sari_data.answers import grade
-from sari_data.config import write_effective
 from sari_data.console import err, note
 from sari_data.errors import CheckpointError, InputError, StorageError
 from sari_data.responder import Response, load_responder
@@ -57,6 +56,7 @@ def measure(bench: Bench, benchmark: Benchmark, folder: Path, options: dict[str,
         word_limit=bench.word_limit,
         model=bench.model if bench.responder in _WITH_MODEL else "",
         responder=bench.responder,
+        recipe=bench,
     )
     total = len(benchmark.questions) * bench.samples
     done = _count_lines(folder / RESPONSES)
@@ -64,7 +64,6 @@ def measure(bench: Bench, benchmark: Benchmark, folder: Path, options: dict[str,
         note(f"{folder}: {done:,} of {total:,} answers are there already")
     with _progress(folder.name, done, total) as on_response:
         added = run_benchmark(benchmark, responder, folder, settings, on_response)
-    write_effective(folder / RECIPE, {"bench": bench})
     note(f"{folder}: {added:,} answers added")
     return read_run(folder)
 

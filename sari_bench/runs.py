@@ -21,6 +21,7 @@ RESPONSES = "responses.jsonl"
 META = "run.json"
 QUESTIONS = "questions.jsonl"
 RECIPE = "recipe.json"  # the [bench] table in effect
+FAILED = "failed.json"  # question id to why its responder could not answer, of the latest sitting
 MOST_SAMPLES = 10_000  # answers to a question; a score looks at every one that is due
 
 
@@ -191,10 +192,17 @@ def find_runs(paths: Iterable[Path]) -> list[Run]:
             raise MissingFileError(
                 f"run folder {str(path)!r} does not exist: give a folder that 'sari-bench run' wrote"
             )
-        below = [path] if (path / META).is_file() else sorted(meta.parent for meta in path.rglob(META))
+        below = [path] if (path / META).is_file() else _own_runs(path)
         if not below:
             raise MissingFileError(
                 f"{str(path)!r} holds no run: make one with 'sari-bench run', or give another folder"
             )
         folders.update(dict.fromkeys(below))
     return [read_run(folder) for folder in folders]
+
+
+def _own_runs(path: Path) -> list[Path]:
+    """Return the run folders below ``path``; what is kept inside one, such as a variant, is no run of its own."""
+    found = sorted(meta.parent for meta in path.rglob(META))
+    runs = set(found)
+    return [folder for folder in found if not any(parent in runs for parent in folder.parents)]

@@ -1,10 +1,10 @@
 """What the thoughts of a run have to do with its answers: length, sections, summary, truncation.
 
-All of it is computed from the stored responses. What a response is not asked for it is not blamed for: answers without a
-thought stand in no figure about thoughts, and missing answers in none at all but ``outcomes``.
+All of it is computed from the stored responses. What a response is not asked for it is not blamed for: answers without
+a thought stand in no figure about thoughts, and missing answers in none at all but ``outcomes``.
 
-A thought is the text of all outermost sections but the answer. Its length is in words, which white space separates: a run
-stores the tokens of a response as a whole, not those of its parts.
+A thought is the text of all outermost sections but the answer. Its length is in words, which white space separates: a
+run stores the tokens of a response as a whole, not those of its parts.
 """
 
 from __future__ import annotations
@@ -172,7 +172,9 @@ def diagnose(run: Run, scorer: str = "answer") -> Diagnostics:
         bins=tuple(_bins(thinking)),
         trend=_trend(thinking, run.samples),
         sections=_sections(run.mode, given, readings),
-        agreement=_agreement([pair for pair, words in zip(zip(given, readings, strict=True), lengths, strict=True) if words]),
+        agreement=_agreement(
+            [pair for pair, words in zip(zip(given, readings, strict=True), lengths, strict=True) if words]
+        ),
         truncated=sum(item.answer.finish_reason == "length" for item in given),
         outcomes=dict(score.honest.outcomes),
         reasons={outcome: dict(counts.most_common()) for outcome, counts in sorted(reasons.items())},
@@ -206,7 +208,7 @@ def rank_trend(right: Sequence[int], wrong: Sequence[int]) -> tuple[float, float
     The Mann-Whitney U by midranks, its p by the normal approximation with the variance corrected for ties and without a
     correction for continuity. Where all values are equal, p is 1.
     """
-    assert right and wrong, "expected values on both sides"
+    assert min(len(right), len(wrong)), "expected values on both sides"
     n, m = len(right), len(wrong)
     ranked = sorted([(value, True) for value in right] + [(value, False) for value in wrong])
     rank_sum, ties, at = 0.0, 0, 0

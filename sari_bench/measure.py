@@ -13,12 +13,13 @@ from typing import Any
 from sari_bench.benchmarks import load_benchmark
 from sari_bench.benchmarks.base import Benchmark
 from sari_bench.config import Bench
+from sari_bench.run_meta import BuildRequest
 from sari_bench.runner import RunSettings, run_benchmark
 from sari_bench.runs import META, RESPONSES, Run, read_run
 from sari_data.answers import grade
 from sari_data.console import err, note
 from sari_data.errors import CheckpointError, InputError, StorageError
-from sari_data.responder import Response, load_responder
+from sari_data.responder import Responder, Response, load_responder
 from sari_data.types import AudioQuestion
 
 RUNS = Path("runs")
@@ -29,7 +30,33 @@ _WITH_MODEL = ("local", "server")  # responders that are told which model to be
 _BASE_MODE = "direct"  # the embedded base answers directly; it has learned no other form
 
 
-def measure(bench: Bench, benchmark: Benchmark, folder: Path, options: dict[str, Any] | None = None) -> Run:
+def open_responder(bench: Bench, options: dict[str, Any] | None = None) -> Responder:
+    """Load the responder that the table names, told which model to be where it is one that is told.
+
+    Raises:
+        PluginError: It is not registered, or fails to load.
+        InputError: The options do not fit it.
+    """
+    taken = _responder_options(bench, options or {})
+    try:
+        return load_responder(bench.responder, **taken)
+    except TypeError as error:
+        raise InputError(
+            f"responder {bench.responder!r} could not be made with the options {sorted(taken)} ({error}): "
+            "correct --responder-option"
+        ) from error
+
+
+def measure(
+    bench: Bench,
+    benchmark: Benchmark,
+    folder: Path,
+    options: dict[str, Any] | None = None,
+    *,
+    responder: Responder | None = None,
+    variant: str = "",
+    requests: BuildRequest | None = None,
+) -> Run:
     """Run a benchmark into ``folder``, or go on with the run in it, and read it back.
 
     Args:
@@ -37,18 +64,13 @@ def measure(bench: Bench, benchmark: Benchmark, folder: Path, options: dict[str,
         benchmark: What to ask.
         folder: The run folder.
         options: Further options of the responder.
+        responder: Who answers, where it is loaded already; then ``options`` are not looked at.
+        variant: What is asked otherwise, and with ``requests`` how (:class:`sari_bench.runner.RunSettings`).
+        requests: Makes the variant's requests.
 
     Raises:
         SariError: As :func:`sari_bench.runner.run_benchmark`, and where the responder cannot be loaded.
     """
-    taken = _responder_options(bench, options or {})
-    try:
-        responder = load_responder(bench.responder, **taken)
-    except TypeError as error:
-        raise InputError(
-            f"responder {bench.responder!r} could not be made with the options {sorted(taken)} ({error}): "
-            "correct --responder-option"
-        ) from error
     settings = RunSettings(
         mode=bench.mode,
         sampling=bench.sampling(),
@@ -56,14 +78,17 @@ def measure(bench: Bench, benchmark: Benchmark, folder: Path, options: dict[str,
         word_limit=bench.word_limit,
         model=bench.model if bench.responder in _WITH_MODEL else "",
         responder=bench.responder,
+        variant=variant,
+        requests=requests,
         recipe=bench,
     )
     total = len(benchmark.questions) * bench.samples
     done = _count_lines(folder / RESPONSES)
     if done:
         note(f"{folder}: {done:,} of {total:,} answers are there already")
+    asked = responder if responder is not None else open_responder(bench, options)
     with _progress(folder.name, done, total) as on_response:
-        added = run_benchmark(benchmark, responder, folder, settings, on_response)
+        added = run_benchmark(benchmark, asked, folder, settings, on_response)
     note(f"{folder}: {added:,} answers added")
     return read_run(folder)
 

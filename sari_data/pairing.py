@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 def pair_clips(clips: Sequence[bytes], groups: Sequence[str], seed: int) -> dict[int, bytes]:
@@ -27,6 +27,11 @@ def pair_clips(clips: Sequence[bytes], groups: Sequence[str], seed: int) -> dict
     return {row: clip for row, clip in pairs.items() if clip != clips[row]}
 
 
+def ring_order(clips: Iterable[bytes], seed: int) -> list[bytes]:
+    """Return distinct clips in the order of a seeded hash of their content; the ring's last is followed by its first."""
+    return sorted(set(clips), key=lambda clip: (hashlib.sha256(b"%d|" % seed + clip).digest(), clip))
+
+
 def _ring(clips: set[bytes], seed: int) -> dict[bytes, bytes]:
-    order = sorted(clips, key=lambda clip: (hashlib.sha256(b"%d|" % seed + clip).digest(), clip))
+    order = ring_order(clips, seed)
     return {clip: order[(at + 1) % len(order)] for at, clip in enumerate(order)}

@@ -1,7 +1,8 @@
 """What guessing by a rule scores, from the questions alone: no model, no audio.
 
-A benchmark on which "always the first" scores 39.5 % is no test of hearing below that. Rules that learn (the most frequent
-answer, the likeliest position, words of the options) leave the question that they guess at out, so none has seen its answer.
+A benchmark on which "always the first" scores 39.5 % is no test of hearing below that. Rules that learn (the most
+frequent answer, the likeliest position, words of the options) leave the question that they guess at out, so none has
+seen its answer.
 """
 
 from __future__ import annotations
@@ -50,8 +51,8 @@ class Chance:
         n: Questions.
         expected: Expected accuracy, in [0, 1]: the mean over questions of the share of options with the right text. A
             repeated option counts as often as it is shown; a right answer that is no option cannot be guessed.
-        middle: The accuracies between which at least 95 % of such guessers end: the 2.5 % and 97.5 % quantiles of the exact
-            distribution of their number right (a Poisson binomial).
+        middle: The accuracies between which at least 95 % of such guessers end: the 2.5 % and 97.5 % quantiles of the
+            exact distribution of their number right (a Poisson binomial).
     """
 
     n: int
@@ -198,6 +199,4 @@ def _by_words(golds: Sequence[Gold]) -> Iterator[Guess]:
 
         base = math.log(all_wrong / all_right)
         # Words are sorted, so that sums do not depend on the order of a set.
-        yield _best(
-            [base + math.fsum(math.log(odds(w)) for w in sorted(words)) / max(len(words), 1) for words in sets]
-        )
+        yield _best([base + math.fsum(math.log(odds(w)) for w in sorted(words)) / max(len(words), 1) for words in sets])

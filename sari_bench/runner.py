@@ -92,12 +92,14 @@ class _Sitting:
         self.answers = self.tokens = 0
         usage = getattr(responder, "usage", None)
         self.before = dataclasses.replace(usage) if isinstance(usage, Usage) else None
+        self.number = 1
         self.began = time.monotonic()
         self.record: dict[str, Any] = {"started": now(), "machine": machine()}
 
     def run(self, sink: Any) -> int:
         """Ask for what is left; the end is recorded however it comes, but for a kill."""
         meta = read_meta(self.folder)
+        self.number = len(meta.get("sittings", [])) + 1
         meta |= {"samples": self.plan.settings.samples, "finished": None}
         self._write({**meta, "sittings": [*meta.get("sittings", []), self.record]})
         whole = False
@@ -133,6 +135,8 @@ class _Sitting:
                 "tokens": response.tokens,
                 "seconds": round(at - last, 4),  # since the response before: they add up to the run's time
                 "at": round(at - self.began, 4),  # since the sitting began
+                "sitting": self.number,
+                **({"took": round(response.seconds, 4)} if response.seconds is not None else {}),
                 **({"prefix": prefix} if prefix else {}),
             }
             last = at

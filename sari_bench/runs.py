@@ -62,6 +62,32 @@ class Run:
         lengths = [answer.tokens for given in self.answers.values() for answer in given]
         return sum(lengths) / len(lengths) if any(lengths) else None
 
+    @property
+    def variant(self) -> str:
+        """What was asked otherwise than the benchmark says; empty: nothing was."""
+        return str((self.meta.get("variant") or {}).get("name", ""))
+
+    @property
+    def sittings(self) -> list[dict[str, Any]]:
+        """When and on what the run was made, one go after the other; one that was killed has no ``ended``."""
+        return list(self.meta.get("sittings", []))
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """Question id to why its responder could not answer, of the latest sitting; it is asked again in the next.
+
+        Raises:
+            BenchmarkError: The file is not what a run writes.
+        """
+        path = self.folder / FAILED
+        if not path.is_file():
+            return {}
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            return {str(identifier): str(why) for identifier, why in found.items()}
+        except (ValueError, AttributeError) as error:
+            raise BenchmarkError(f"{path} is not what a run writes ({error}): restore or delete it") from error
+
     def score(self, scorer: str = "answer") -> Score:
         """Score the run."""
         return score(self.benchmark, self.answers, scorer, self.samples)
@@ -130,6 +156,9 @@ def _is_complete(meta: dict[str, Any]) -> bool:
         and isinstance(about, dict)
         and all(isinstance(about.get(key), str) for key in ("name", "version", "digest"))
         and isinstance(about.get("notes"), list)
+        and isinstance(meta.get("variant", {}), dict)
+        and isinstance(meta.get("sittings", []), list)
+        and all(isinstance(sitting, dict) for sitting in meta.get("sittings", []))
     )
 
 

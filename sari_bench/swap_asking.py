@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sari_bench.benchmarks.base import Benchmark, digest_of
-from sari_bench.measure import measure, open_responder
+from sari_bench.measure import make_responder, measure, with_options
 from sari_bench.metrics import PairedDifference, paired_difference
 from sari_bench.reopening import read_bench, reopen
 from sari_bench.runs import RESPONSES, Run
@@ -21,7 +21,6 @@ from sari_bench.swapping import (
     OWN,
     RESULTS,
     VARIANTS,
-    Captioned,
     Swapped,
     SwapRow,
     choose_captions,
@@ -51,7 +50,7 @@ def swap_captions(
         limit: Swap in at most so many responses, chosen by a hash of their ids.
         seed: Decides whose caption each gets.
         scorer: What judges the answers.
-        options: Further options of the responder.
+        options: Further options of the responder; they win over those of the run's recipe.
         responder: Who goes on, where it is loaded already.
         benchmark: The questions with their audio, where they are loaded already.
 
@@ -70,7 +69,7 @@ def swap_captions(
             else f"the {len(captioned):,} captions all have the same words or are about one clip: take a larger run"
         )
         raise BenchmarkError(f"there is nothing to swap in run {str(run.folder)!r}: {why}")
-    bench = read_bench(run).model_copy(update={"samples": 1})
+    bench = with_options(read_bench(run), options or {}).model_copy(update={"samples": 1})
     asked = benchmark if benchmark is not None else reopen(run)
     whole = _part(asked, set(captions), "with captions swapped")
     chosen = whole.limit(limit)
@@ -78,14 +77,16 @@ def swap_captions(
     by_id = {response.gold.id: response for response in captioned if response.gold.id in ids}
     suffix = "" if len(ids) == len(captions) else f"@{limit}"
     parts = {
-        name: chosen if name != ANSWER_ONLY else _part(chosen, {i for i, r in by_id.items() if r.answer is not None}, "")
+        name: chosen
+        if name != ANSWER_ONLY
+        else _part(chosen, {i for i, r in by_id.items() if r.answer is not None}, "")
         for name in VARIANTS
     }
     parts = {name: part for name, part in parts.items() if part.golds}
     for name, part in parts.items():
         done = count_answers(run.folder / FOLDER / f"{name}{suffix}")
         note(f"{name}: {len(part.golds):,} answers are due, {done:,} of them are there")
-    responder = responder if responder is not None else open_responder(bench, options)
+    responder = responder if responder is not None else make_responder(bench)
     _check_same_model(run, responder)
     answered: dict[str, dict[str, Scored]] = {}
     for name, part in parts.items():

@@ -1,14 +1,14 @@
-"""Is the thought used? Give a response the caption of another clip, let the model go on, and see whether its answer changes.
+"""Is the thought used? Give a response another clip's caption, let the model go on, and see whether its answer changes.
 
 Three variants of a run, each with the run's own audio, each a run folder in ``swapped/``:
 
-- ``own-caption``: the response up to its caption's end as it was; the model goes on from there. The control: what changes
-  here is due to the continuing itself.
+- ``own-caption``: the response up to its caption's end as it was; the model goes on from there. The control: what
+  changes here is due to the continuing itself.
 - ``other-caption``: the same with the caption of another clip of the same task.
 - ``answer-only``: the caption swapped, the rest of the thought kept, only the answer is given anew.
 
-Of several answers to a question the first is taken. The idea of intervening on a chain of thought to see whether the answer
-follows is that of Lanham et al. (arXiv 2307.13702).
+Of several answers to a question the first is taken. The idea of intervening on a chain of thought to see whether the
+answer follows is that of Lanham et al. (arXiv 2307.13702).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -212,7 +213,7 @@ def _find_caption(text: str) -> tuple[int, int, int, int | None] | None:
     The first caption that is opened and closed counts; one in which another caption or an answer begins is not one.
     """
     tags = [(m[1] == "", m[2].lower(), m.start(), m.end()) for m in tag_pattern((CAPTION, ANSWER)).finditer(text)]
-    for (opens, name, _, start), (next_opens, next_name, end, stop) in zip(tags, tags[1:], strict=False):
+    for (opens, name, _, start), (next_opens, next_name, end, stop) in pairwise(tags):
         if opens and name == CAPTION and not next_opens and next_name == CAPTION and text[start:end].strip():
             answers = (at for is_open, tag, where, at in tags if is_open and tag == ANSWER and where >= stop)
             return start, end, stop, next(answers, None)

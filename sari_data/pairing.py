@@ -28,7 +28,7 @@ def pair_clips(clips: Sequence[bytes], groups: Sequence[str], seed: int) -> dict
 
 
 def ring_order(clips: Iterable[bytes], seed: int) -> list[bytes]:
-    """Return distinct clips in the order of a seeded hash of their content; the ring's last is followed by its first."""
+    """Return the distinct clips ordered by a seeded hash of their content; in the ring the first follows the last."""
     return sorted(set(clips), key=lambda clip: (hashlib.sha256(b"%d|" % seed + clip).digest(), clip))
 
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sari_bench.commands.arguments import JsonOption, ScorerOption, SetOption, effective_bench
+from sari_bench.commands.arguments import JsonOption, ScorerOption, SetOption, effective_bench, responder_options
 from sari_bench.commands.output import print_table
-from sari_bench.commands.run import _pair as pair_option
-from sari_data.console import note, out, print_json
+from sari_data.console import note, print_json, say
 from sari_data.errors import InputError
 
 if TYPE_CHECKING:
+    from sari_bench.benchmarks.base import Benchmark
+    from sari_bench.config import Bench
     from sari_bench.shortcuts import Shortcuts
-
-# Options that say what is to be run; with one of the first three there is a model to ask.
-_MODEL = ("model", "responder", "recipe")
 
 
 def shortcuts(
@@ -64,33 +62,33 @@ def shortcuts(
         "max_new_tokens": max_new_tokens,
     }
     said = [*given.items(), ("name", name), ("out", out_folder), ("recipe", recipe), ("set", overrides)]
+    options = responder_options(responder_option)
     if run is not None:
         if extra := [key for key, value in said if value]:
             raise InputError(
                 f"a run folder says what is asked of which model: leave --{extra[0].replace('_', '-')} out, or leave "
                 "the folder out and give --model"
             )
-        result = _of_run(run, only, seed, scorer, responder_option)
+        result = _of_run(run, only, seed, scorer, options)
     else:
-        from sari_bench.measure import load_for
+        from sari_bench.measure import RUNS, load_for, run_folder, with_options
 
-        bench = effective_bench(recipe, overrides, given)
+        bench = with_options(effective_bench(recipe, overrides, given), options)
         asked = load_for(bench)
         if model is None and responder is None and recipe is None:
             result = _rules(asked, only)
         else:
-            result = _measured(bench, asked, only, seed, scorer, responder_option, out_folder, name)
+            is_model = bench.responder in ("local", "server") or model is not None
+            label = bench.model if is_model else bench.responder
+            folder = run_folder(out_folder or RUNS, asked.name, label, bench.mode, name)
+            result = _measured(bench, asked, folder, only, seed, scorer)
     if as_json:
         print_json(result.to_json())
     else:
         _print(result)
 
 
-def _options(pairs: list[str] | None) -> dict[str, Any]:
-    return dict(pair_option(pair) for pair in pairs or [])
-
-
-def _rules(asked: Any, only: list[str] | None) -> Shortcuts:
+def _rules(asked: Benchmark, only: list[str] | None) -> Shortcuts:
     from sari_bench.shortcuts.figures import rules_only
 
     if only:
@@ -98,36 +96,27 @@ def _rules(asked: Any, only: list[str] | None) -> Shortcuts:
     return rules_only(asked)
 
 
-def _of_run(folder: Path, only: list[str] | None, seed: int, scorer: str, pairs: list[str] | None) -> Shortcuts:
+def _of_run(folder: Path, only: list[str] | None, seed: int, scorer: str, options: dict[str, str]) -> Shortcuts:
     from sari_bench.runs import read_run
     from sari_bench.shortcuts.asking import measure_shortcuts
     from sari_bench.shortcuts.variants import choose_variants
 
     names = choose_variants(only or [])
-    return measure_shortcuts(read_run(folder), names, seed=seed, scorer=scorer, options=_options(pairs))
+    return measure_shortcuts(read_run(folder), names, seed=seed, scorer=scorer, options=options)
 
 
 def _measured(
-    bench: Any,
-    asked: Any,
-    only: list[str] | None,
-    seed: int,
-    scorer: str,
-    pairs: list[str] | None,
-    out_folder: Path | None,
-    name: str | None,
+    bench: Bench, asked: Benchmark, folder: Path, only: list[str] | None, seed: int, scorer: str
 ) -> Shortcuts:
     """Run the benchmark first, as ``sari-bench run`` does; a run that is there already is gone on with."""
-    from sari_bench.measure import RUNS, measure, open_responder, run_folder
+    from sari_bench.measure import make_responder, measure
     from sari_bench.shortcuts.asking import measure_shortcuts
     from sari_bench.shortcuts.priors import check_answers
     from sari_bench.shortcuts.variants import choose_variants
 
     names = choose_variants(only or [])
     check_answers(asked.golds)
-    label = bench.model if bench.responder in ("local", "server") or bench.model != "tiny" else bench.responder
-    folder = run_folder(out_folder or RUNS, asked.name, label, bench.mode, name)
-    responder = open_responder(bench, _options(pairs))
+    responder = make_responder(bench)
     done = measure(bench, asked, folder, responder=responder)
     return measure_shortcuts(done, names, seed=seed, scorer=scorer, responder=responder, benchmark=asked)
 
@@ -137,11 +126,11 @@ def _print(result: Shortcuts) -> None:
     from sari_bench.shortcuts.tables import position_rows, rule_notes, shortcut_rows, table_title, task_rows
 
     print_table(to_table(table_title(result), *shortcut_rows(result)))
-    for title, (header, rows) in (("audio gain by task, in points", task_rows(result)),
-                                  ("positions, over all rotations", position_rows(result))):  # fmt: skip
+    tables = {"audio gain by task, in points": task_rows(result), "positions, all rotations": position_rows(result)}
+    for title, (header, rows) in tables.items():
         if rows:
             print_table(to_table(title, header, rows))
     for sentence in result.sentences:
-        out.print(sentence, markup=False, highlight=False, soft_wrap=True)
+        say(sentence)
     for sentence in [*rule_notes(result.rows), *(f"note: {sentence}" for sentence in result.notes)]:
         note(sentence)

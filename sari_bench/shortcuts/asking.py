@@ -10,7 +10,7 @@ from typing import Any
 
 from sari_bench.benchmarks.base import Benchmark
 from sari_bench.config import Bench
-from sari_bench.measure import measure, open_responder
+from sari_bench.measure import make_responder, measure, with_options
 from sari_bench.reopening import read_bench, reopen
 from sari_bench.runs import RESPONSES, Run, read_lines
 from sari_bench.shortcuts.figures import evaluate_shortcuts
@@ -42,7 +42,7 @@ def measure_shortcuts(
         names: Which variants, of :data:`sari_bench.shortcuts.variants.VARIANTS`.
         seed: Decides which other clip is heard.
         scorer: What judges the answers.
-        options: Further options of the responder.
+        options: Further options of the responder; they win over those of the run's recipe.
         responder: Who answers, where it is loaded already.
         benchmark: The questions with their audio, where they are loaded already.
 
@@ -50,12 +50,12 @@ def measure_shortcuts(
         SariError: As :func:`sari_bench.measure.measure` and :func:`sari_bench.reopening.reopen`.
     """
     check_answers(run.benchmark.golds)
-    bench = read_bench(run)
+    bench = with_options(read_bench(run), options or {})
     benchmark = benchmark if benchmark is not None else reopen(run)
     variants = [make_variant(name, benchmark, seed) for name in names]
     for variant in variants:
         _say_cost(variant, bench, run.folder)
-    responder = responder if responder is not None else open_responder(bench, options)
+    responder = responder if responder is not None else make_responder(bench)
     run = measure(bench, benchmark, run.folder, responder=responder)
     for variant in variants:
         _ask(variant, bench, run.folder, responder)

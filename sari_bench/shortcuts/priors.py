@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sari_bench.benchmarks.base import Gold
@@ -19,6 +20,7 @@ from sari_data.errors import BenchmarkError
 from sari_data.options import loose_form
 
 Guess = int | None  # the option's index; None where the rule has no option to guess
+Rule = Callable[[Sequence[Gold]], Iterable[Guess]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +94,11 @@ def priors(golds: Sequence[Gold]) -> list[Prior]:
     """
     check_answers(golds)
     most = max(len(gold.choices) for gold in golds)
-    rules: list[tuple[str, str, Callable[[Sequence[Gold]], Iterator[Guess]]]] = [
+    rules: list[tuple[str, str, Rule]] = [
         (
             f"always ({_letter(at)})" if at else "always the first",
             f"option ({_letter(at)}); wrong where there are fewer options",
-            lambda asked, at=at: (at if at < len(gold.choices) else None for gold in asked),
+            partial(_always, at),
         )
         for at in range(most)
     ]
@@ -131,6 +133,10 @@ def check_answers(golds: Sequence[Gold]) -> None:
         raise BenchmarkError(
             f"shortcuts are measured against the right answers, and {what}: take a benchmark with answers"
         )
+
+
+def _always(at: int, golds: Sequence[Gold]) -> Iterator[Guess]:
+    return (at if at < len(gold.choices) else None for gold in golds)
 
 
 def _score(name: str, about: str, golds: Sequence[Gold], guesses: Sequence[Guess]) -> Prior:

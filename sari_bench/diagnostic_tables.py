@@ -50,12 +50,13 @@ def diagnosis_sentences(found: Diagnostics) -> Iterator[str]:
         yield f"{found.run} has no thoughts: none of its {found.answers:,} answers has text in a section but the answer"
     if found.trend is not None:
         p_value = "" if found.trend.p_value is None else f" (p {format_p(found.trend.p_value)})"
+        share = f"{found.trend.right_longer * 100:.1f} %"
         yield (
-            f"of a right and a wrong answer the right one has the longer thought in "
-            f"{found.trend.right_longer * 100:.1f} % of all pairs{p_value}; 50 % would be no trend; {found.trend.n:,} thoughts that were not cut"
+            f"of a right and a wrong answer the right one has the longer thought in {share} of all pairs{p_value}; 50 % "
+            f"would be no trend; {found.trend.n:,} thoughts that were not cut"
         )
-    share = found.truncated / max(found.answers, 1)
-    yield f"{found.truncated:,} of {found.answers:,} answers ({share:.1%}) ended at the length limit; outcomes: {shown}"
+    cut = found.truncated / max(found.answers, 1)
+    yield f"{found.truncated:,} of {found.answers:,} answers ({cut:.1%}) ended at the length limit; outcomes: {shown}"
     if found.swapped is not None:
         yield found.swapped.sentence
 

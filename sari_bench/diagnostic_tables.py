@@ -52,8 +52,8 @@ def diagnosis_sentences(found: Diagnostics) -> Iterator[str]:
         p_value = "" if found.trend.p_value is None else f" (p {format_p(found.trend.p_value)})"
         share = f"{found.trend.right_longer * 100:.1f} %"
         yield (
-            f"of a right and a wrong answer the right one has the longer thought in {share} of all pairs{p_value}; 50 % "
-            f"would be no trend; {found.trend.n:,} thoughts that were not cut"
+            f"of a right and a wrong answer the right one has the longer thought in {share} of all pairs{p_value}; "
+            f"50 % would be no trend; {found.trend.n:,} thoughts that were not cut"
         )
     cut = found.truncated / max(found.answers, 1)
     yield f"{found.truncated:,} of {found.answers:,} answers ({cut:.1%}) ended at the length limit; outcomes: {shown}"

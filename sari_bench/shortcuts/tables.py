@@ -54,8 +54,8 @@ def table_title(found: Shortcuts) -> str:
 
 
 def rule_notes(rows: tuple[Row, ...]) -> list[str]:
-    """Return what each rule does exactly, a line each."""
-    return [f"{row.name}: {row.about}" for row in rows if row.kind in ("chance", "rule")]
+    """Return what each rule does exactly where its name does not say it, a line each."""
+    return [f"{row.name}: {row.about}" for row in rows if row.kind == "rule" and not row.name.startswith("always")]
 
 
 def _gain(gain: PairedDifference | None) -> list[str]:

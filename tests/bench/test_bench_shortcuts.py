@@ -25,7 +25,7 @@ from sari_bench.benchmarks.base import from_questions
 from sari_bench.runs import find_runs, read_run
 from sari_bench.shortcuts import Shortcuts, read_shortcuts
 from sari_bench.shortcuts.asking import measure_shortcuts
-from sari_bench.shortcuts.variants import VARIANTS, make_variant, rotate
+from sari_bench.shortcuts.variants import VARIANTS, make_variant, rotate, silence
 from sari_data.audio import decode, encode_wav
 from sari_data.errors import BenchmarkError, InputError
 from sari_data.responder import Request, Response, Sampling
@@ -121,9 +121,11 @@ def test_a_model_that_never_takes_the_last_option_shows_it(tmp_path: Path) -> No
 
 def test_with_several_samples_a_rotation_is_judged_sample_by_sample(tmp_path: Path) -> None:
     benchmark = heard_benchmark(4)
-    answers = lambda request, sample: (
-        f"<answer>{listen(request) if sample or '#r2' not in request.id else 'no'}</answer>"
-    )  # noqa: E731
+
+    def answers(request: Request, sample: int) -> str:
+        word = "no option" if sample == 0 and "#r2" in request.id else listen(request)
+        return f"<answer>{word}</answer>"
+
     model = ScriptedResponder(answers, name="toy@1")
     run = run_model(benchmark, model, tmp_path / "run", samples=2)
     found = measure_shortcuts(run, ("circular",), responder=model, benchmark=benchmark)
@@ -187,9 +189,8 @@ def test_silence_is_as_long_as_the_part_that_is_meant(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(encode_wav(np.full(RATE * 3, 0.1), RATE))
     for start, duration, seconds in ((0.0, None, 3.0), (1.0, None, 2.0), (1.0, 0.5, 0.5), (2.5, 9.0, 0.5)):
-        assert (
-            len(decode(ref)[0]) == round(seconds * RATE) == len(decode(AudioRef(str(path), None, start, duration))[0])
-        )
+        own = AudioRef(path=str(path), start=start, duration=duration)
+        assert len(decode(silence(own))[0]) == len(decode(own)[0]) == round(seconds * RATE)
 
 
 def test_one_clip_under_two_names_is_not_anothers(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from sari_bench.metrics import PairedDifference, paired_difference
 from sari_bench.reopening import read_bench, reopen
 from sari_bench.runs import RESPONSES, Run
 from sari_bench.scoring import Scored
-from sari_bench.shortcuts.asking import count_answers, write_results
+from sari_bench.shortcuts.asking import Recorded, say_costs, write_results
 from sari_bench.shortcuts.results import file_digest
 from sari_bench.swapping import (
     ANSWER_ONLY,
@@ -27,7 +27,6 @@ from sari_bench.swapping import (
     find_captions,
 )
 from sari_data.answers import read_response
-from sari_data.console import note
 from sari_data.errors import BenchmarkError
 from sari_data.responder import Request, Responder
 from sari_data.types import AudioQuestion
@@ -83,10 +82,9 @@ def swap_captions(
         for name in VARIANTS
     }
     parts = {name: part for name, part in parts.items() if part.golds}
-    for name, part in parts.items():
-        done = count_answers(run.folder / FOLDER / f"{name}{suffix}")
-        note(f"{name}: {len(part.golds):,} answers are due, {done:,} of them are there")
-    responder = responder if responder is not None else make_responder(bench)
+    left = say_costs([(name, part, run.folder / FOLDER / f"{name}{suffix}") for name, part in parts.items()], bench)
+    if responder is None:
+        responder = make_responder(bench) if left else Recorded(str(run.meta["model"].get("name")))
     _check_same_model(run, responder)
     answered: dict[str, dict[str, Scored]] = {}
     for name, part in parts.items():

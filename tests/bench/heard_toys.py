@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -68,7 +69,9 @@ def model_of(respond: Respond, name: str = "toy@1") -> ScriptedResponder:
     return ScriptedResponder(lambda request, sample: f"<answer>{respond(request)}</answer>", name=name)
 
 
-def run_model(benchmark: Benchmark, responder: Responder, folder: Path, mode: str = "direct", samples: int = 1) -> Run:
+def run_model(
+    benchmark: Benchmark, responder: Responder, folder: Path, mode: str = "direct", samples: int = 1, **table: Any
+) -> Run:
     """Run a benchmark with its recipe beside the answers, as the command does."""
-    bench = Bench(responder="scripted", mode=mode, samples=samples)
+    bench = Bench(responder="scripted", mode=mode, samples=samples, **table)
     return measure(bench, benchmark, folder, responder=responder)

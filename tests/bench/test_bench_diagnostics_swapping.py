@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from sari_bench.runs import Run, read_run
 from sari_bench.swap_asking import swap_captions
 from sari_bench.swapping import Captioned, Swapped, choose_captions, find_captions, read_swapped
 from sari_data.errors import BenchmarkError, InputError, ResponderError
-from sari_data.responder import Request
+from sari_data.responder import Request, Responder, Response, Sampling
 from sari_data.responders.scripted import ScriptedResponder
 
 Say = Callable[[Request, str], str]
@@ -30,15 +30,12 @@ def thinker(say: Say, name: str = "thinker@1", caption: str = "I hear a {word} i
     """A model whose caption is what it hears and whose answer is ``say(request, its caption)``."""
 
     def respond(request: Request, sample: int) -> str:
-        text = request.prefix
-        if not text:
-            text = f"<think><planning>p</planning><caption>{caption}</caption>".format(
-                word=listen(request), id=request.id
-            )
+        own = caption.format(word=listen(request), id=request.id)
+        text = request.prefix or f"<think><planning>p</planning><caption>{own}</caption>"
         said = re.findall(r"<caption>(.*?)</caption>", text)[0]
         if "<reasoning>" not in text:
             text += "<reasoning>r</reasoning><summary>s</summary></think><answer>"
-        return f"{text}{say(request, said)}</answer>"
+        return f"{text}{say(request, said)}</answer>".removeprefix(request.prefix)
 
     return ScriptedResponder(respond, name=name)
 
@@ -53,7 +50,18 @@ def by_ear(request: Request, caption: str) -> str:
     return listen(request)
 
 
-def _swap(folder: Path, model: ScriptedResponder, limit: int | None = None) -> Swapped:
+class Deaf:
+    """A model that was written before there were prefixes."""
+
+    name = "deaf"
+
+    def respond(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Response]:
+        for request in requests:
+            text = f"<think><caption>{request.id}</caption></think><answer>dog</answer>"
+            yield Response(request.id, 0, text, "stop")
+
+
+def _swap(folder: Path, model: Responder, limit: int | None = None) -> Swapped:
     run = run_model(BENCHMARK, model, folder, "structured")
     return swap_captions(run, responder=model, benchmark=BENCHMARK, limit=limit)
 
@@ -125,11 +133,8 @@ def test_what_cannot_be_swapped_is_said(tmp_path: Path) -> None:
     with pytest.raises(BenchmarkError, match="the 24 captions all have the same words"):
         _swap(tmp_path / "same", thinker(by_ear, caption="A clip."))
 
-    def deaf(request: Request, sample: int) -> str:
-        return "<think><caption>" + request.id + "</caption></think><answer>dog</answer>"
-
     with pytest.raises(ResponderError, match="take a responder that can go on from a prefix"):
-        _swap(tmp_path / "deaf", ScriptedResponder(deaf, name="deaf"))
+        _swap(tmp_path / "deaf", Deaf(), limit=4)
 
     def refusing(request: Request, caption: str) -> str:
         if request.prefix:

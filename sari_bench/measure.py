@@ -109,6 +109,8 @@ def make_responder(bench: Bench) -> Responder:
         InputError: An option does not fit it.
     """
     taken: dict[str, Any] = {"model": bench.model} if bench.responder in _WITH_MODEL else {}
+    if bench.responder == "local":
+        taken["on_error"] = "skip"  # one clip that does not decode must not keep a run from its end
     for key in _OF_LOCAL:
         value = getattr(bench, key)
         if value is not None and bench.responder == "local":

@@ -198,9 +198,10 @@ def summarize(
 ) -> Score:
     """Count scored answers overall and by every dimension that the benchmark has."""
     drop_missing = scorer == "official"
+    clusters = {item.gold.id: item.gold.cluster for item in items}
 
     def count(part: Sequence[Scored], drop: bool = drop_missing) -> Tally:
-        return tally(((item.gold.id, item.outcome) for item in part), drop_missing=drop)
+        return tally(((item.gold.id, item.outcome) for item in part), drop_missing=drop, clusters=clusters)
 
     by: dict[str, dict[str, Tally]] = {}
     for dimension, field in DIMENSIONS.items():

@@ -58,12 +58,12 @@ def test_the_table_tells_the_local_responder_how_and_others_only_their_own_optio
     assert capfd.readouterr().err == ""
     make_responder(bench.model_copy(update={"responder": "server"}))
     assert taken == [
-        ("local", {"model": "m", "batch_size": 16, "long_audio": "split", "device": "cpu"}),
-        ("local", {"model": "m"}),
+        ("local", {"model": "m", "on_error": "skip", "batch_size": 16, "long_audio": "split", "device": "cpu"}),
+        ("local", {"model": "m", "on_error": "skip"}),
         ("server", {"model": "m", "device": "cpu"}),
     ]
     assert "batch_size is for the responder 'local'; 'server' is not told of it" in capfd.readouterr().err
-    with pytest.raises(RecipeError, match="bench.long_audio"):
+    with pytest.raises(RecipeError, match=r"bench\.long_audio"):
         load_tables(None, {"bench": Bench}, ["bench.long_audio=cut"])
 
 

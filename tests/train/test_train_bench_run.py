@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,8 +14,10 @@ from sari_bench.benchmarks.base import Benchmark, from_questions
 from sari_bench.benchmarks.scenes import HeldOut, load
 from sari_bench.runner import RunSettings, run_benchmark
 from sari_bench.runs import read_run
+from sari_data.errors import AudioError
 from sari_data.responder import Request, Sampling
-from sari_data.types import AudioQuestion
+from sari_data.types import AudioQuestion, AudioRef
+from sari_train import responder as responding
 from sari_train.models.base import AudioLM
 from sari_train.models.load import load_model
 from sari_train.responder import LocalResponder
@@ -95,3 +97,45 @@ def test_a_fault_of_padding_would_be_seen(small_lm: AudioLM, tmp_path: Path, mon
     settings = RunSettings("direct", Sampling(max_new_tokens=32, stop=()))
     one = _texts(small_lm, _uneven(33), tmp_path / "1", 1, settings)
     assert _texts(small_lm, _uneven(33), tmp_path / "16", 16, settings) != one
+
+
+def test_a_clip_that_does_not_decode_is_missing_with_its_reason_and_the_run_goes_on(
+    small_lm: AudioLM, tmp_path: Path
+) -> None:
+    questions = list(_uneven(7).questions)
+    for at in (0, 1, 5):
+        questions[at] = questions[at].replace(audio=AudioRef(path=f"bad{at}.wav", data=b"no audio at all"))
+    benchmark, settings = from_questions("bad", questions), RunSettings("direct", Sampling(max_new_tokens=4))
+    with pytest.raises(AudioError):
+        run_benchmark(benchmark, LocalResponder(small_lm), tmp_path / "strict", settings)
+    # A window in which nothing decodes is not the end.
+    responder = LocalResponder(small_lm, batch_size=1, on_error="skip")
+    assert run_benchmark(benchmark, responder, tmp_path / "run", settings) == 4
+    run = read_run(tmp_path / "run")
+    assert {name: why.partition(":")[0] for name, why in run.failed.items()} == dict.fromkeys(
+        ("q0", "q1", "q5"), "its audio cannot be read"
+    )
+    assert run.score().overall.outcomes["missing"] == 3
+
+
+def test_a_window_is_as_long_as_its_audio_allows(
+    small_lm: AudioLM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    benchmark, sampling = _uneven(24), Sampling(max_new_tokens=4, stop=())
+
+    def taken_before_the_first_answer(batch: int) -> int:
+        taken = 0
+
+        def requests() -> Iterator[Request]:
+            nonlocal taken
+            for question in benchmark.questions:
+                taken += 1
+                yield Request(question.id, question.audio, question.question)
+
+        next(LocalResponder(small_lm, batch_size=batch).respond(requests(), sampling))
+        return taken
+
+    assert [taken_before_the_first_answer(batch) for batch in (1, 2, 8)] == [8, 16, 24]
+    two = sum(small_lm.clip(question.audio).bytes for question in benchmark.questions[:2])
+    monkeypatch.setattr(responding, "WINDOW_BYTES", two)
+    assert [taken_before_the_first_answer(batch) for batch in (1, 2, 8)] == [3, 3, 8]

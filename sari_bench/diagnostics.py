@@ -283,9 +283,10 @@ def _agrees(item: Scored, reading: Reading) -> str:
 
 
 def _tally(items: Sequence[Scored]) -> Tally:
-    return tally((item.gold.id, item.outcome) for item in items)
+    clusters = {item.gold.id: item.gold.cluster for item in items}
+    return tally(((item.gold.id, item.outcome) for item in items), clusters=clusters)
 
 
 def _figures(part: Tally) -> dict[str, Any]:
     body = part.to_json()
-    return {key: body[key] for key in ("n", "correct", "accuracy", "interval")}
+    return {key: body[key] for key in ("n", "correct", "accuracy", "interval", "clustered")}

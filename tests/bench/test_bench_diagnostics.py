@@ -89,7 +89,7 @@ def test_long_thoughts_that_go_with_wrong_answers_are_seen(
     body = found.to_json()
     assert body["bins"][0] == {
         "from_words": 10, "to_words": 10, "n": 20, "correct": 20, "accuracy": 100.0, "interval": [83.89, 100.0],
-        "truncated": 0,
+        "clustered": None, "truncated": 0,
     }  # fmt: skip
     assert body["unit"] == "words"
     assert body["sections"]["think"] == {

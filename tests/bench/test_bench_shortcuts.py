@@ -280,3 +280,16 @@ def test_another_model_is_refused_and_a_refusal_without_audio_is_said(tmp_path: 
     with pytest.raises(InputError, match=r"answered nothing without audio \(this model hears audio only\).*--only sil"):
         measure_shortcuts(run, ("no-audio",), responder=model_of(needs_audio), benchmark=benchmark)
     assert read_run(run.folder).score().overall.correct == 8
+
+
+def test_a_gain_rests_on_clips_where_they_repeat(tmp_path: Path) -> None:
+    questions = [q.replace(id=f"{q.id}.{turn}") for q in heard_questions(8) for turn in range(4)]
+    benchmark, model = from_questions("repeats", questions), model_of(listen)
+    run = run_model(benchmark, model, tmp_path / "run")
+    row = measure_shortcuts(run, ("silence",), responder=model, benchmark=benchmark).row("silence")
+    assert row is not None
+    assert row.gain is not None
+    assert (row.gain.n, row.gain.clusters, row.gain.by_clip) == (32, 8, True)
+    assert "32 questions about 8 clips" in row.sentence
+    assert row.gain.flip_p == pytest.approx(2 / 2**8), "eight clips, all on one side"
+    assert {task: part.adjusted_p is not None for task, part in row.by.items()} == {"sound": True, "music": True}

@@ -164,8 +164,10 @@ def test_a_run_without_thoughts_says_so(benchmark_of: Callable[[int], Benchmark]
     assert (found.bins, found.trend, found.sections, found.swapped) == ((), None, {}, None)
     assert "model@direct has no thoughts" in next(diagnosis_sentences(found))
     assert list(diagnosis_tables(found)) == []
-    official = diagnose(run_of(benchmark_of(4), right, name="again"), "official")
+    again = run_of(benchmark_of(4), right, name="again")
+    official = diagnose(again, "official")
     assert official.outcomes["correct"] == 4
+    assert diagnose(again, score=again.score("official")) == official
 
 
 def test_several_samples_have_no_p_and_a_lost_mode_loses_only_its_absent_sections(

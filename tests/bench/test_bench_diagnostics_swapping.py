@@ -12,6 +12,7 @@ from heard_toys import OPTIONS, heard_benchmark, heard_questions, listen, run_mo
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sari_bench import measure, swap_asking
 from sari_bench.benchmarks.base import Gold, from_questions
 from sari_bench.diagnostic_tables import diagnosis_sentences, diagnosis_tables
 from sari_bench.diagnostics import diagnose
@@ -146,6 +147,25 @@ def test_what_cannot_be_swapped_is_said(tmp_path: Path) -> None:
     run = run_model(BENCHMARK, thinker(by_ear), tmp_path / "run", "structured")
     with pytest.raises(BenchmarkError, match="a model must go on from its own thoughts"):
         swap_captions(run, responder=thinker(by_ear, name="thinker@2"), benchmark=BENCHMARK)
+
+
+def test_the_command_swaps_and_shows_what_it_found(
+    run_command: Callable[..., tuple[int, str, str]], empty_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure, "load_responder", lambda name, **options: thinker(by_caption))
+    monkeypatch.setattr(swap_asking, "reopen", lambda run: BENCHMARK)
+    run_model(BENCHMARK, thinker(by_caption), Path("run"), "structured")
+    code, printed, said = run_command("sari-bench", "diagnose", "run", "--swap-captions", "--limit", "12")
+    assert code == 0, said
+    assert "answer-only: 12 answers are due, 0 of them are there" in said
+    assert "captions swapped in 12 of 24 responses" in " ".join(printed.split())
+    assert "responses in which no caption was swapped: 12 are beyond the limit" in printed
+    assert "the thought is used: with another clip's caption" in printed
+    code, printed, _ = run_command("sari-bench", "diagnose", "run", "--json")
+    assert json.loads(printed)["swapped"]["used"] is True
+    rows = json.loads(printed)["swapped"]["rows"]
+    assert rows["original"]["n"] == 12
+    assert Path("run/swapped/own-caption@12/responses.jsonl").is_file()
 
 
 def test_stale_and_broken_results_are_said(tmp_path: Path) -> None:

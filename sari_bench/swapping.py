@@ -137,8 +137,8 @@ class Swapped:
         says = "the thought is used" if self.used else "no sign that the thought is used"
         return (
             f"{says}: with another clip's caption {other.changed / other.n * 100:.1f} % of {other.n:,} answers change, "
-            f"with their own {own.changed / own.n * 100:.1f} %, a difference of {points(self.changes)}; accuracy changes "
-            f"by {points(self.swap)}"
+            f"with their own {own.changed / own.n * 100:.1f} %, a difference of {points(self.changes)}; accuracy "
+            f"changes by {points(self.swap)}"
         )
 
     def to_json(self) -> dict[str, Any]:

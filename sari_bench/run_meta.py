@@ -78,7 +78,8 @@ class Plan:
             request = self.request(index)
             self.example = self.example if index else request.prompt
             prompts.update(("\0" if index else "").encode() + request.prompt.encode())
-            parts.update(json.dumps([_audio_name(request.audio), request.prefix]).encode())
+            if settings.requests is not None:
+                parts.update(json.dumps([_audio_name(request.audio), request.prefix]).encode())
             audio = request.audio
             if audio is not None and audio.data is None and not Path(str(audio.path)).is_file():
                 absent.append(str(audio.path))

@@ -161,8 +161,7 @@ _DIGESTED = ("id", "question", "choices", "answer", "task", "category", "sub_cat
 
 def digest_row(gold: Gold) -> str:
     """Return what of a gold counts for the version of its benchmark, as one line of JSON."""
-    row = gold.to_row()
-    return json.dumps({key: row[key] for key in _DIGESTED}, sort_keys=True, ensure_ascii=True)
+    return json.dumps({key: getattr(gold, key) for key in _DIGESTED}, sort_keys=True, ensure_ascii=True)
 
 
 def digest_of(golds: Iterable[Gold]) -> str:

@@ -9,7 +9,7 @@ import typer
 
 from sari_bench.commands.arguments import JsonOption, RecipeArgument, SetOption, effective_bench, responder_options
 from sari_bench.commands.output import print_score
-from sari_data.console import note, print_json
+from sari_data.console import note, print_json, say
 
 
 def run(
@@ -39,6 +39,7 @@ def run(
 ) -> None:
     """Put a benchmark to a model and keep its raw answers; a run that was stopped goes on."""
     from sari_bench.measure import load_for, measure, run_folder, with_options
+    from sari_bench.voting import vote_lines, votes_json
 
     given = {
         "model": model,
@@ -61,7 +62,10 @@ def run(
     done = measure(bench, asked, folder)
     result = done.score()
     if as_json:
-        print_json({"folder": str(folder), **result.to_json(), "timing": done.timing().to_json()})
+        votes = {"votes": votes_json(result)} if bench.samples > 1 else {}
+        print_json({"folder": str(folder), **result.to_json(), **votes, "timing": done.timing().to_json()})
     else:
         print_score(result, f"{done.name} on {asked.name} ({asked.version})")
+        for line in vote_lines(result):
+            say(line)
         note(f"raw answers: {folder}/responses.jsonl")

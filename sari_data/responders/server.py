@@ -110,14 +110,7 @@ class ServerResponder:
             samples_per_request=samples_per_request,
         )
         url, host = _address(base_url)
-        extra = dict(extra_body or {})
-        taken = [name for name in _OURS if name in extra]
-        if taken:
-            raise InputError(f"extra_body must leave {', '.join(_OURS)} to the responder; found {taken}: take it out")
-        try:
-            json.dumps(extra)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"extra_body must be what JSON can hold; found a value that is not: {error}") from error
+        extra = _checked_extra(extra_body or {})
         form = Form(
             model=model,
             system=system,
@@ -225,6 +218,18 @@ def _address(base_url: str) -> tuple[str, str]:
     path = parts.path.rstrip("/").removesuffix(_SUFFIX)
     host = parts.netloc + path.removesuffix("/v1")
     return urlunsplit((parts.scheme, parts.netloc, path or "/v1", parts.query, "")), host
+
+
+def _checked_extra(extra_body: Mapping[str, Any]) -> dict[str, Any]:
+    extra = dict(extra_body)
+    taken = [name for name in _OURS if name in extra]
+    if taken:
+        raise InputError(f"extra_body must leave {', '.join(_OURS)} to the responder; found {taken}: take it out")
+    try:
+        json.dumps(extra)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"extra_body must be what JSON can hold; found a value that is not: {error}") from error
+    return extra
 
 
 def _read_key(variable: str | None) -> str | None:

@@ -13,6 +13,7 @@ from bench_toys import make_questions, right, wrong
 from sari_bench import measure as measuring
 from sari_bench import progress
 from sari_bench.benchmarks.base import from_questions
+from sari_bench.benchmarks.scenes import HeldOut, load
 from sari_bench.commands.arguments import responder_options
 from sari_bench.config import Bench
 from sari_bench.measure import make_responder, measure, with_options
@@ -149,3 +150,26 @@ def test_what_stays_missing_is_told(tmp_path: Path, capfd: pytest.CaptureFixture
     said = capfd.readouterr().err
     assert "3 answers are missing: 3 questions failed (2 its audio cannot be read, 1 the server refused it)" in said
     assert "failed.json says why, and the same command asks for them again" in said
+
+
+def test_several_samples_are_told_as_mean_and_pass_at_k(
+    tmp_path: Path, run_command: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    questions = load(None, None, scenes=HeldOut(questions={"sound": 8})).questions
+    with (tmp_path / "said.jsonl").open("w", encoding="utf-8") as file:
+        for index, question in enumerate(questions):
+            for sample in range(3):  # right in two of three, but for the last question: in none
+                said = wrong(question) if sample == 0 or index == 7 else right(question)
+                file.write(json.dumps({"id": question.id, "sample": sample, "text": said}) + "\n")
+    words = ["run", "--responder", "scripted", "--responder-option", "path=said.jsonl", "--mode", "direct"]
+    words += ["--samples", "3", "--temperature", "1", "--set", "bench.scenes.questions={sound = 8}"]
+    code, printed, said = run_command("sari-bench", *words)
+    assert code == 0, said
+    lines = {line.split(":")[0]: line for line in printed.splitlines()}
+    assert lines["mean of 3 samples"].split()[4:6] == ["58.33", "%"]
+    assert "pass@2 87.50 %" in printed
+    body = json.loads(run_command("sari-bench", *words, "--json")[1])
+    assert "majority" in body["votes"]
+    assert [entry["value"] for entry in body["votes"]["pass_at"]] == [58.33, 87.5, 87.5]
+    assert body["timing"]["answers"] == 24

@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import textwrap
-import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -45,50 +39,6 @@ def test_a_run_folder_holds_all_that_a_score_needs(
     assert "question.question" in run.meta["prompt"]["template"]
     assert "What is heard in recording 0?" in run.meta["prompt"]["example"]
     assert run.score() == read_run(run.folder).score()
-
-
-SLOW = textwrap.dedent(
-    """
-    import sys, time
-    from pathlib import Path
-    sys.path.insert(0, sys.argv[2])
-    from bench_toys import make_questions
-    from sari_bench.benchmarks.base import from_questions
-    from sari_bench.runner import RunSettings, run_benchmark
-    from sari_data.responders.scripted import ScriptedResponder
-
-    def slowly(request, sample):
-        time.sleep(0.02)
-        return f"<answer>{request.id}/{sample}</answer>"
-
-    run_benchmark(from_questions("toy", make_questions(200)), ScriptedResponder(slowly, name="echo"), Path(sys.argv[1]),
-                  RunSettings("direct", samples=2))
-    """
-)
-
-
-def test_a_killed_run_goes_on_without_loss_or_repetition(tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    process = subprocess.Popen([sys.executable, "-c", SLOW, str(folder), str(Path(__file__).parent)])
-    responses = folder / "responses.jsonl"
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and not (responses.is_file() and responses.read_bytes().count(b"\n") >= 25):
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    before = responses.read_bytes()
-    assert 25 <= before.count(b"\n") < 400
-    assert read_run(folder).meta["finished"] is None
-
-    benchmark = from_questions("toy", make_questions(200))
-    run_benchmark(benchmark, _echo(), folder, RunSettings("direct", samples=2))
-    rows = _rows(folder)
-    keys = [(row["id"], row["sample"]) for row in rows]
-    assert sorted(keys) == [(f"q{index:03d}", sample) for index in range(200) for sample in (0, 1)]
-    assert all(row["text"] == f"<answer>{row['id']}/{row['sample']}</answer>" for row in rows)
-    whole_lines = before[: before.rfind(b"\n") + 1]
-    assert responses.read_bytes().startswith(whole_lines)
-    assert read_run(folder).meta["finished"] is not None
 
 
 @pytest.mark.parametrize("cut", [1, 7, 40])

@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 from bench_toys import make_questions, right
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sari_bench.benchmarks.base import Benchmark, from_questions
+from sari_bench.run_meta import Plan
 from sari_bench.runner import RunSettings, run_benchmark
 from sari_bench.runs import Run, find_runs, read_run
 from sari_bench.timing import Timing, timing_of
@@ -33,7 +36,6 @@ class Recorder:
         self.asked: list[Request] = []
         self.failing, self.failed = set(failing), {"earlier": "of another run"}
         self.usage = Usage(requests=100, cost=1.0)
-        self.ahead = 0
 
     def respond(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Response]:
         """Yield every sample of every request."""
@@ -55,6 +57,15 @@ def _asked(responder: Recorder) -> list[tuple[str, int, int]]:
 
 def _texts(folder: Path) -> dict[str, list[str | None]]:
     return {identifier: [a.text for a in given] for identifier, given in read_run(folder).answers.items()}
+
+
+@given(st.sets(st.tuples(st.integers(0, 3), st.integers(0, 6))), st.integers(1, 7))
+def test_what_is_left_is_exactly_what_is_not_there(there: set[tuple[int, int]], samples: int) -> None:
+    plan = Plan(from_questions("toy", make_questions(4)), RunSettings("direct", samples=samples))
+    done = {(f"q{index:03d}", sample) for index, sample in there}
+    left = [(index, first + more) for index, first, count in plan.left(done) for more in range(count)]
+    assert left == [(i, s) for i in range(4) for s in range(samples) if (i, s) not in there]
+    assert all(count > 0 for _, _, count in plan.left(done))
 
 
 def test_more_samples_go_on_and_only_what_is_not_there_is_asked(

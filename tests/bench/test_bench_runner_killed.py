@@ -54,7 +54,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_never_was(
     command += ["--responder-option", f"log={log}", "--mode", "direct", "--samples", str(SAMPLES), "--temperature", "1"]
     command += ["--name", "slow@direct", "--set", f"bench.scenes.questions={{sound = {QUESTIONS}}}"]
     responses = folder / "responses.jsonl"
-    there = 0
+    there, kept = 0, b""
     for _ in range(KILLS):
         process = subprocess.Popen(
             [*command, "--responder-option", "seconds=0.004"], cwd=tmp_path, env=slow_plugin, stderr=subprocess.DEVNULL
@@ -63,6 +63,8 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_never_was(
         time.sleep(draw.uniform(0, 0.01))
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
+        assert responses.read_bytes().startswith(kept), "what was written stays as it was"
+        kept = responses.read_bytes().rpartition(b"\n")[0]
         before, there = there, responses.read_bytes().count(b"\n")
         assert before < there < QUESTIONS * SAMPLES
         assert read_run(folder).meta["finished"] is None

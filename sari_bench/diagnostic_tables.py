@@ -55,8 +55,8 @@ def diagnosis_sentences(found: Diagnostics) -> Iterator[str]:
             f"of a right and a wrong answer the right one has the longer thought in {share} of all pairs{p_value}; "
             f"50 % would be no trend; {found.trend.n:,} thoughts that were not cut"
         )
-    cut = found.truncated / max(found.answers, 1)
-    yield f"{found.truncated:,} of {found.answers:,} answers ({cut * 100:.1f} %) ended at the length limit; outcomes: {shown}"
+    cut = f"{found.truncated / max(found.answers, 1) * 100:.1f} %"
+    yield f"{found.truncated:,} of {found.answers:,} answers ({cut}) ended at the length limit; outcomes: {shown}"
     if found.swapped is not None:
         yield found.swapped.sentence
         left = ", ".join(f"{count:,} {_LEFT_OUT[why]}" for why, count in found.swapped.left_out.items())

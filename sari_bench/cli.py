@@ -8,10 +8,12 @@ from __future__ import annotations
 import typer
 
 from sari_bench.commands.compare import compare
+from sari_bench.commands.diagnose import diagnose
 from sari_bench.commands.list import list_benchmarks
 from sari_bench.commands.report import report
 from sari_bench.commands.run import run
 from sari_bench.commands.score import score
+from sari_bench.commands.shortcuts import shortcuts
 from sari_data.console import run_app
 
 app = typer.Typer(
@@ -21,7 +23,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (run, score, report, compare):
+for _command in (run, score, report, compare, shortcuts, diagnose):
     app.command()(_command)
 app.command("list")(list_benchmarks)
 

@@ -1,4 +1,4 @@
-"""Published results: rows of boards and papers, each with its source, version and split, and what cannot be right in it.
+"""Published results: rows of boards and papers, each with its source, version and split, and what is wrong in it.
 
 The rows that ship with sari are in the TOML files of this package, one a benchmark; users add their own from a file.
 """

@@ -1,4 +1,4 @@
-"""What a published row's own figures say about it: can the average be theirs, and can they be shares of so many questions?
+"""What a published row's figures say about it: can the average be theirs, and can they be shares of so many questions?
 
 Both checks allow for rounding to the printed digits and for cutting off after them; boards do either. A trailing zero
 says nothing (a table of two decimals prints 71.5 as 71.50), so a figure counts as printed without it.
@@ -92,7 +92,9 @@ def count_remark(row: PublishedRow) -> str | None:
             wrong.setdefault(row.counts[task], []).append(f"{task} {value:.2f}")
     if not wrong:
         return None
-    return "; ".join(f"no number of right answers out of {n:,} gives {' or '.join(names)}" for n, names in wrong.items())
+    return "; ".join(
+        f"no number of right answers out of {n:,} gives {' or '.join(names)}" for n, names in wrong.items()
+    )
 
 
 def _is_share(value: float, n: int) -> bool:

@@ -14,15 +14,27 @@ from sari_data.errors import BenchmarkError, MissingFileError
 NOT_PRINTED = "-"
 _TEXTS = ("benchmark", "version", "source")
 _TABLE_KEYS = {"benchmark", "version", "split", "source", "url", "tasks", "counts", "exact", "rows"}
-_ROW_KEYS = {"model", "method", "benchmark", "version", "split", "source", "url", "figures", "average", "counts", "exact"}
+_ROW_KEYS = {
+    "model",
+    "method",
+    "benchmark",
+    "version",
+    "split",
+    "source",
+    "url",
+    "figures",
+    "average",
+    "counts",
+    "exact",
+}
 
 
 def read_published(path: Path) -> list[PublishedRow]:
     """Read published rows, not yet checked.
 
-    A TOML file has ``[[table]]`` tables: ``benchmark``, ``version``, ``source``, ``tasks`` and ``rows`` (each a list of
-    model, method, a figure for each task, average), and where known ``split``, ``url``, ``counts`` and ``exact``. A JSON
-    file is a list of objects: ``model``, ``benchmark``, ``version``, ``source``, ``average`` and ``figures`` (task to
+    A TOML file has ``[[table]]`` tables: ``benchmark``, ``version``, ``source``, ``tasks`` and ``rows`` (each a list
+    of model, method, a figure for each task, average), and where known ``split``, ``url``, ``counts`` and ``exact``. A
+    JSON file is a list of objects: ``model``, ``benchmark``, ``version``, ``source``, ``average`` and ``figures`` (task to
     percent or null), and where known ``method``, ``split``, ``url``, ``counts`` (task to number) and ``exact``.
 
     Raises:
@@ -59,9 +71,13 @@ def _table_rows(table: dict[str, Any], where: str) -> list[PublishedRow]:
                 f"{where}, row {number}: expected model, method, {', '.join(tasks)}, average, found {row!r}"
             )
         model, method, *figures, average = row
-        shared = {key: table[key] for key in ("benchmark", "version", "source", "split", "url", "exact") if key in table}
+        shared: dict[str, Any] = {
+            key: table[key] for key in ("benchmark", "version", "source", "split", "url", "exact") if key in table
+        }
         body = {"model": model, "method": method, "average": average, "figures": dict(zip(tasks, figures, strict=True))}
-        found.append(_json_row({**shared, **body, "counts": dict(zip(tasks, counts, strict=False))}, f"{where}, {number}"))
+        found.append(
+            _json_row({**shared, **body, "counts": dict(zip(tasks, counts, strict=False))}, f"{where}, {number}")
+        )
     return found
 
 
@@ -100,7 +116,12 @@ def _json_row(row: dict[str, Any], where: str) -> PublishedRow:
 def _figure(value: Any, where: str) -> float | None:
     if value is None or value == NOT_PRINTED:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or not 0 <= value <= 100:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not math.isfinite(value)
+        or not 0 <= value <= 100
+    ):
         raise BenchmarkError(f"{where}: expected percent from 0 to 100, or {NOT_PRINTED!r} or null, found {value!r}")
     return value
 

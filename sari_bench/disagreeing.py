@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from sari_bench.board_tables import TextTable
 from sari_bench.leaderboard import Board, Entry
-
-if TYPE_CHECKING:
-    from sari_bench.scorers import Disagreement
+from sari_bench.scoring import Disagreement, disagreements
 
 _SHOWN = 60  # characters of a question and of an answer in a table; files hold them whole
 
@@ -28,8 +25,6 @@ def disagreeing(board: Board) -> list[Disagreeing]:
     """Return, for each run of a board, every answer that its scorers judge differently; nothing with one scorer."""
     if len(board.scorers) < 2:
         return []
-    from sari_bench.scorers import disagreements
-
     return [Disagreeing(entry, tuple(disagreements(entry.scores))) for entry in board.entries]
 
 
@@ -56,24 +51,13 @@ def disagreement_table(board: Board, lists: Sequence[Disagreeing], most: int | N
 
 def disagreement_lines(boards: Iterable[tuple[Board, Sequence[Disagreeing]]]) -> str:
     """Return every one of them as JSON, one a line, with the full texts."""
-    rows = [_to_json(board, one.entry, item) for board, lists in boards for one in lists for item in one.found]
+    rows = [
+        {"run": one.entry.run.name, "benchmark": board.benchmark, "version": board.version, **item.to_json()}
+        for board, lists in boards
+        for one in lists
+        for item in one.found
+    ]
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-
-
-def _to_json(board: Board, entry: Entry, item: Disagreement) -> dict[str, Any]:
-    gold = item.gold
-    return {
-        "run": entry.run.name,
-        "benchmark": board.benchmark,
-        "version": board.version,
-        "id": gold.id,
-        "sample": item.answer.sample,
-        "outcomes": dict(item.outcomes),
-        "question": gold.question,
-        "choices": list(gold.choices),
-        "right_answer": gold.answer,
-        "text": item.answer.text,
-    }
 
 
 def _cut(text: str) -> str:

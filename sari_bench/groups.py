@@ -80,11 +80,12 @@ def chance_note(groups: int, columns: int) -> str | None:
     if groups < MANY_GROUPS:
         return None
     return (
-        f"of {count} figures with a 95 % interval each, about {max(1, round(count * 0.05))} miss the true value by chance: "
-        "a group that stands out among so many was chosen for it, so test it on other questions"
+        f"of {count} figures with a 95 % interval each, about {max(1, round(count * 0.05))} miss the true value by "
+        "chance: a group that stands out among so many was chosen for it, so test it on other questions"
     )
 
 
 def _count(score: Score, items: Sequence[Scored]) -> Tally:
-    drop = score.scorer == "official"
-    return tally(((item.gold.id, item.outcome) for item in items), drop_missing=drop)
+    clusters = {item.gold.id: item.gold.cluster for item in items}
+    pairs = ((item.gold.id, item.outcome) for item in items)
+    return tally(pairs, drop_missing=score.drops_missing, clusters=clusters)

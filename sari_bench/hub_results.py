@@ -1,8 +1,8 @@
 """Write results into the evaluation metadata of a model's card on the Hugging Face Hub.
 
 The card's metadata has a list ``model-index`` (https://huggingface.co/docs/hub/model-cards#evaluation-results). Only
-that list is written anew, and in it only results that this program wrote before for the same benchmark, version and mode
-are replaced: other metadata, other people's results and the card's text stay as they are, byte for byte.
+that list is written anew, and in it only results that this program wrote before for the same benchmark, version and
+mode are replaced: other metadata, other people's results and the card's text stay as they are, byte for byte.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _metrics(scorer: str, score: Score) -> list[dict[str, Any]]:
                 "scorer": scorer,
                 "n": tally.n,
                 "correct": tally.correct,
-                "interval": [percent(bound) for bound in tally.interval or ()],
+                "interval": [percent(bound) for bound in tally.best_interval or ()],
             },
         }
         for part, tally in parts

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from sari_bench.metrics import label_order, percent
 from sari_bench.published import PublishedRow, published_rows
 from sari_bench.runs import Run
-from sari_bench.scoring import Score
+from sari_bench.scorers import JUDGE_FOLDER, load_scorer
+from sari_bench.scoring import Score, score_all, subset
 
 if TYPE_CHECKING:
     from sari_bench.contamination import Contamination
@@ -187,7 +188,8 @@ def withheld(run: Run) -> bool:
 
 
 def _entry(run: Run, scorers: Sequence[str], clean: Contamination | None) -> Entry:
-    scores = {name: run.score(name) for name in scorers}
+    loaded = [load_scorer(name, run.folder / JUDGE_FOLDER) for name in scorers]
+    scores = score_all(run.benchmark, run.answers, loaded, run.samples)
     score = scores[scorers[0]]
     majority, pass_at = _voted(score, run.samples)
     return Entry(run, score, scores, _clean_score(score, clean), majority, pass_at)
@@ -196,35 +198,33 @@ def _entry(run: Run, scorers: Sequence[str], clean: Contamination | None) -> Ent
 def _voted(score: Score, samples: int) -> tuple[Score | None, dict[int, float]]:
     if samples == 1:
         return None, {}
-    from sari_bench.voting import majority, pass_at_k
+    from sari_bench.voting import has_votes, majority, pass_at_k
 
-    return majority(score), {k: pass_at_k(score, k) for k in (1, samples)}
+    shown = sorted({samples, *(2**i for i in range(samples.bit_length()))})
+    return majority(score) if has_votes(score) else None, {k: pass_at_k(score, k) for k in shown}
 
 
 def _clean_score(score: Score, clean: Contamination | None) -> Score | None:
     if clean is None:
         return None
-    from sari_bench.scoring import subset
-
     kept = [item.gold.id for item in score.items if item.gold.id not in clean.marked]
     return subset(score, kept) if kept else None
 
 
 def _contamination(run: Run, corpora: Sequence[Path]) -> Contamination:
     """Compare a run's questions with training corpora: with audio where it can be opened, else by their text."""
-    from sari_bench.benchmarks.base import Benchmark
     from sari_bench.contamination import contamination
     from sari_bench.reopening import reopen
     from sari_data.console import note
     from sari_data.errors import BenchmarkError, InputError, MissingFileError
 
-    asked = run.benchmark
     try:
         benchmark = reopen(run)
     except (MissingFileError, BenchmarkError, InputError) as error:
-        note(f"note: the audio of {asked.name} is not compared with the training corpora, only its text: {error}")
-        questions = tuple(gold.to_question() for gold in asked.golds)
-        benchmark = Benchmark(asked.name, asked.version, asked.digest, questions, asked.golds, asked.notes)
+        note(
+            f"note: the audio of {run.benchmark.name} is not compared with the training corpora, only its text: {error}"
+        )
+        return contamination(run.benchmark, corpora)
     return contamination(benchmark, corpora)
 
 

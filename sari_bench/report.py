@@ -23,8 +23,8 @@ def cell(value: float | None) -> str:
 
 
 def interval_cell(tally: Tally) -> str:
-    """Return a tally's 95 % interval in percent."""
-    interval = tally.interval
+    """Return a tally's 95 % interval in percent: by clip where clips or samples repeat, else Wilson's."""
+    interval = tally.best_interval
     return "–" if interval is None else f"{interval[0] * 100:.1f}–{interval[1] * 100:.1f}"
 
 

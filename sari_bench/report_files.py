@@ -129,7 +129,7 @@ def _published_rows(board: Board) -> Iterable[dict[str, Any]]:
 
 
 def _tally_cells(part: Tally) -> dict[str, Any]:
-    low, high = part.interval or (None, None)
+    low, high = part.best_interval or (None, None)
     shares = {"accuracy": percent(part.accuracy), "low": percent(low), "high": percent(high)}
     outcomes = {name: part.outcomes.get(name, 0) for name in (*OUTCOMES[1:], UNGRADABLE)}
     return {"n": part.n, "correct": part.correct, **{k: "" if v is None else v for k, v in shares.items()}, **outcomes}

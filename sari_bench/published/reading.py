@@ -34,8 +34,8 @@ def read_published(path: Path) -> list[PublishedRow]:
 
     A TOML file has ``[[table]]`` tables: ``benchmark``, ``version``, ``source``, ``tasks`` and ``rows`` (each a list
     of model, method, a figure for each task, average), and where known ``split``, ``url``, ``counts`` and ``exact``. A
-    JSON file is a list of objects: ``model``, ``benchmark``, ``version``, ``source``, ``average`` and ``figures`` (task to
-    percent or null), and where known ``method``, ``split``, ``url``, ``counts`` (task to number) and ``exact``.
+    JSON file is a list of objects: ``model``, ``benchmark``, ``version``, ``source``, ``average`` and ``figures`` (task
+    to percent or null), and where known ``method``, ``split``, ``url``, ``counts`` (task to number) and ``exact``.
 
     Raises:
         MissingFileError: There is no such file.

@@ -108,7 +108,7 @@ def test_rows_agree_with_the_score(benchmark_of: Of, run_of: Runs) -> None:
         "8",
         "12",
     )
-    assert "missing" not in header
+    assert "missing" not in table.header
     header, rows = score_rows(run.score())
     assert rows[0][:4] == ["all", "12", "4", "33.33"]
     assert ["by sub-category", *[""] * (len(header) - 1)] in rows

@@ -11,6 +11,8 @@ import copy
 import difflib
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from sari_bench.metrics import Tally, percent
@@ -208,9 +210,14 @@ def fetch_card(repo: str, api: HfApi) -> tuple[str, str]:
 
     try:
         commit = str(api.model_info(repo).sha)
-        path = api.hf_hub_download(repo, CARD, revision=commit)
+        with TemporaryDirectory() as folder:
+            path = api.hf_hub_download(repo, CARD, revision=commit, cache_dir=folder)
+            # Line ends as they are: a card is given back byte for byte.
+            return Path(path).read_bytes().decode(), commit
     except EntryNotFoundError:
         return "", commit
+    except UnicodeDecodeError as error:
+        raise InputError(f"the card of {repo} is not UTF-8 text: correct it on the Hub first") from error
     except RepositoryNotFoundError as error:
         raise InputError(
             f"the Hub has no model {repo!r} that this token can see: results go into the card of a model that is "
@@ -218,9 +225,6 @@ def fetch_card(repo: str, api: HfApi) -> tuple[str, str]:
         ) from error
     except transport_errors() as error:
         raise StorageError(f"the card of {repo} could not be read ({first_line(error)}): try later") from error
-    # Line ends as they are: a card is given back byte for byte.
-    with open(path, encoding="utf-8", newline="") as file:
-        return file.read(), commit
 
 
 def push_card(repo: str, text: str, commit: str, api: HfApi) -> str:

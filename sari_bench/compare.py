@@ -222,7 +222,8 @@ def compare_scores(
     if len(alike) < max(len(golds_a), len(golds_b)):
         changed = len(golds_a.keys() & golds_b.keys()) - len(alike)
         about = Common(len(alike), changed, (score_a.version, len(golds_a)), (score_b.version, len(golds_b)))
-    chosen = {key: golds_a[key] for key in alike}
+    # A file of predictions may not know which questions are about one clip; a run that does knows it for both.
+    chosen = {key: golds_a[key] if golds_a[key].clip else golds_b[key] for key in alike}
     found = _compare(name_a, score_a.items, name_b, score_b.items, chosen, score_a.scorer, seed)
     voted = None
     if found.samples > 1 and has_votes(score_a) and has_votes(score_b):

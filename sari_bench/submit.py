@@ -2,8 +2,8 @@
 
 MMAU's README asks for "the original MMAU benchmark file with an additional key named 'model_prediction'", and its
 ``evaluation.py`` reads ``model_output``; MMAR's programs read ``model_prediction`` (until 2026) or
-``answer_prediction``. Both keys of a benchmark are written with the same text: that of the option that was read out of a
-response. Where none could be read it is the answer as it was said, and counted: never a guess.
+``answer_prediction``. Both keys of a benchmark are written with the same text: that of the option that was read out of
+a response. Where none could be read it is the answer as it was said, and counted: never a guess.
 """
 
 from __future__ import annotations

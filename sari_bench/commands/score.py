@@ -165,7 +165,7 @@ def _load(
     answers = {
         identifier: [Answer(identifier, text, raw=False)] for identifier, text in read_predictions(predictions).items()
     }
-    return [load_benchmark(benchmark, path) for path in questions or [None]], answers, 1  # type: ignore[list-item]
+    return [load_benchmark(benchmark, path, audio=False) for path in questions or [None]], answers, 1  # type: ignore[list-item]
 
 
 def _score(

@@ -178,4 +178,5 @@ def _clean_notes(board: Board) -> tuple[str, ...]:
     total, marked = len(board.entries[0].run.benchmark.golds), len(board.clean.marked)
     return (
         f"clean: accuracy over the {total - marked:,} of {total:,} questions that the training corpora do not share",
+        *(f"training corpora: {sentence}" for sentence in board.clean.notes),
     )

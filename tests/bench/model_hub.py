@@ -25,6 +25,7 @@ class ModelHub(ThreadingHTTPServer):
         self.card = card
         self.endpoint = f"http://127.0.0.1:{self.server_port}"
         self.commits: list[dict[str, Any]] = []
+        self.files: dict[str, bytes] = {}
         self.log: list[str] = []
         self.refuse_yaml = False
         self.changed_meanwhile = False
@@ -78,7 +79,8 @@ class _Request(BaseHTTPRequestHandler):
                 return
             for line in lines:
                 if line["key"] == "file":
-                    hub.card = base64.b64decode(line["value"]["content"])
+                    hub.files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
+            hub.card = hub.files.get("README.md", hub.card)
             hub.commits.append(head)
             url = f"{hub.endpoint}/{REPO}/commit/{hub.sha}"
             self.reply(200, {"success": True, "commitUrl": url, "commitOid": hub.sha, "pullRequestUrl": None})

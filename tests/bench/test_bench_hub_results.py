@@ -11,7 +11,7 @@ from typing import Any
 import model_hub
 import pytest
 from bench_toys import right, wrong
-from huggingface_hub import HfApi, ModelCard
+from huggingface_hub import HfApi, ModelCard, parse_eval_result_entries, repocard
 from huggingface_hub.repocard import RepoCard
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -245,6 +245,26 @@ def test_what_the_hub_refuses_is_one_sentence(
     assert (code, hub.commits) == (2, [])
     assert message in said
     assert "Traceback" not in said
+
+
+def test_the_newer_form_is_written_beside_the_card_on_request(
+    run_command: Command, hub: model_hub.ModelHub, benchmark_of: Of, run_of: Runs
+) -> None:
+    folder = run_of(replace(benchmark_of(12), name="mmau-test-mini", version="v05.15.25"), right, "model").folder
+    options = ("--push-to-hub", "zoe/model", "--eval-task", "overall")
+    code, printed, _ = run_command("sari-bench", "report", folder, *options, "--dry-run")
+    assert (code, hub.commits) == (0, [])
+    assert "# .eval_results/sari-bench-mmau-test-mini-direct.yaml" in printed
+    code, _, said = run_command("sari-bench", "report", folder, *options)
+    assert (code, len(hub.commits)) == (0, 1), said
+    text = hub.files[".eval_results/sari-bench-mmau-test-mini-direct.yaml"].decode()
+    (found,) = parse_eval_result_entries(repocard.yaml.safe_load(text))
+    assert (found.dataset_id, found.task_id, found.value) == ("gamma-lab-umd/MMAU-test-mini", "overall", 100.0)
+    assert found.notes == "v05.15.25, mode direct, scorer answer of sari-bench"
+    part = run_of(replace(benchmark_of(3), name="mmau-test-mini", version="v05.15.25, 3 of 1000"), right, "part").folder
+    code, _, said = run_command("sari-bench", "report", part, *options)
+    assert code == 2
+    assert "takes a whole registered version" in said
 
 
 def test_runs_of_two_models_do_not_share_a_card(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sari_bench import scorers
 from sari_bench.benchmarks import load_benchmark
 from sari_bench.benchmarks.base import Benchmark, Gold
 from sari_bench.metrics import percent
@@ -29,7 +31,7 @@ from sari_bench.scoring import (
     subset,
 )
 from sari_data.answers import Reading, read_response
-from sari_data.errors import InputError
+from sari_data.errors import InputError, PluginError
 
 MODELS = ("r1-aqa", "qwen2-audio-7b-instruct")
 REVISIONS = ("v03.25.25", "v05.15.25")
@@ -259,7 +261,7 @@ def test_official_says_what_it_would_have_accepted() -> None:
 
 def test_disagreements_name_every_answer_once() -> None:
     golds = [Gold(str(i), "q?", ("dog", "cat"), "dog", "sound") for i in range(4)]
-    texts = ["dog", "A", "the dog, not the cat", None]
+    texts = ["dog", "A", "dog or cat", None]
     answers = {str(i): [Answer(str(i), text, raw=False)] for i, text in enumerate(texts) if text is not None}
     scores = score_all(_golds(*golds), answers)
     found = {one.gold.id: one for one in disagreements(scores)}
@@ -304,6 +306,33 @@ def test_a_benchmark_that_withholds_its_answers_says_so() -> None:
     gold = Gold("a", "q?", ("dog", "cat"), None, "sound")
     with pytest.raises(InputError, match=r"withholds the answers to 1 of its 1 questions.*sari-bench submit"):
         score(_golds(gold), {"a": [Answer("a", "dog")]})
+
+
+class Lenient:
+    """A scorer of another package: whoever says anything is right."""
+
+    name = "lenient"
+    drops_missing = True
+    notes = ("lenient is lenient",)
+
+    def verdict(self, said: base.Said) -> base.Verdict:
+        """Say so."""
+        return base.Verdict("missing" if said.answer.text is None else "correct", None, "not read")
+
+
+def test_another_package_s_scorer(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = [
+        EntryPoint("lenient", f"{__name__}:Lenient", scorers.GROUP),
+        EntryPoint("broken", "no_such_package_of_scorers:Scorer", scorers.GROUP),
+    ]
+    monkeypatch.setattr(scorers, "entry_points", lambda group: [one for one in entries if one.group == group])
+    golds = [Gold(str(i), "q?", ("dog", "cat"), "dog", "sound") for i in range(2)]
+    result = score(_golds(*golds), {"0": [Answer("0", "?")]}, "lenient")
+    assert (result.overall.n, result.overall.correct, result.honest.n, result.drops_missing) == (1, 1, 2, True)
+    assert "lenient is lenient" in result.notes
+    assert scorers.scorer_names() == ["answer", "official", "letter", "judge", "broken", "lenient"]
+    with pytest.raises(PluginError, match=r"scorer 'broken' .* fails to load: ModuleNotFoundError"):
+        scorers.load_scorer("broken")
 
 
 def test_a_scorer_that_is_not_there(benchmark_of: Callable[[int], Benchmark]) -> None:

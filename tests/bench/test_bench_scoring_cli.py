@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sari_bench import cli
+from sari_data.responder import Request, Response, Sampling, Usage
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -53,7 +54,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         _question("e"),
         _question("g"),
     ]
-    said = {"a": "dog", "b": "dog", "c": "dog", "d": "A", "e": "dog, not cat", "f": "dog", "z": "dog"}
+    said = {"a": "dog", "b": "dog", "c": "dog", "d": "A", "e": "dog or cat", "f": "dog", "z": "dog"}
     return {
         "old": _write("old.json", old),
         "new": _write("new.json", new),
@@ -146,6 +147,29 @@ def test_a_judge_from_the_command_line(call: Call, toy: dict[str, str]) -> None:
     code, _, told = call("--questions", toy["new"], "--predictions", toy["said"], "--scorer", "judge")
     assert code == 2
     assert "has no verdict on the response to" in told
+
+
+class Metered:
+    """A judge that counts what it uses."""
+
+    name = "metered"
+
+    def __init__(self) -> None:
+        self.usage = Usage(cost=0.0)
+
+    def respond(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Response]:
+        for request in requests:
+            self.usage.requests += 1
+            self.usage.cost = (self.usage.cost or 0.0) + 0.25
+            yield Response(request.id, 0, "A", "stop")
+
+
+def test_what_a_judge_used_is_printed(call: Call, toy: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sari_data.responder.load_responder", lambda name, **options: Metered())
+    code, _, told = call("--questions", toy["old"], "--predictions", toy["said"], "--judge", "metered")
+    assert code == 0
+    assert "metered: 3 verdicts asked for (3 requests" in told
+    assert "0.75" in told
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -175,6 +176,7 @@ def test_a_judge_that_leaves_responses_out(tmp_path: Path) -> None:
         ("<answer>None.</answer>", None, True),
         ("<answer>A or B</answer>", None, False),
         ("<answer>D</answer>", None, False),
+        ("Well, since it barks, the response most likely means the dog.", None, False),  # prose is not enough
         ("", None, False),
     ],
 )
@@ -197,6 +199,24 @@ def test_a_cut_verdict_is_not_read() -> None:
 def test_no_verdict_text_raises(text: str) -> None:
     choice, complaint = read_verdict(Response("a", 0, text, "stop"), ("dog", "cat", "rain"))
     assert choice is None or complaint is None
+
+
+@given(
+    st.lists(st.sampled_from(["A", "<answer>B</answer>", "NONE", "hm", ""]), min_size=12, max_size=12),
+    st.lists(st.sampled_from(["dog", "A dog.", "cat or dog", "", "It is unknown.", None]), min_size=6, max_size=6),
+    st.sampled_from(["all", "unread"]),
+)
+def test_outcomes_add_up_whatever_a_judge_says(verdicts: list[str], said: list[str | None], only: str) -> None:
+    answers = {gold.id: [Answer(gold.id, text)] for gold, text in zip(GOLDS.golds, said, strict=True)}
+    left = iter(verdicts)
+    with tempfile.TemporaryDirectory() as folder:
+        due = said_of(GOLDS, answers)
+        scorer, _ = ask_judge(due, Judge(lambda request: next(left)), Path(folder), only)  # type: ignore[arg-type]
+        result = score_said(GOLDS, due, [scorer])["judge"]
+    assert sum(result.overall.outcomes.values()) == result.overall.n == 6
+    assert result.overall.outcomes["missing"] == said.count(None)
+    for item in result.items:
+        assert (item.choice is None) is (item.outcome not in ("correct", "wrong"))
 
 
 def test_a_run_is_scored_by_the_verdicts_in_its_folder(

@@ -11,7 +11,7 @@ from bench_scores import gold_of, score_of, scored
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sari_bench.metrics import OUTCOMES
+from sari_bench.metrics import OUTCOMES, wilson
 from sari_bench.scoring import BenchmarkGolds, summarize
 from sari_bench.voting import (
     count_votes,
@@ -117,6 +117,10 @@ def test_pass_at_k_over_questions_with_its_intervals() -> None:
     assert pass_at(score) == found
     with pytest.raises(InputError, match="found k = 5 with 4 samples"):
         pass_at_k(score, 5)
+    never = pass_at(score_of({f"q{i}": [1, 1] for i in range(40)}))
+    assert [(one.value, one.interval) for one in never] == [(0.0, wilson(0, 40))] * 2, (
+        "nothing right is not certainly 0"
+    )
     many = score_of({"q1": [0] * 70, "q2": [1] * 70})
     assert [one.k for one in pass_at(many)] == [1, 2, 4, 8, 16, 32, 64, 70]
 

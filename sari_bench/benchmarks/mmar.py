@@ -39,6 +39,7 @@ def load(questions: Path | None, audio_root: Path | None, *, audio: bool = True,
 
 
 def _read(row: Row, where: str) -> Gold:
+    read_text(row, "modality", where, _EXPECTED)
     return Gold(
         **{key: read_text(row, key, where, _EXPECTED) for key in ("id", "question", "answer")},
         choices=read_choices(row, "choices", where),

@@ -60,7 +60,7 @@ def read_gold(row: Row, where: str, split: str, *, withheld: bool) -> Gold:
     Args:
         row: In either layout.
         where: The row, for messages.
-        split: The split that it must be of, where it says one.
+        split: ``test-mini`` or ``test``: a row that says to be of the other one is refused.
         withheld: Whether rows may lack their answer.
 
     Raises:
@@ -68,11 +68,10 @@ def read_gold(row: Row, where: str, split: str, *, withheld: bool) -> Gold:
     """
     plain = _plain(row, where) if "other_attributes" in row and "question" not in row else row
     expected = f"{_EXPECTED} of {split}"
-    found = plain.get("split")
-    if found is not None and found != split:
+    other = {"test": "test-mini", "test-mini": "test"}[split]
+    if plain.get("split") == other:
         raise BenchmarkError(
-            f"{where}: expected questions of MMAU {split}, found one of {found!r}: choose --benchmark "
-            f"mmau-{found if found in ('test', 'test-mini') else 'test-mini or mmau-test'}"
+            f"{where}: expected questions of MMAU {split}, found one of {other!r}: choose --benchmark mmau-{other}"
         )
     texts = {key: read_text(plain, key, where, expected) for key in ("id", "question")}
     answer = plain.get("answer")

@@ -16,6 +16,7 @@ from sari_bench.runner import RunSettings, run_benchmark
 from sari_data.errors import AudioError, BenchmarkError, InputError, StorageError
 from sari_data.resources import cache_folder
 from sari_data.responders.scripted import ScriptedResponder
+from sari_data.sources import rows as rows_module
 
 ROWS = [mmau_row(n) for n in range(4)]
 CLIPS = {f"test-mini-audios/m{n:04d}.wav": clip(n) for n in range(4)}
@@ -59,6 +60,12 @@ def test_the_same_bytes_wherever_the_audio_is(tmp_path: Path, place: str) -> Non
     assert benchmark.golds == load_benchmark("mmau-test-mini", _questions(tmp_path), audio=False).golds
 
 
+def test_a_name_without_its_first_folder_comes_before_the_bare_name(tmp_path: Path) -> None:
+    path = write_json(tmp_path / "q.json", [mmau_row(0, audio_id="set/one/clip.wav")])
+    folder = _unpack(tmp_path / "audio", {"one/clip.wav": b"one", "two/clip.wav": b"two", "clip.wav": b"bare"})
+    assert _read(load_benchmark("mmau-test-mini", path, folder)) == [b"one"]
+
+
 def test_a_folder_as_it_was_downloaded_holds_questions_and_audio(tmp_path: Path) -> None:
     _unpack(_questions(tmp_path).parent, {"test-mini-audios.tar.gz": tar(CLIPS)})
     assert _read(load_benchmark("mmau-test-mini", tmp_path / "questions")) == BYTES
@@ -73,19 +80,25 @@ def test_embedded_audio_is_taken_out_once_and_only_if_it_is_wanted(
     path = tmp_path / "test.parquet"
     rows = [mmau_hub_row(row, data) for row, data in zip(ROWS, BYTES, strict=True)]
     path.write_bytes(parquet(rows))
-    bare = load_benchmark("mmau-test-mini", path, audio=False)
+    read = rows_module.read_parquet
+    asked: list[str] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            rows_module, "read_parquet", lambda file, columns: (asked.extend(columns), read(file, columns))[1]
+        )
+        bare = load_benchmark("mmau-test-mini", path, audio=False)
     assert not list(cache_folder().rglob("*.wav"))
+    assert "context.path" in asked
+    assert "context" not in asked
     benchmark = load_benchmark("mmau-test-mini", path)
     assert _read(benchmark) == BYTES
     assert benchmark.golds == bare.golds
     assert all(question.audio.data is None and question.audio.sha256 for question in benchmark.questions)
     # The second time nothing of it is read, unless the cache was tidied.
-    monkeypatch.setattr("sari_data.sources.rows.read_parquet", None)
-    assert _read(load_benchmark("mmau-test-mini", path)) == BYTES
-    monkeypatch.undo()
-    kept = Path(str(benchmark.questions[0].audio.path))
-    monkeypatch.setenv("SARI_CACHE", str(kept.parents[5]))
-    kept.unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(rows_module, "read_parquet", None)
+        assert _read(load_benchmark("mmau-test-mini", path)) == BYTES
+    Path(str(benchmark.questions[0].audio.path)).unlink()
     assert _read(load_benchmark("mmau-test-mini", path)) == BYTES
     # With a folder of its own audio what is embedded does not count.
     other = load_benchmark("mmau-test-mini", path, _unpack(tmp_path / "audio", dict.fromkeys(CLIPS, b"other")))

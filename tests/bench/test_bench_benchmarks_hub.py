@@ -25,15 +25,19 @@ MMAR = [
      "modality": "mix-sound-speech", "category": "Signal Layer", "sub-category": "Counting"}
     for n in range(3)
 ]  # fmt: skip
+TABLE = {"question": "instruction", "audio": "context", "task_is": "sound", "strip_letters": True}
 # What each line of a script loads; one process does several, since importing the client takes most of the time.
 SCRIPT = """
 import hashlib, json, sys
 from pathlib import Path
 from sari_bench.benchmarks import load_benchmark
+from sari_bench.benchmarks.table_map import TableMap
 from sari_data.errors import SariError
-for name, questions, audio_root, audio in json.loads(sys.argv[1]):
+for name, questions, audio_root, audio, *columns in json.loads(sys.argv[1]):
+    options = {"table": TableMap(**columns[0])} if columns else {}
     try:
-        found = load_benchmark(name, questions and Path(questions), audio_root and Path(audio_root), audio=audio)
+        places = (questions and Path(questions), audio_root and Path(audio_root))
+        found = load_benchmark(name, *places, audio=audio, **options)
     except SariError as error:
         print(json.dumps([type(error).__name__, str(error)]))
         continue
@@ -79,23 +83,30 @@ def test_questions_come_first_audio_when_it_is_wanted_and_nothing_twice(
     digest = load_benchmark("mmau-test-mini", written, audio=False).digest
     names = [row["id"] for row in ROWS]
     with serving(REPO, files) as (endpoint, asked):
-        (scored,) = _load(tmp_path, endpoint, ("mmau-test-mini", None, None, False))
-        assert scored == [digest, names, [None] * 6]
-        got = [(path, part) for method, path, part in asked if method == "GET" and path.endswith(".parquet")]
-        assert got
-        assert all(part and part.startswith("bytes=") and COMMIT in path for path, part in got)
-        assert not [path for _, path, _ in asked if path.endswith(".gz")]
         place = f"hub:{REPO}@{COMMIT}"
         loads = [
-            ("mmau-test-mini", None, None, True), ("mmar", place, None, True),
+            ("mmau-test-mini", None, None, False), ("mmau-test-mini", None, None, True), ("mmar", place, None, True),
             ("mmar", f"{place}/MMAR-meta.json", f"hub:{REPO}/mmar-*.tar.gz", True),
             ("mmar", f"{place}/no.json", None, True), ("mmsu", "hub:lab/nothing", None, True),
             ("mmar", f"hub:{REPO}@nowhere", None, True), ("mmar", str(written), f"hub:{REPO}", True),
+            (f"table:hub:{REPO}", None, None, True, TABLE), (f"table:hub:{REPO}", None, None, False, TABLE),
         ]  # fmt: skip
-        asked_here, mmar, by_name, no_file, no_repo, no_revision, no_path = _load(tmp_path, endpoint, *loads)
+        scored, asked_here, mmar, by_name, no_file, no_repo, no_revision, no_path, table, bare = _load(
+            tmp_path, endpoint, *loads
+        )
+    got = [(path, part) for method, path, part in asked if method == "GET" and "/resolve/" in path]
+    whole = [number for number, (_, part) in enumerate(got) if part is None]
+    # For scoring only ranges of the tables, all of one commit; then each file once.
+    assert whole[0] > 0
+    assert all(path.endswith(".parquet") and COMMIT in path for path, _ in got[: whole[0]])
+    fetched = [got[number][0] for number in whole if COMMIT in got[number][0]]
+    assert len(fetched) == len(set(fetched)) == 4
+    assert scored == [digest, names, [None] * 6]
     assert asked_here == [digest, names, [_sha(n) for n in range(6)]]
     assert mmar[1:] == [["r0", "r1", "r2"], [_sha(20 + n) for n in range(3)]]
     assert by_name == mmar
+    assert table[2] == asked_here[2]
+    assert bare == [table[0], table[1], [None] * 6]
     assert no_file[0] == "BenchmarkError"
     assert "expected no.json in" in no_file[1]
     assert (no_repo[0], no_revision[0]) == ("MissingFileError", "MissingFileError")

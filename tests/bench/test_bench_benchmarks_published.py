@@ -193,7 +193,11 @@ def test_files_of_another_kind_are_one_sentence(tmp_path: Path, name: str) -> No
 def test_mmar_rows_that_are_none(tmp_path: Path) -> None:
     row = {"id": "a", "question": "What?", "choices": ["x", "y"], "answer": "x", "modality": "mix-speech-sound"}
     assert load_benchmark("mmar", write_json(tmp_path / "m.jsonl", [row])).golds[0].task == "sound+speech"
-    for changes, message in (({"modality": "smell"}, "in 'modality', found 'smell'"), ({"choices": "xy"}, "a list of")):
+    for changes, message in (
+        ({"modality": None}, "MMAR's keys"),
+        ({"modality": "smell"}, "in 'modality', found 'smell'"),
+        ({"choices": "xy"}, "a list of"),
+    ):
         with pytest.raises(BenchmarkError, match=message):
             load_benchmark("mmar", write_json(tmp_path / "m.jsonl", [{**row, **changes}]))
     stray = load_benchmark("mmar", write_json(tmp_path / "m.jsonl", [{**row, "answer": "x\ny"}]))

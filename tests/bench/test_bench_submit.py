@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import wave
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from bench_toys import right
 
 from sari_bench import submit
+from sari_bench.benchmarks import load_benchmark
 from sari_bench.benchmarks.base import Benchmark
 from sari_bench.predictions import read_predictions
 from sari_bench.runs import Run
@@ -171,13 +173,13 @@ def test_wrong_usage_is_one_sentence(run_command: Command, few: Path, arguments:
     assert "Traceback" not in said
 
 
-def test_another_versions_question_file_is_refused(
-    run_command: Command, run_of: Runs, few: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from sari_bench import runner
-    from sari_bench.benchmarks import load_benchmark
-
-    monkeypatch.setattr(runner, "_check_audio", lambda benchmark: None)
+def test_another_versions_question_file_is_refused(run_command: Command, run_of: Runs, few: Path) -> None:
+    for row in ROWS:
+        path = few / str(row["audio_id"])
+        path.parent.mkdir(exist_ok=True)
+        with wave.open(str(path), "wb") as file:
+            file.setparams((1, 2, 16000, 0, "NONE", "not compressed"))
+            file.writeframes(bytes(3200))
     run = run_of(load_benchmark("mmau-test-mini", few / "q.json"), lambda q: "A")
     code, _, said = run_command("sari-bench", "submit", run.folder, "--questions", few / "q.json")
     assert code == 0, said
@@ -187,6 +189,21 @@ def test_another_versions_question_file_is_refused(
     code, _, said = run_command("sari-bench", "submit", run.folder, "--questions", few / "q.json")
     assert code == 2
     assert "give the file of the run's version" in said
+
+
+def test_mmau_test_has_no_answers_and_is_submitted_all_the_same(
+    run_command: Command, few: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submit, "COUNTS", {"mmau-test": 4})
+    (few / "q.json").write_text(json.dumps([{**row, "answer": ""} for row in ROWS]), encoding="utf-8")
+    (few / "p.json").write_text(json.dumps(SAID), encoding="utf-8")
+    code, printed, said = run_command("sari-bench", "submit", "--predictions", "p.json", "--questions", "q.json")
+    assert code == 0, said
+    assert printed.startswith("mmau-test (")
+    assert [(row["id"], row["answer"], row["model_prediction"]) for row in _written(few)][:2] == [
+        ("m0", "", "cat"),
+        ("m1", "", "I cannot tell"),
+    ]
 
 
 def test_real_predictions(run_command: Command, shared_data: Path, empty_folder: Path) -> None:

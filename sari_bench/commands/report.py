@@ -81,6 +81,8 @@ def report(
         raise InputError("--disagreements compares scorers: name two at least, as in --scorer official --scorer answer")
     if (dry_run or repo is not None or eval_task is not None) and not push_to_hub:
         raise InputError(f"--repo, --dry-run and --eval-task belong to {PUSH}: add it")
+    if dry_run and as_json:
+        raise InputError("--json and --dry-run both print to standard output: leave one of them out")
     found = _find_or_measure(runs or [], leaderboard, recipe, overrides)
     for sentence in stale_notes(found):
         note(f"note: {sentence}")

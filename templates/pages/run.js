@@ -1,20 +1,4 @@
 "use strict";
-// What a model wrote is put in with textContent only: nothing in it becomes markup.
-
-const SVG = "http://www.w3.org/2000/svg";
-
-function element(tag, text, name) {
-  const node = document.createElement(tag);
-  if (text !== undefined) node.textContent = text;
-  if (name) node.className = name;
-  return node;
-}
-
-function drawn(tag, attributes) {
-  const node = document.createElementNS(SVG, tag);
-  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-  return node;
-}
 
 function short(value) {
   if (value === null || value === undefined) return "–";

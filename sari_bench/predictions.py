@@ -1,7 +1,7 @@
-"""Predictions made elsewhere: rows of ``id`` with ``model_prediction`` or ``model_output``.
+"""Predictions made elsewhere: rows of ``id`` with ``model_prediction``, ``model_output`` or ``answer_prediction``.
 
-MMAU's README names one key and its code the other; both are read. A row without either, or with
-``null``, is a question that was not answered.
+MMAU's README names the first key and its code the second; MMAR's named the first and names the third. A row without
+any, or with ``null``, is a question that was not answered.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Any
 from sari_bench.jsonfiles import read_objects
 from sari_data.errors import BenchmarkError
 
-KEYS = ("model_prediction", "model_output")
+KEYS = ("model_prediction", "model_output", "answer_prediction")
+_NAMED = " or ".join(map(repr, KEYS))
 
 
 def read_predictions(path: Path) -> dict[str, str | None]:
@@ -29,7 +30,7 @@ def read_predictions(path: Path) -> dict[str, str | None]:
         identifier = row.get("id")
         if not isinstance(identifier, str) or not identifier:
             raise BenchmarkError(
-                f"{where}: expected an 'id' that is a non-empty string and {KEYS[0]!r} or {KEYS[1]!r}, "
+                f"{where}: expected an 'id' that is a non-empty string and {_NAMED}, "
                 f"found keys {sorted(map(str, row))} with id {identifier!r}: give each row the id of its question"
             )
         if identifier in found:
@@ -37,20 +38,22 @@ def read_predictions(path: Path) -> dict[str, str | None]:
         found[identifier] = _prediction(row, where)
     if rows and not any(key in row for row in rows for key in KEYS):
         raise BenchmarkError(
-            f"{path}: expected predictions under {KEYS[0]!r} or {KEYS[1]!r}, found neither in any of {len(rows)} rows "
+            f"{path}: expected predictions under {_NAMED}, found none of them in any of {len(rows)} rows "
             f"(keys of the first: {sorted(map(str, rows[0]))}): rename the key"
         )
     return found
 
 
 def _prediction(row: dict[str, Any], where: str) -> str | None:
-    values = [row[key] for key in KEYS if row.get(key) is not None]
-    for value in values:
+    given = {key: row[key] for key in KEYS if row.get(key) is not None}
+    for value in given.values():
         if not isinstance(value, str):
             raise BenchmarkError(f"{where}: expected a prediction that is text, found {value!r}: write it as a string")
-    if len(values) == 2 and values[0] != values[1]:
+    if len(set(given.values())) > 1:
+        (first, a), (second, b), *_ = given.items()
+        if a == b:  # then it is the third that is another
+            second, b = list(given.items())[2]
         raise BenchmarkError(
-            f"{where}: {KEYS[0]!r} and {KEYS[1]!r} differ ({values[0][:40]!r} and {values[1][:40]!r}): "
-            "keep the one that is to be scored"
+            f"{where}: {first!r} and {second!r} differ ({a[:40]!r} and {b[:40]!r}): keep the one that is to be scored"
         )
-    return values[0] if values else None
+    return next(iter(given.values()), None)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sari_bench.compare import Comparison, Transcript, format_p
 from sari_bench.leaderboard import Board
 from sari_bench.metrics import PairedDifference, Tally, percent
-from sari_bench.scoring import Score
+from sari_bench.scoring import Score, honest_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -55,12 +55,25 @@ def board_rows(board: Board) -> tuple[list[str], list[list[str]]]:
 def score_rows(score: Score) -> tuple[list[str], list[list[str]]]:
     """Return a score's header and rows as text: overall, then every group of every dimension.
 
-    The row before a dimension's groups has its name alone. "unread" is unparsed and truncated.
+    The row before a dimension's groups has its name alone. "unread" is unparsed, truncated and refused; "of all %" is
+    the accuracy over every question, where the scorer's own total leaves unanswered ones out.
     """
-    header = ["", "n", "correct", "acc. %", "95 % int.", "wrong", "unread", "missing"]
+    beside = score.drops_missing
+    header = [
+        "",
+        "n",
+        "correct",
+        "acc. %",
+        "95 % int.",
+        "wrong",
+        "unread",
+        "missing",
+        *(["of all %"] if beside else []),
+    ]
 
     def row(name: str, tally: Tally) -> list[str]:
         counts = [str(tally.outcomes["wrong"]), str(tally.unread), str(tally.outcomes["missing"])]
+        counts += [cell(honest_of(tally).accuracy)] if beside else []
         return [name, str(tally.n), str(tally.correct), cell(tally.accuracy), interval_cell(tally), *counts]
 
     rows = [row("all", score.overall)]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sari_bench.benchmarks.base import Gold, digest_of
+from sari_bench.scorers import JUDGE_FOLDER, load_scorer
 from sari_bench.scoring import Answer, BenchmarkGolds, Score, score
 from sari_data.errors import BenchmarkError, MissingFileError
 
@@ -62,8 +63,8 @@ class Run:
         return sum(lengths) / len(lengths) if any(lengths) else None
 
     def score(self, scorer: str = "answer") -> Score:
-        """Score the run."""
-        return score(self.benchmark, self.answers, scorer, self.samples)
+        """Score the run; ``judge`` needs the verdicts that ``sari-bench score --judge`` left in its folder."""
+        return score(self.benchmark, self.answers, load_scorer(scorer, self.folder / JUDGE_FOLDER), self.samples)
 
 
 def read_run(folder: Path) -> Run:

@@ -1,44 +1,45 @@
-"""Scorers: from golds and answers to outcomes, and from outcomes to a score by group.
+"""From golds and answers to outcomes by any number of scorers, and from outcomes to a score by group.
 
 ``answer`` is sari's own grader with an honest denominator: every question counts. ``official`` is
-MMAU's published token matching, which gives its figures to the digit and leaves questions without a
-prediction out of its total; the honest accuracy stands beside it.
+the benchmarks' published token matching, which gives their figures to the digit and leaves questions
+without a prediction out of its total; the honest accuracy stands beside it. ``letter`` reads a letter
+and nothing else; ``judge`` counts what another model was told by the response. Each response is read once.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sari_bench.benchmarks.base import DIMENSIONS, Benchmark, Gold
 from sari_bench.metrics import OUTCOMES, UNGRADABLE, Tally, group, percent, tally
-from sari_data.answers import grade, read_response
+from sari_bench.scorers import SCORERS, load_scorer
+from sari_bench.scorers.base import Answer, Said, Scorer
+from sari_bench.scorers.official import string_match
 from sari_data.errors import InputError
-from sari_data.responder import FinishReason
 
+__all__ = [
+    "SCORERS",
+    "Answer",
+    "BenchmarkGolds",
+    "Disagreement",
+    "Score",
+    "Scored",
+    "check_has_answers",
+    "disagreements",
+    "honest_of",
+    "said_of",
+    "score",
+    "score_all",
+    "score_said",
+    "strays",
+    "string_match",
+    "subset",
+    "summarize",
+]
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a model said to one question; ``text`` is ``None`` where it said nothing.
-
-    Args:
-        id: The question's id.
-        text: Raw response, or a prediction made elsewhere.
-        sample: Index among the samples of this question.
-        finish_reason: Why the text ended.
-        raw: Whether ``text`` is a model's whole response, sections included, and not a prediction
-            that was taken out of one already.
-        tokens: Length in tokens, 0 where unknown.
-    """
-
-    id: str
-    text: str | None
-    sample: int = 0
-    finish_reason: FinishReason = "stop"
-    raw: bool = True
-    tokens: int = 0
+_SHOWN = 3  # ids in a sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,11 @@ class Scored:
     choice: int | None = None
     reason: str | None = None
 
+    @property
+    def said(self) -> str:
+        """What the scorer made of the answer: the option that it read, or why it read none."""
+        return self.reason or "" if self.choice is None else self.gold.choices[self.choice]
+
 
 @dataclass(frozen=True, slots=True)
 class Score:
@@ -76,8 +82,16 @@ class Score:
     items: tuple[Scored, ...]
     notes: tuple[str, ...] = ()
 
+    @property
+    def drops_missing(self) -> bool:
+        """Whether the total leaves unanswered questions out, as MMAU's own code does."""
+        return self.honest.n != self.overall.n
+
     def to_json(self) -> dict[str, Any]:
-        """Return the score as one JSON object; shares are percent with two decimals."""
+        """Return the score as one JSON object; shares are percent with two decimals.
+
+        Where the total leaves unanswered questions out, every group has its ``honest`` figures too.
+        """
         body = self.overall.to_json()
         outcomes = body.pop("outcomes")
         return {
@@ -86,100 +100,25 @@ class Score:
             "version": self.version,
             **body,
             "by": {
-                dimension: {name: part.to_json() for name, part in parts.items()}
+                dimension: {name: self._group(part) for name, part in parts.items()}
                 for dimension, parts in self.by.items()
             },
             "outcomes": outcomes,
-            "honest": {
-                "n": self.honest.n,
-                "correct": self.honest.correct,
-                "accuracy": percent(self.honest.accuracy),
-            },
+            "honest": _figures(self.honest),
             "notes": list(self.notes),
         }
 
-
-def string_match(answer: str, prediction: str, choices: Iterable[str]) -> bool:
-    """Return whether a prediction is right by MMAU's published rule.
-
-    Text is compared as sets of lower-case word tokens. A prediction is right when it holds every
-    token of the answer and none that only another option has. An option with the same tokens as
-    the answer is not another option; a prediction without any token is wrong.
-    """
-    said = _tokens(prediction)
-    if not said:
-        return False
-    right = _tokens(answer)
-    # An option with the answer's own tokens adds nothing here: its difference from them is empty.
-    other = set().union(*(_tokens(choice) - right for choice in choices))
-    return right <= said and not said & other
+    def _group(self, part: Tally) -> dict[str, Any]:
+        return part.to_json() | ({"honest": _figures(honest_of(part))} if self.drops_missing else {})
 
 
-def _tokens(text: str) -> set[str]:
-    return set(re.findall(r"\b\w+\b", text.lower()))
+def honest_of(part: Tally) -> Tally:
+    """Return a tally over every answer that was due, whatever the scorer's own total leaves out."""
+    return Tally(sum(part.outcomes.values()), part.correct, part.outcomes)
 
 
-def grade_answer(gold: Gold, answer: Answer) -> str:
-    """Return the outcome by sari's grader, the one that calibration and rewards use."""
-    if not gold.gradable:
-        return UNGRADABLE
-    if answer.text is None:
-        return "missing"
-    return grade(answer.text, gold.to_question(), finish_reason=answer.finish_reason).outcome
-
-
-def grade_official(gold: Gold, answer: Answer) -> str:
-    """Return the outcome by MMAU's rule: ``correct``, ``wrong`` or ``missing``.
-
-    Predictions are matched as they are. Of a model's raw response only the answer section is
-    matched, where it has one, because a chain of thought that weighs the options names them all.
-    """
-    if answer.text is None:
-        return "missing"
-    assert gold.answer is not None, f"question {gold.id!r} has no answer to match"
-    text = answer.text
-    if answer.raw:
-        stated = read_response(text, gold.choices, finish_reason=answer.finish_reason).answer_text
-        text = stated if stated is not None else text
-    return "correct" if string_match(gold.answer, text, gold.choices) else "wrong"
-
-
-SCORERS: dict[str, Callable[[Gold, Answer], str]] = {"answer": grade_answer, "official": grade_official}
-
-
-def score(
-    benchmark: Benchmark | BenchmarkGolds,
-    answers: Mapping[str, Sequence[Answer]],
-    scorer: str = "answer",
-    samples: int = 1,
-) -> Score:
-    """Score answers against a benchmark; answers to ids that it does not have are noted, not counted.
-
-    Args:
-        benchmark: The golds and what they belong to.
-        answers: Answers by question id, ``samples`` of them where all were given.
-        scorer: A name in SCORERS.
-        samples: How many answers each question was due; the rest count as missing.
-
-    Raises:
-        InputError: The scorer is unknown.
-        BenchmarkError: Some questions lack a label that others have.
-    """
-    if scorer not in SCORERS:
-        raise InputError(f"scorer {scorer!r} is unknown; expected one of {sorted(SCORERS)}")
-    judge = SCORERS[scorer]
-    items = []
-    for gold in benchmark.golds:
-        given = {answer.sample: answer for answer in answers.get(gold.id, ())}
-        for sample in range(samples):
-            answer = given.get(sample, Answer(gold.id, None, sample))
-            items.append(Scored(gold, answer, judge(gold, answer)))
-    unknown = sorted(set(answers) - {gold.id for gold in benchmark.golds})
-    notes = list(benchmark.notes)
-    if unknown:
-        shown = ", ".join(unknown[:3]) + (", ..." if len(unknown) > 3 else "")
-        notes.append(f"{len(unknown)} predictions have an id that is not in the benchmark and do not count ({shown})")
-    return summarize(benchmark, items, scorer, tuple(notes))
+def _figures(part: Tally) -> dict[str, Any]:
+    return {"n": part.n, "correct": part.correct, "accuracy": percent(part.accuracy)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,11 +132,109 @@ class BenchmarkGolds:
     notes: tuple[str, ...] = ()
 
 
-def summarize(
-    benchmark: Benchmark | BenchmarkGolds, items: Sequence[Scored], scorer: str, notes: tuple[str, ...] = ()
+def score(
+    benchmark: Benchmark | BenchmarkGolds,
+    answers: Mapping[str, Sequence[Answer]],
+    scorer: str | Scorer = "answer",
+    samples: int = 1,
 ) -> Score:
-    """Count scored answers overall and by every dimension that the benchmark has."""
-    drop_missing = scorer == "official"
+    """Score answers against a benchmark; answers to ids that it does not have are noted, not counted.
+
+    Args:
+        benchmark: The golds and what they belong to.
+        answers: Answers by question id, ``samples`` of them where all were given.
+        scorer: A scorer, or the name of one that needs nothing but the answers.
+        samples: How many answers each question was due; the rest count as missing.
+
+    Raises:
+        InputError: The scorer is unknown, or the benchmark withholds its answers.
+        BenchmarkError: Some questions lack a label that others have.
+    """
+    return next(iter(score_all(benchmark, answers, [scorer], samples).values()))
+
+
+def score_all(
+    benchmark: Benchmark | BenchmarkGolds,
+    answers: Mapping[str, Sequence[Answer]],
+    scorers: Iterable[str | Scorer] = tuple(SCORERS),
+    samples: int = 1,
+) -> dict[str, Score]:
+    """Score answers by several scorers, as :func:`score` by one; each response is read once."""
+    loaded = [load_scorer(one) if isinstance(one, str) else one for one in scorers]
+    return score_said(benchmark, said_of(benchmark, answers, samples), loaded, strays(benchmark, answers))
+
+
+def said_of(
+    benchmark: Benchmark | BenchmarkGolds, answers: Mapping[str, Sequence[Answer]], samples: int = 1
+) -> list[Said]:
+    """Return every answer that was due with its question, in the benchmark's order; a missing one has no text.
+
+    Raises:
+        InputError: The benchmark withholds its answers.
+    """
+    check_has_answers(benchmark)
+    found = []
+    for gold in benchmark.golds:
+        given = {answer.sample: answer for answer in answers.get(gold.id, ())}
+        for sample in range(samples):
+            found.append(Said(gold, given.get(sample) or Answer(gold.id, None, sample)))
+    return found
+
+
+def score_said(
+    benchmark: Benchmark | BenchmarkGolds, said: Sequence[Said], scorers: Iterable[Scorer], notes: Sequence[str] = ()
+) -> dict[str, Score]:
+    """Score what :func:`said_of` returned; ``notes`` go with every score, after the benchmark's own."""
+    found = {}
+    for scorer in scorers:
+        items = [Scored(one.gold, one.answer, *scorer.verdict(one)) for one in said]
+        sentences = (*benchmark.notes, *notes, *scorer.notes)
+        found[scorer.name] = summarize(benchmark, items, scorer.name, sentences, drop_missing=scorer.drops_missing)
+    return found
+
+
+def check_has_answers(benchmark: Benchmark | BenchmarkGolds) -> None:
+    """Raise InputError where the benchmark withholds the answers to questions, so that nothing can be scored."""
+    withheld = sum(gold.answer is None for gold in benchmark.golds)
+    if withheld:
+        raise InputError(
+            f"benchmark {benchmark.name!r} ({benchmark.version}) withholds the answers to {withheld} of its "
+            f"{len(benchmark.golds)} questions, so it cannot be scored here: 'sari-bench submit' writes the file that "
+            "its authors score"
+        )
+
+
+def strays(benchmark: Benchmark | BenchmarkGolds, answers: Iterable[str]) -> list[str]:
+    """Return a sentence on answers to ids that the benchmark does not have, if there are any."""
+    unknown = sorted(set(answers) - {gold.id for gold in benchmark.golds})
+    if not unknown:
+        return []
+    shown = ", ".join(unknown[:_SHOWN]) + (", ..." if len(unknown) > _SHOWN else "")
+    return [f"{len(unknown)} predictions have an id that is not in the benchmark and do not count ({shown})"]
+
+
+def summarize(
+    benchmark: Benchmark | BenchmarkGolds,
+    items: Sequence[Scored],
+    scorer: str,
+    notes: tuple[str, ...] = (),
+    *,
+    drop_missing: bool | None = None,
+) -> Score:
+    """Count scored answers overall and by every dimension that the benchmark has.
+
+    Args:
+        benchmark: What the score is called after.
+        items: The scored answers.
+        scorer: The scorer's name.
+        notes: Sentences that go with the score; those on its totals are added.
+        drop_missing: Leave unanswered questions out of the total; default: what the built-in scorer does.
+
+    Raises:
+        BenchmarkError: Some questions lack a label that others have.
+    """
+    if drop_missing is None:
+        drop_missing = scorer in SCORERS and SCORERS[scorer].drops_missing
 
     def count(part: Sequence[Scored], drop: bool = drop_missing) -> Tally:
         return tally(((item.gold.id, item.outcome) for item in part), drop_missing=drop)
@@ -208,18 +245,18 @@ def summarize(
         if parts:
             by[dimension] = {name: count(part) for name, part in parts.items()}
     overall = count(items)
-    honest = count(items, False)
+    honest = count(items, False) if drop_missing else overall
     extra = []
     if honest.n != overall.n:
         extra.append(
             f"{honest.n - overall.n} of {honest.n} questions have no prediction; the official total leaves them out, "
             f"the honest accuracy ({percent(honest.accuracy)} of {honest.n}) does not"
         )
-    strays = honest.outcomes.get(UNGRADABLE, 0)
-    if strays:
-        rest = Tally(honest.n - strays, honest.correct)
+    outside = honest.outcomes.get(UNGRADABLE, 0)
+    if outside:
+        rest = Tally(honest.n - outside, honest.correct)
         extra.append(
-            f"{strays} of {honest.n} answers cannot be right because the gold is not among the choices; "
+            f"{outside} of {honest.n} answers cannot be right because the gold is not among the choices; "
             f"over the other {rest.n} the accuracy is {percent(rest.accuracy)}"
         )
     elif honest.outcomes["missing"] and not drop_missing:
@@ -227,3 +264,79 @@ def summarize(
     assert sum(honest.outcomes.values()) == honest.n
     assert set(OUTCOMES) <= set(honest.outcomes)
     return Score(scorer, benchmark.name, benchmark.version, overall, by, honest, tuple(items), (*notes, *extra))
+
+
+def subset(score: Score, ids: Iterable[str]) -> Score:
+    """Return the same score over some of its questions, with every total computed anew.
+
+    Args:
+        score: The score.
+        ids: Ids of the questions to keep; those that the score does not have are left aside.
+    """
+    kept = set(ids)
+    items = [item for item in score.items if item.gold.id in kept]
+    golds = tuple({item.gold.id: item.gold for item in items}.values())
+    total = len({item.gold.id for item in score.items})
+    about = BenchmarkGolds(score.benchmark, score.version, "", golds)
+    notes = (f"these are {len(golds)} of {total} questions",)
+    return summarize(about, items, score.scorer, notes, drop_missing=score.drops_missing or None)
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """An answer on which scorers differ.
+
+    Args:
+        gold: The question.
+        answer: What was said to it.
+        outcomes: The outcome by scorer.
+        readings: What each scorer read: the option, or why it read none.
+    """
+
+    gold: Gold
+    answer: Answer
+    outcomes: Mapping[str, str]
+    readings: Mapping[str, str]
+
+    @property
+    def about_right(self) -> bool:
+        """Whether some scorer calls the answer correct and another does not."""
+        return len({outcome == "correct" for outcome in self.outcomes.values()}) > 1
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as one flat JSON object."""
+        return {
+            "id": self.gold.id,
+            "sample": self.answer.sample,
+            "question": self.gold.question,
+            "choices": list(self.gold.choices),
+            "answer": self.gold.answer,
+            "about_right": self.about_right,
+            **{f"{name}_outcome": outcome for name, outcome in self.outcomes.items()},
+            **{f"{name}_read": reading for name, reading in self.readings.items()},
+            "response": self.answer.text,
+        }
+
+
+def disagreements(
+    scores: Mapping[str, Score], differ: Callable[[Sequence[str]], bool] = lambda found: len(set(found)) > 1
+) -> list[Disagreement]:
+    """Return every answer whose outcome is not the same by all scorers, in the benchmark's order.
+
+    Args:
+        scores: Scores of the same answers by scorer, as :func:`score_all` returns them.
+        differ: Which outcomes, in the scorers' order, are a disagreement; default: those that are not all the same.
+    """
+    columns = [score.items for score in scores.values()]
+    assert len({len(column) for column in columns}) <= 1, "the scores are not of the same answers"
+    found = []
+    for items in zip(*columns, strict=True):
+        if not differ([item.outcome for item in items]):
+            continue
+        first = items[0]
+        same = {(item.gold.id, item.answer.sample, item.answer.text) for item in items}
+        assert len(same) == 1, f"the scores are not of the same answers: {sorted(map(str, same))}"
+        outcomes = {name: item.outcome for name, item in zip(scores, items, strict=True)}
+        readings = {name: item.said for name, item in zip(scores, items, strict=True)}
+        found.append(Disagreement(first.gold, first.answer, outcomes, readings))
+    return found

@@ -109,7 +109,7 @@ def test_predictions_come_in_several_forms(sari_bench: Call, tmp_path: Path, for
         ('{"m0": "dog"}', "found a JSON object"),
         ('"dog"', "found a JSON string"),
         ('["dog"]', "found a string at position 0"),
-        ('[{"id": "m0", "prediction": "dog"}]', "found neither in any of 1 rows"),
+        ('[{"id": "m0", "prediction": "dog"}]', "found none of them in any of 1 rows"),
         ('[{"ID": "m0", "model_output": "dog"}]', "with id None"),
         ('[{"id": "m0", "model_output": 3}]', "expected a prediction that is text, found 3"),
         ('[{"id": "m0", "model_output": "a", "model_prediction": "b"}]', "differ"),

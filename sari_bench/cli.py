@@ -5,6 +5,8 @@ Heavy imports are made inside the commands, so that ``--help`` is quick and work
 
 from __future__ import annotations
 
+import sys
+
 import typer
 
 from sari_bench.commands.compare import compare
@@ -12,6 +14,8 @@ from sari_bench.commands.list import list_benchmarks
 from sari_bench.commands.report import report
 from sari_bench.commands.run import run
 from sari_bench.commands.score import score
+from sari_bench.commands.submit import submit
+from sari_data.commands.arguments import PUSH
 from sari_data.console import run_app
 
 app = typer.Typer(
@@ -21,11 +25,16 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (run, score, report, compare):
+for _command in (run, score, report, compare, submit):
     app.command()(_command)
 app.command("list")(list_benchmarks)
 
 
 def main() -> None:
     """Run the command."""
-    run_app(app)
+    arguments = sys.argv[1:]
+    if any(argument.startswith(PUSH) for argument in arguments):
+        from sari_data.cli import optional_repo
+
+        arguments = optional_repo(arguments)
+    run_app(app, arguments)

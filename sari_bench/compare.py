@@ -2,32 +2,55 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sari_bench.metrics import PairedDifference, label_order, paired_difference, percent
+from sari_bench.adjust import holm, note_for
+from sari_bench.benchmarks.base import DIMENSIONS, Gold, digest_row
+from sari_bench.metrics import PairedDifference, label_order, percent
+from sari_bench.paired import compare_groups
 from sari_bench.runs import Run
-from sari_bench.scoring import Scored
-from sari_data.answers import read_response
+from sari_bench.scoring import Score, Scored
+from sari_bench.transcripts import Transcript, choose_transcript
+from sari_bench.voting import has_votes, majority
 from sari_data.errors import BenchmarkError
+
+__all__ = ["Common", "Comparison", "Transcript", "choose_transcript", "compare", "compare_scores", "format_p"]
 
 
 @dataclass(frozen=True, slots=True)
-class Transcript:
-    """One question that A got wrong and B right, with both full texts."""
+class Common:
+    """Which questions were compared where the two sides did not ask the same ones.
 
-    before: Scored
-    after: Scored
+    Args:
+        n: Questions that both asked, with the same id and content.
+        changed: Ids that both have with another content; these are not compared.
+        a: Version and number of questions of the first side.
+        b: The same of the second.
+    """
+
+    n: int
+    changed: int
+    a: tuple[str, int]
+    b: tuple[str, int]
+
+    @property
+    def sentence(self) -> str:
+        """What was compared of what."""
+        changed = f", {self.changed} more have the same id and another content" if self.changed else ""
+        return (
+            f"compared on the {self.n} questions that both asked alike, of {self.a[1]} ({self.a[0]}) "
+            f"and {self.b[1]} ({self.b[0]}){changed}"
+        )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the question and both texts."""
-        gold = self.before.gold
+        """Return counts and versions."""
         return {
-            **gold.to_row(),
-            "before": {"text": self.before.answer.text, "outcome": self.before.outcome},
-            "after": {"text": self.after.answer.text, "outcome": self.after.outcome},
+            "n": self.n,
+            "same_id_other_content": self.changed,
+            "a": {"version": self.a[0], "questions": self.a[1]},
+            "b": {"version": self.b[0], "questions": self.b[1]},
         }
 
 
@@ -39,11 +62,15 @@ class Comparison:
         a: Name of the first run (before).
         b: Name of the second run (after).
         scorer: What judged the answers.
-        accuracy_a: Accuracy of the first, in [0, 1].
+        accuracy_a: Accuracy of the first, in [0, 1]; with several samples their mean.
         accuracy_b: Accuracy of the second.
         overall: The paired difference over all questions.
         by: The paired difference of each task.
         transcript: A question that shows the gain, where there is one.
+        groups: By dimension, the paired difference of each group; p is adjusted within the dimension.
+        samples: The most answers that a question has on either side.
+        voted: With several samples, the same comparison of the majority votes.
+        common: Which questions were compared, where not all.
     """
 
     a: str
@@ -54,17 +81,15 @@ class Comparison:
     overall: PairedDifference
     by: Mapping[str, PairedDifference]
     transcript: Transcript | None
+    groups: Mapping[str, Mapping[str, PairedDifference]] = field(default_factory=dict)
+    samples: int = 1
+    voted: Comparison | None = None
+    common: Common | None = None
 
     @property
     def verdict(self) -> str:
-        """``better``, ``worse`` or ``undecided``: whether B's interval excludes 0, and on which side.
-
-        With few questions the interval is only approximate; then the exact p must be below 0.05 too.
-        """
-        low, high = self.overall.interval
-        if self.overall.p_value is not None and self.overall.p_value >= 0.05:
-            return "undecided"
-        return "better" if low > 0 else "worse" if high < 0 else "undecided"
+        """``better``, ``worse`` or ``undecided``: whether B beats A (:attr:`PairedDifference.verdict`)."""
+        return self.overall.verdict
 
     @property
     def sentence(self) -> str:
@@ -75,27 +100,68 @@ class Comparison:
             "worse": f"{self.b} does worse than {self.a}",
             "undecided": f"{self.b} cannot be told from {self.a}",
         }
-        p_value = "" if d.p_value is None else f", McNemar p {format_p(d.p_value)}"
+        low, high = d.deciding_interval
+        parts = [f"95 % interval {low * 100:+.2f} to {high * 100:+.2f}", f"paired over {d.n} questions"]
+        if d.by_clip:
+            repeated = f" about {d.clusters} clips" if d.clusters < d.n else ""
+            parts[0] += " by bootstrap"
+            parts[1] += f"{repeated}{f', mean of {self.samples} samples' if self.samples > 1 else ''}"
+            parts.append(f"by clip p {format_p(d.flip_p)}" if d.flip_p is not None else "")
+        if d.p_value is not None:
+            parts.append(f"McNemar p {format_p(d.p_value)}")
+        if d.bootstrap is not None and not d.by_clip:
+            parts.append(f"bootstrap {d.bootstrap[0] * 100:+.2f} to {d.bootstrap[1] * 100:+.2f}")
         return (
             f"{words[self.verdict]}: {percent(self.accuracy_a):.2f} to {percent(self.accuracy_b):.2f} %, "
-            f"{d.difference * 100:+.2f} points "
-            f"(95 % interval {d.interval[0] * 100:+.2f} to {d.interval[1] * 100:+.2f}, "
-            f"paired over {d.n} questions{p_value})"
+            f"{d.difference * 100:+.2f} points ({', '.join(filter(None, parts))})"
         )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What else must be known of the result: what was left out, the vote, and what it would take to decide."""
+        d, said = self.overall, []
+        if self.common is not None:
+            said.append(self.common.sentence)
+        if self.voted is not None:
+            said.append(f"by majority vote: {self.voted.sentence}")
+        if self.verdict == "undecided" and d.needed is not None and d.needed > d.n:
+            said.append(
+                f"if the true difference were the {d.difference * 100:+.2f} points found, about {d.needed:,} such "
+                "questions would tell it from none four times in five"
+            )
+        return tuple(said)
+
+    def group_note(self, dimension: str) -> str:
+        """Return what to hold of the p-values of a dimension's table."""
+        parts = self.groups.get(dimension, {}).values()
+        plain = sum(part.deciding_p is not None and part.deciding_p < 0.05 for part in parts)
+        kept = sum(part.adjusted_p is not None and part.adjusted_p < 0.05 for part in parts)
+        return note_for(len(parts), plain, kept)
 
     def to_json(self) -> dict[str, Any]:
         """Return the comparison as one JSON object; shares are percent."""
-        return {
+        body = {
             "a": self.a,
             "b": self.b,
             "scorer": self.scorer,
+            "samples": self.samples,
             "verdict": self.verdict,
             "sentence": self.sentence,
             "accuracy": {"a": percent(self.accuracy_a), "b": percent(self.accuracy_b)},
             "overall": self.overall.to_json(),
-            "by": {"task": {name: part.to_json() for name, part in self.by.items()}},
+            "by": {
+                dimension: {name: part.to_json() for name, part in parts.items()}
+                for dimension, parts in self.groups.items()
+            },
+            "notes": [*self.notes, *filter(None, (self.group_note(dimension) for dimension in self.groups))],
             "transcript": None if self.transcript is None else self.transcript.to_json(),
         }
+        if self.common is not None:
+            body["common"] = self.common.to_json()
+        if self.voted is not None:
+            voted = self.voted.to_json()
+            body["majority"] = {key: voted[key] for key in ("verdict", "sentence", "accuracy", "overall", "by")}
+        return body
 
 
 def format_p(value: float) -> str:
@@ -103,77 +169,132 @@ def format_p(value: float) -> str:
     return f"= {value:.3f}" if value >= 0.001 else "< 0.001"
 
 
-def compare(run_a: Run, run_b: Run, scorer: str = "answer") -> Comparison:
+def compare(run_a: Run, run_b: Run, scorer: str = "answer", *, common: bool = False, seed: int = 0) -> Comparison:
     """Compare two runs question by question; a question's score is the mean over its samples.
+
+    Args:
+        run_a: The run before.
+        run_b: The run after.
+        scorer: What judges the answers.
+        common: Where the runs did not ask the same questions, compare them on those that both asked alike.
+        seed: Of the bootstrap.
 
     Raises:
         BenchmarkError: The runs asked different questions.
     """
-    a, b = run_a.benchmark, run_b.benchmark
-    if a.digest != b.digest:
+    names = run_a.name, run_b.name
+    if names[0] == names[1]:  # Runs of one name, for instance on two machines: their folders tell them apart.
+        names = str(run_a.folder), str(run_b.folder)
+    return compare_scores(names[0], run_a.score(scorer), names[1], run_b.score(scorer), common=common, seed=seed)
+
+
+def compare_scores(
+    name_a: str, score_a: Score, name_b: str, score_b: Score, *, common: bool = False, seed: int = 0
+) -> Comparison:
+    """Compare two scores question by question, from wherever they come.
+
+    Args:
+        name_a: Name of the first (before).
+        score_a: Its score.
+        name_b: Name of the second (after).
+        score_b: Its score, by the same scorer.
+        common: Where they are not of the same questions, compare them on those that both have alike.
+        seed: Of the bootstrap.
+
+    Raises:
+        BenchmarkError: They are of different questions, or have none in common.
+    """
+    assert score_a.scorer == score_b.scorer, f"expected one scorer, got {score_a.scorer} and {score_b.scorer}"
+    golds_a, golds_b = _golds(score_a.items), _golds(score_b.items)
+    alike = [key for key, gold in golds_a.items() if key in golds_b and _same(gold, golds_b[key])]
+    if not common and len(alike) < max(len(golds_a), len(golds_b)):
+        first, second = (f"{name!r} ({s.benchmark} {s.version})" for name, s in ((name_a, score_a), (name_b, score_b)))
         raise BenchmarkError(
-            f"runs {str(run_a.folder)!r} ({a.name} {a.version}) and {str(run_b.folder)!r} ({b.name} {b.version}) asked "
-            "different questions, so they cannot be compared: run both on the same version of one benchmark"
+            f"{first} and {second} asked different questions, so they cannot be compared: run both on the same version "
+            "of one benchmark, or compare what both asked alike with --common"
         )
-    items_a, items_b = run_a.score(scorer).items, run_b.score(scorer).items
-    shares_a, shares_b = _shares(items_a), _shares(items_b)
-    tasks: dict[str, list[str]] = {}
-    for gold in a.golds:
-        tasks.setdefault(gold.task, []).append(gold.id)
+    if not alike:
+        raise BenchmarkError(
+            f"{name_a!r} and {name_b!r} have no question in common (by id and content), of {len(golds_a)} and "
+            f"{len(golds_b)}: give two that were asked questions of one benchmark"
+        )
+    about = None
+    if len(alike) < max(len(golds_a), len(golds_b)):
+        changed = len(golds_a.keys() & golds_b.keys()) - len(alike)
+        about = Common(len(alike), changed, (score_a.version, len(golds_a)), (score_b.version, len(golds_b)))
+    chosen = {key: golds_a[key] for key in alike}
+    found = _compare(name_a, score_a.items, name_b, score_b.items, chosen, score_a.scorer, seed)
+    voted = None
+    if found.samples > 1 and has_votes(score_a) and has_votes(score_b):
+        votes = majority(score_a).items, majority(score_b).items
+        voted = _compare(name_a, votes[0], name_b, votes[1], chosen, score_a.scorer, seed)
+    return replace(found, voted=voted, common=about)
 
-    def pair(ids: Sequence[str]) -> PairedDifference:
-        return paired_difference([shares_a[i] for i in ids], [shares_b[i] for i in ids])
 
-    ids = [gold.id for gold in a.golds]
+def _same(one: Gold, other: Gold) -> bool:
+    """Return whether two questions count as the same for a benchmark's version, however their audio was found."""
+    return one == other or digest_row(one) == digest_row(other)
+
+
+def _golds(items: Sequence[Scored]) -> dict[str, Gold]:
+    return {item.gold.id: item.gold for item in items}
+
+
+def _compare(
+    name_a: str,
+    items_a: Sequence[Scored],
+    name_b: str,
+    items_b: Sequence[Scored],
+    golds: Mapping[str, Gold],
+    scorer: str,
+    seed: int,
+) -> Comparison:
+    """Compare on the questions of ``golds``: overall and every group of every dimension, from one set of resamples."""
+    outcomes_a, outcomes_b = _outcomes(items_a, golds), _outcomes(items_b, golds)
+    ids = list(golds)
+    a, b = ([sum(outcomes[i]) / len(outcomes[i]) for i in ids] for outcomes in (outcomes_a, outcomes_b))
+    labels = [("", "")]
+    places = [list(range(len(ids)))]
+    for dimension, name in DIMENSIONS.items():
+        found: dict[str, list[int]] = {}
+        for place, gold in enumerate(golds.values()):
+            found.setdefault(getattr(gold, name), []).append(place)
+        for label in sorted(found.keys() - {""}, key=label_order):
+            labels.append((dimension, label))
+            places.append(found[label])
+    overall, *parts = compare_groups(a, b, [gold.cluster for gold in golds.values()], places, seed=seed)
+    groups: dict[str, dict[str, PairedDifference]] = {}
+    for (dimension, label), part in zip(labels[1:], parts, strict=True):
+        groups.setdefault(dimension, {})[label] = part
+    groups = {dimension: _adjusted(table) for dimension, table in groups.items()}
+    samples = max(len(right) for outcomes in (outcomes_a, outcomes_b) for right in outcomes.values())
+    kept_a, kept_b = ([item for item in items if item.gold.id in golds] for items in (items_a, items_b))
     return Comparison(
-        a=run_a.name,
-        b=run_b.name,
+        a=name_a,
+        b=name_b,
         scorer=scorer,
-        accuracy_a=sum(shares_a.values()) / len(ids),
-        accuracy_b=sum(shares_b.values()) / len(ids),
-        overall=pair(ids),
-        by={task: pair(part) for task, part in sorted(tasks.items(), key=lambda item: label_order(item[0]))},
-        transcript=choose_transcript(items_a, items_b),
+        accuracy_a=sum(a) / len(a),
+        accuracy_b=sum(b) / len(b),
+        overall=overall,
+        by=groups.get("task", {}),
+        transcript=choose_transcript(kept_a, kept_b),
+        groups=groups,
+        samples=samples,
     )
 
 
-def _shares(items: Sequence[Scored]) -> dict[str, float]:
-    """Share of each question's samples that are correct."""
+def _adjusted(table: Mapping[str, PairedDifference]) -> dict[str, PairedDifference]:
+    p_values = [part.deciding_p for part in table.values()]
+    return {
+        name: replace(part, adjusted_p=p_value)
+        for (name, part), p_value in zip(table.items(), holm([1.0 if p is None else p for p in p_values]), strict=True)
+    }
+
+
+def _outcomes(items: Sequence[Scored], golds: Mapping[str, Gold]) -> dict[str, list[bool]]:
+    """Whether each sample of each question is correct."""
     outcomes: dict[str, list[bool]] = {}
     for item in items:
-        outcomes.setdefault(item.gold.id, []).append(item.outcome == "correct")
-    return {identifier: sum(right) / len(right) for identifier, right in outcomes.items()}
-
-
-def choose_transcript(before: Sequence[Scored], after: Sequence[Scored]) -> Transcript | None:
-    """Choose a question that was wrong before and is right after; the same one every time.
-
-    Preferred are questions whose thought arrives at the answer (its last part before the answer
-    names the right option), then a wrong choice over an unreadable one, then hard over easy.
-    """
-    first = {item.gold.id: item for item in before if item.answer.sample == 0}
-    pairs = [
-        Transcript(first[item.gold.id], item)
-        for item in after
-        if item.answer.sample == 0 and item.outcome == "correct" and first[item.gold.id].outcome in _FAILED
-    ]
-    return min(pairs, key=_rank, default=None)
-
-
-_FAILED = ("wrong", "unparsed", "truncated")
-_DIFFICULTY = {"hard": 0, "medium": 1, "easy": 2}
-
-
-def _rank(pair: Transcript) -> tuple[Any, ...]:
-    gold = pair.after.gold
-    sections = read_response(pair.after.answer.text or "", gold.choices).sections
-    thought = sections.get("think.reasoning") or sections.get("think") or ""
-    arrives = (gold.answer or "").casefold() in thought.casefold()
-    weighs = any(choice.casefold() in thought.casefold() for choice in gold.choices if choice != gold.answer)
-    return (
-        not arrives,
-        pair.before.outcome != "wrong",
-        _DIFFICULTY.get(gold.difficulty, 3),
-        not weighs,
-        hashlib.sha256(gold.id.encode()).hexdigest(),
-    )
+        if item.gold.id in golds:
+            outcomes.setdefault(item.gold.id, []).append(item.outcome == "correct")
+    return outcomes

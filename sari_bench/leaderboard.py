@@ -1,31 +1,54 @@
 """Leaderboards: the runs on one version of one benchmark, best first.
 
 Runs on different questions never share a table, not even two revisions of one benchmark or a part
-of it (``--limit``) and the whole.
+of it (``--limit``) and the whole. Published rows stand beside own runs only where they are of the
+same benchmark and version; those of other versions are kept apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from sari_bench.metrics import label_order
+from sari_bench.metrics import label_order, percent
+from sari_bench.published import PublishedRow, published_rows
 from sari_bench.runs import Run
-from sari_bench.scoring import Score
+from sari_bench.scorers import JUDGE_FOLDER, load_scorer
+from sari_bench.scoring import Score, score_all, subset
+
+if TYPE_CHECKING:
+    from sari_bench.contamination import Contamination
+
+# Beside figures of these scorers alone do published ones say anything: they were made with such a script.
+_COMPARABLE = {"answer", "official"}
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A run with its score."""
+    """A run with its scores.
+
+    Args:
+        run: The run.
+        score: Its score by the board's scorer.
+        scores: Its score by every scorer that was asked for, the board's first.
+        clean: The score over the questions that no training corpus shares, where corpora were given.
+        majority: The score of the majority's answer, where questions have several samples.
+        pass_at: k to the chance that one of k samples is right, in [0, 1]; empty with one sample.
+    """
 
     run: Run
     score: Score
+    scores: Mapping[str, Score] = field(default_factory=dict)
+    clean: Score | None = None
+    majority: Score | None = None
+    pass_at: Mapping[int, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the entry's figures."""
+        """Return the entry's figures; what was not asked for is left out."""
         honest = self.score.honest
-        return {
+        body: dict[str, Any] = {
             "name": self.run.name,
             "folder": str(self.run.folder),
             "model": self.run.meta["model"],
@@ -35,14 +58,36 @@ class Entry:
             **self.score.overall.to_json(),
             "unparsed": honest.outcomes["unparsed"],
             "truncated": honest.outcomes["truncated"],
+            "refused": honest.outcomes["refused"],
             "missing": honest.outcomes["missing"],
             "task": {name: part.to_json() for name, part in self.score.by.get("task", {}).items()},
         }
+        if len(self.scores) > 1:
+            body["scores"] = {name: _figures(score) for name, score in self.scores.items()}
+        if self.clean is not None:
+            body["clean"] = _figures(self.clean)
+        if self.majority is not None:
+            body["majority"] = _figures(self.majority)
+        if self.pass_at:
+            body["pass_at"] = {str(k): percent(share) for k, share in self.pass_at.items()}
+        return body
 
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """One table: entries on exactly the same questions, best first."""
+    """One table: entries on exactly the same questions, best first.
+
+    Args:
+        benchmark: The benchmark's name.
+        version: Its version.
+        digest: Content hash of the questions.
+        scorer: What judged the answers that the entries are ranked by.
+        tasks: The benchmark's tasks, in their order.
+        entries: The runs.
+        published: Published rows of this benchmark and version.
+        earlier: Published rows of other versions of the benchmark: never in the same table.
+        clean: Which questions a training corpus shares, where corpora were given.
+    """
 
     benchmark: str
     version: str
@@ -50,12 +95,20 @@ class Board:
     scorer: str
     tasks: tuple[str, ...]
     entries: tuple[Entry, ...]
+    published: tuple[PublishedRow, ...] = ()
+    earlier: tuple[PublishedRow, ...] = ()
+    clean: Contamination | None = None
 
     @property
     def title(self) -> str:
         """Benchmark, version and number of questions."""
         count = len(self.entries[0].run.benchmark.golds)
         return f"{self.benchmark} ({self.version}), {count:,} questions"
+
+    @property
+    def scorers(self) -> tuple[str, ...]:
+        """Every scorer that was asked for, the board's first."""
+        return tuple(self.entries[0].scores) or (self.scorer,)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -66,25 +119,118 @@ class Board:
 
     def to_json(self) -> dict[str, Any]:
         """Return the board as one JSON object."""
-        return {
+        body: dict[str, Any] = {
             "benchmark": self.benchmark,
             "version": self.version,
             "digest": self.digest,
             "scorer": self.scorer,
             "entries": [entry.to_json() for entry in self.entries],
+            "published": [row.to_json() for row in self.published],
+            "earlier": [row.to_json() for row in self.earlier],
             "notes": list(self.notes),
         }
+        if self.clean is not None:
+            body["contamination"] = self.clean.to_json()
+        return body
 
 
-def make_boards(runs: Sequence[Run], scorer: str = "answer") -> list[Board]:
-    """Score the runs and sort them into one board for each set of questions."""
-    groups: dict[tuple[str, str], list[Entry]] = {}
+def make_boards(
+    runs: Sequence[Run],
+    scorer: str | Sequence[str] = "answer",
+    *,
+    published: bool = True,
+    extra: Sequence[PublishedRow] = (),
+    corpora: Sequence[Path] = (),
+) -> list[Board]:
+    """Score the runs and sort them into one board for each set of questions.
+
+    Args:
+        runs: The runs.
+        scorer: A scorer's name, or several: entries are ranked by the first.
+        published: Whether published rows stand beside the runs.
+        extra: Published rows of the user's own.
+        corpora: Training corpora; questions that one of them shares are left out of every entry's ``clean`` score.
+
+    Raises:
+        SariError: As scoring, and as reading a corpus.
+    """
+    scorers = (scorer,) if isinstance(scorer, str) else tuple(dict.fromkeys(scorer))
+    groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
-        groups.setdefault((run.benchmark.name, run.benchmark.digest), []).append(Entry(run, run.score(scorer)))
+        groups.setdefault((run.benchmark.name, run.benchmark.digest), []).append(run)
     boards = []
-    for (name, digest), entries in sorted(groups.items()):
+    for (name, digest), members in sorted(groups.items()):
+        version = members[0].benchmark.version
+        clean = _contamination(members[0], corpora) if corpora else None
+        entries = [_entry(run, scorers, clean) for run in members]
         entries.sort(key=lambda entry: (-(entry.score.overall.accuracy or 0.0), entry.run.name))
         tasks = dict.fromkeys(task for entry in entries for task in entry.score.by.get("task", {}))
-        first = entries[0].run.benchmark
-        boards.append(Board(name, first.version, digest, scorer, tuple(sorted(tasks, key=label_order)), tuple(entries)))
+        rows = published_rows(name, None, extra) if published and _COMPARABLE & set(scorers) else []
+        boards.append(
+            Board(
+                benchmark=name,
+                version=version,
+                digest=digest,
+                scorer=scorers[0],
+                tasks=tuple(sorted(tasks, key=label_order)),
+                entries=tuple(entries),
+                published=tuple(row for row in rows if row.version == version),
+                earlier=tuple(row for row in rows if row.version != version),
+                clean=clean,
+            )
+        )
     return boards
+
+
+def withheld(run: Run) -> bool:
+    """Return whether the run's benchmark keeps its answers to itself, so that the run cannot be scored here."""
+    return all(gold.answer is None for gold in run.benchmark.golds)
+
+
+def _entry(run: Run, scorers: Sequence[str], clean: Contamination | None) -> Entry:
+    loaded = [load_scorer(name, run.folder / JUDGE_FOLDER) for name in scorers]
+    scores = score_all(run.benchmark, run.answers, loaded, run.samples)
+    score = scores[scorers[0]]
+    majority, pass_at = _voted(score, run.samples)
+    return Entry(run, score, scores, _clean_score(score, clean), majority, pass_at)
+
+
+def _voted(score: Score, samples: int) -> tuple[Score | None, dict[int, float]]:
+    if samples == 1:
+        return None, {}
+    from sari_bench.voting import has_votes, majority, pass_at_k
+
+    shown = sorted({samples, *(2**i for i in range(samples.bit_length()))})
+    return majority(score) if has_votes(score) else None, {k: pass_at_k(score, k) for k in shown}
+
+
+def _clean_score(score: Score, clean: Contamination | None) -> Score | None:
+    if clean is None:
+        return None
+    kept = [item.gold.id for item in score.items if item.gold.id not in clean.marked]
+    return subset(score, kept) if kept else None
+
+
+def _contamination(run: Run, corpora: Sequence[Path]) -> Contamination:
+    """Compare a run's questions with training corpora: with audio where it can be opened, else by their text."""
+    from sari_bench.contamination import contamination
+    from sari_bench.reopening import reopen
+    from sari_data.console import note
+    from sari_data.errors import BenchmarkError, InputError, MissingFileError
+
+    try:
+        benchmark = reopen(run)
+    except (MissingFileError, BenchmarkError, InputError) as error:
+        note(
+            f"note: the audio of {run.benchmark.name} is not compared with the training corpora, only its text: {error}"
+        )
+        return contamination(run.benchmark, corpora)
+    return contamination(benchmark, corpora)
+
+
+def _figures(score: Score) -> dict[str, Any]:
+    """A score's figures overall and by task."""
+    return {
+        **score.overall.to_json(),
+        "task": {name: part.to_json() for name, part in score.by.get("task", {}).items()},
+    }

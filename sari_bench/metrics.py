@@ -1,6 +1,7 @@
 """Counts, groups and intervals: pure functions over outcomes, without any dependency.
 
-All intervals are 95 % and in [0, 1] (differences in [-1, 1]); output turns them into percent.
+All intervals are 95 % and in [0, 1] (differences in [-1, 1]); output turns them into percent. docs/statistics.md says
+which figure is how, and when not to trust it.
 """
 
 from __future__ import annotations
@@ -11,13 +12,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from sari_bench.clustering import Z95, effective_size
 from sari_data.errors import BenchmarkError
 from sari_data.types import DIFFICULTIES, DOMAINS
 
 OUTCOMES = ("correct", "wrong", "unparsed", "truncated", "refused", "missing")
 UNGRADABLE = "ungradable"  # present only where a benchmark has golds that are not among their choices
-
-Z95 = 1.959963984540054  # the 0.975 quantile of the standard normal distribution
 
 ItemT = TypeVar("ItemT")
 
@@ -33,12 +33,17 @@ class Tally:
             leaves unanswered questions out of its denominator as MMAU's does: then to ``n`` + missing.
         questions: Distinct questions in ``n``; the interval rests on these, because several samples
             of one question say less than as many questions do.
+        clusters: Distinct clips that ``n`` is about; 0 where that was not asked.
+        effective: How many independent answers ``n`` is worth (:func:`~sari_bench.clustering.effective_size`); ``None``
+            where no clip repeats.
     """
 
     n: int
     correct: int
     outcomes: Mapping[str, int] = field(default_factory=dict)
     questions: int = 0
+    clusters: int = 0
+    effective: float | None = None
 
     @property
     def accuracy(self) -> float | None:
@@ -54,18 +59,35 @@ class Tally:
         return wilson(self.correct / self.n * questions, questions)
 
     @property
+    def clustered(self) -> tuple[float, float] | None:
+        """The 95 % interval by clip: Wilson's, of as many answers as ``n`` is worth; ``None`` where no clip repeats.
+
+        Wilson's form with an effective size stays in [0, 1], is never without width, and keeps its coverage better than
+        others in simulations of clustered samples (Franco, Little, Louis and Slud, 2019).
+        """
+        if not self.n or self.effective is None:
+            return None
+        return wilson(self.correct / self.n * self.effective, self.effective)
+
+    @property
+    def best_interval(self) -> tuple[float, float] | None:
+        """The interval to show: by clip where clips (or samples of a question) repeat, else Wilson's."""
+        return self.clustered or self.interval
+
+    @property
     def unread(self) -> int:
         """Answers out of which no choice could be read: unparsed, truncated and refused ones."""
         return sum(self.outcomes.get(name, 0) for name in ("unparsed", "truncated", "refused"))
 
     def to_json(self) -> dict[str, Any]:
-        """Return counts, accuracy and interval (percent, two decimals) and the outcomes."""
-        interval = self.interval
+        """Return counts, accuracy and intervals (percent, two decimals) and the outcomes."""
         return {
             "n": self.n,
             "correct": self.correct,
             "accuracy": percent(self.accuracy),
-            "interval": None if interval is None else [percent(interval[0]), percent(interval[1])],
+            "interval": percents(self.interval),
+            "clustered": percents(self.clustered),
+            "clusters": self.clusters,
             "outcomes": dict(self.outcomes),
         }
 
@@ -75,12 +97,20 @@ def percent(share: float | None) -> float | None:
     return None if share is None else round(share * 100, 2)
 
 
-def tally(outcomes: Iterable[tuple[str, str]], *, drop_missing: bool = False) -> Tally:
+def percents(interval: tuple[float, float] | None) -> list[float] | None:
+    """Return both ends of an interval as percent with two decimals."""
+    return None if interval is None else [round(end * 100, 2) for end in interval]
+
+
+def tally(
+    outcomes: Iterable[tuple[str, str]], *, drop_missing: bool = False, clusters: Mapping[str, str] | None = None
+) -> Tally:
     """Count ``(question id, outcome)`` pairs.
 
     Args:
         outcomes: One pair for each answer; every outcome is one of OUTCOMES or UNGRADABLE.
         drop_missing: Leave unanswered questions out of the denominator, as MMAU's own code does.
+        clusters: Of each question id the clip that it is about (``Gold.cluster``); absent: no interval by clip.
     """
     pairs = list(outcomes)
     counts = Counter(outcome for _, outcome in pairs)
@@ -88,12 +118,20 @@ def tally(outcomes: Iterable[tuple[str, str]], *, drop_missing: bool = False) ->
     assert not unknown, f"outcomes that no scorer may return: {sorted(unknown)}"
     names = (*OUTCOMES, UNGRADABLE) if UNGRADABLE in counts else OUTCOMES
     dropped = counts["missing"] if drop_missing else 0
-    questions = {identifier for identifier, outcome in pairs if not (drop_missing and outcome == "missing")}
+    counted = [pair for pair in pairs if pair[1] != "missing"] if dropped else pairs
+    sizes: Counter[str] = Counter()
+    right: Counter[str] = Counter()
+    if clusters is not None:
+        sizes.update(clusters[identifier] for identifier, _ in counted)
+        right.update(clusters[identifier] for identifier, outcome in counted if outcome == "correct")
+    repeats = len(sizes) < len(counted)
     return Tally(
-        n=len(pairs) - dropped,
+        n=len(counted),
         correct=counts["correct"],
         outcomes={name: counts[name] for name in names},
-        questions=len(questions),
+        questions=len({identifier for identifier, _ in counted}),
+        clusters=len(sizes),
+        effective=effective_size([*sizes.values()], [right[key] for key in sizes]) if sizes and repeats else None,
     )
 
 
@@ -124,17 +162,17 @@ def label_order(label: str) -> tuple[int, str]:
 _KNOWN_ORDER = (*DOMAINS, *DIFFICULTIES)
 
 
-def wilson(correct: float, n: int, z: float = Z95) -> tuple[float, float]:
+def wilson(correct: float, n: float, z: float = Z95) -> tuple[float, float]:
     """Return Wilson's score interval of a proportion.
 
     Solves ``|p - correct/n| = z * sqrt(p (1 - p) / n)`` for p (Wilson, 1927).
 
     Args:
         correct: Number of successes, in [0, n]; may be fractional (a mean over samples times n).
-        n: Number of trials, 1 or more.
+        n: Number of trials, more than 0; an effective number may be fractional.
         z: Normal quantile.
     """
-    assert n >= 1, f"an interval needs n >= 1, got {n}"
+    assert n > 0, f"an interval needs n > 0, got {n}"
     assert -1e-9 <= correct <= n + 1e-9, f"expected 0 <= correct <= n, got {correct} of {n}"
     share = correct / n
     shrink = 1 + z * z / n
@@ -152,10 +190,16 @@ class PairedDifference:
     Args:
         n: Questions in the pairing.
         difference: Mean of B minus A, in [-1, 1].
-        interval: Its 95 % interval.
+        interval: Its 95 % interval, questions taken as independent (Bonett and Price).
         won: Questions on which B does better than A.
         lost: Questions on which B does worse.
         p_value: Exact two-sided McNemar p; ``None`` where scores are means over several samples.
+        clusters: Distinct clips among the questions; 0 where that was not asked.
+        bootstrap: 95 % interval of the difference by resampling clips; ``None`` where that was not asked.
+        flip_p: Exact p of flipping signs clip by clip (:func:`sari_bench.paired.sign_flip_p`). Where no clip repeats
+            and there is one sample it is McNemar's.
+        adjusted_p: The deciding p, adjusted for all groups of the table that this is one of (Holm).
+        needed: Questions with which such a difference would be told from none four times in five.
     """
 
     n: int
@@ -164,16 +208,54 @@ class PairedDifference:
     won: int
     lost: int
     p_value: float | None
+    clusters: int = 0
+    bootstrap: tuple[float, float] | None = None
+    flip_p: float | None = None
+    adjusted_p: float | None = None
+    needed: int | None = None
+
+    @property
+    def by_clip(self) -> bool:
+        """Whether clips decide: where they repeat, or where scores are means over several samples."""
+        return self.bootstrap is not None and (self.p_value is None or 0 < self.clusters < self.n)
+
+    @property
+    def deciding_interval(self) -> tuple[float, float]:
+        """The interval that a verdict rests on."""
+        return self.bootstrap if self.by_clip and self.bootstrap is not None else self.interval
+
+    @property
+    def deciding_p(self) -> float | None:
+        """The p that a verdict rests on."""
+        return self.flip_p if self.by_clip else self.p_value
+
+    @property
+    def verdict(self) -> str:
+        """``better``, ``worse`` or ``undecided``: whether the interval excludes 0, and on which side.
+
+        With few questions or clips an interval is only approximate; then the exact p must be below 0.05 too.
+        """
+        low, high = self.deciding_interval
+        if self.deciding_p is not None and self.deciding_p >= 0.05:
+            return "undecided"
+        return "better" if low > 0 else "worse" if high < 0 else "undecided"
 
     def to_json(self) -> dict[str, Any]:
-        """Return the difference and interval in percentage points, the counts and p."""
+        """Return the difference and intervals in percentage points, the counts and every p."""
         return {
             "n": self.n,
             "points": percent(self.difference),
-            "interval": [percent(self.interval[0]), percent(self.interval[1])],
+            "interval": percents(self.interval),
             "won": self.won,
             "lost": self.lost,
             "p_value": self.p_value,
+            "clips": self.clusters,
+            "bootstrap": percents(self.bootstrap),
+            "flip_p": self.flip_p,
+            "decided_by": "clip" if self.by_clip else "question",
+            "adjusted_p": self.adjusted_p,
+            "verdict": self.verdict,
+            "questions_needed": self.needed,
         }
 
 

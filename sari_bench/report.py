@@ -1,12 +1,11 @@
-"""Reports for the terminal and as Markdown: leaderboards, full scores, comparisons."""
+"""Reports for the terminal and as Markdown: full scores, comparisons, and how tables look."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sari_bench.compare import Comparison, Transcript, format_p
-from sari_bench.leaderboard import Board
 from sari_bench.metrics import PairedDifference, Tally, percent
 from sari_bench.scoring import Score, honest_of
 
@@ -15,41 +14,18 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+_HEADING = 12  # terminal cells of a heading before it is broken over several lines
+
+
 def cell(value: float | None) -> str:
     """Return a share as percent with two decimals, or a dash."""
     return "–" if value is None else f"{percent(value):.2f}"
 
 
 def interval_cell(tally: Tally) -> str:
-    """Return a tally's 95 % interval in percent."""
-    interval = tally.interval
+    """Return a tally's 95 % interval in percent: by clip where clips or samples repeat, else Wilson's."""
+    interval = tally.best_interval
     return "–" if interval is None else f"{interval[0] * 100:.1f}–{interval[1] * 100:.1f}"
-
-
-def board_rows(board: Board) -> tuple[list[str], list[list[str]]]:
-    """Return a board's header and rows as text; columns that say nothing are left out."""
-    named = all(entry.run.name.endswith(f"@{entry.run.mode}") for entry in board.entries)
-    absent = any(entry.score.honest.outcomes["missing"] for entry in board.entries)
-    header = ["model", *([] if named else ["mode"]), *board.tasks, "average", "95 % int.", "n", "unread"]
-    header += [*(["missing"] if absent else []), "tokens"]
-    rows = []
-    for entry in board.entries:
-        overall, by = entry.score.overall, entry.score.by.get("task", {})
-        tokens = entry.run.mean_tokens
-        rows.append(
-            [
-                entry.run.name,
-                *([] if named else [entry.run.mode]),
-                *(cell(by[task].accuracy) if task in by else "–" for task in board.tasks),
-                cell(overall.accuracy),
-                interval_cell(overall),
-                str(overall.n),
-                str(entry.score.honest.unread),
-                *([str(entry.score.honest.outcomes["missing"])] if absent else []),
-                "–" if tokens is None else f"{tokens:.0f}",
-            ]
-        )
-    return header, rows
 
 
 def score_rows(score: Score) -> tuple[list[str], list[list[str]]]:
@@ -96,19 +72,53 @@ def comparison_rows(comparison: Comparison) -> tuple[list[str], list[list[str]]]
 
 
 def to_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """Return a table for the terminal: names on the left, figures right-aligned, cells as plain text."""
+    """Return a table for the terminal: names on the left, figures right-aligned, cells as plain text.
+
+    Long headings are broken over several lines; figures never are.
+    """
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
+    body = [list(row) for row in rows]
     table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for index, name in enumerate(header):
-        words = index == 0 or name == "mode"
-        table.add_column(Text(name), justify="left" if words else "right", no_wrap=not words, overflow="fold")
-    for row in rows:
+    for index, (name, width) in enumerate(zip(header, column_widths(header, body), strict=True)):
+        if index == 0:
+            table.add_column(Text(name), overflow="fold")
+        else:
+            table.add_column(Text(name), justify="left" if name == "mode" else "right", width=width, overflow="fold")
+    for row in body:
         heading = len(row) > 1 and not any(row[1:])
         table.add_row(*(Text(value, style="dim" if heading else "") for value in row))
     return table
+
+
+def column_widths(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    """Return how wide each column of a table must be, in terminal cells: its widest value, or its heading if short."""
+    from rich.cells import cell_len
+
+    values = [max((cell_len(row[i]) for row in rows), default=0) for i in range(len(header))]
+    return [max(value, min(cell_len(name), _HEADING)) for name, value in zip(header, values, strict=True)]
+
+
+def fit_columns(
+    header: Sequence[str], rows: Sequence[Sequence[str]], width: int
+) -> list[tuple[list[str], list[list[str]]]]:
+    """Split a table that is wider than ``width`` into several, each with the first column; most tables come back whole.
+
+    A name in the first column may be broken over several lines once it is longer than a third of the width.
+    """
+    widths = column_widths(header, rows)
+    room = width - 2 - (min(widths[0], width // 3) + 1)
+    parts: list[list[int]] = [[]]
+    used = 0
+    for index, needed in enumerate(widths[1:], start=1):
+        if parts[-1] and used + needed + 1 > room:
+            parts.append([])
+            used = 0
+        parts[-1].append(index)
+        used += needed + 1
+    return [([header[0], *(header[i] for i in p)], [[row[0], *(row[i] for i in p)] for row in rows]) for p in parts]
 
 
 def to_markdown(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -118,32 +128,14 @@ def to_markdown(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]
     return "\n".join(lines)
 
 
+def markdown_notes(notes: Iterable[str]) -> str:
+    """Return sentences as a Markdown list."""
+    return "".join(f"- {_plain(note)}\n" for note in notes)
+
+
 def outcome_line(score: Score) -> str:
     """Return the outcomes of every answer that was due, in one line."""
     return "outcomes: " + ", ".join(f"{name} {count:,}" for name, count in score.honest.outcomes.items())
-
-
-def boards_markdown(boards: Sequence[Board], leaderboard: bool) -> str:
-    """Return boards as Markdown; unless ``leaderboard``, with every figure of each run."""
-    parts = []
-    for board in boards:
-        parts.append(to_markdown(board.title, *board_rows(board)))
-        parts += [f"- {_plain(note)}" for note in board.notes]
-        if not leaderboard:
-            parts += [to_markdown(f"{e.run.name} on {board.title}", *score_rows(e.score)) for e in board.entries]
-    return "\n".join(parts)
-
-
-def boards_json(boards: Sequence[Board], leaderboard: bool) -> dict[str, Any]:
-    """Return boards as one JSON object; unless ``leaderboard``, with every figure of each run."""
-    body: dict[str, Any] = {"boards": [board.to_json() for board in boards]}
-    if not leaderboard:
-        body["runs"] = [
-            {"name": entry.run.name, "folder": str(entry.run.folder), **entry.score.to_json()}
-            for board in boards
-            for entry in board.entries
-        ]
-    return body
 
 
 def transcript_view(transcript: Transcript, before: str, after: str) -> RenderableType:

@@ -235,9 +235,10 @@ def summarize(
     """
     if drop_missing is None:
         drop_missing = scorer in SCORERS and SCORERS[scorer].drops_missing
+    clusters = {item.gold.id: item.gold.cluster for item in items}
 
     def count(part: Sequence[Scored], drop: bool = drop_missing) -> Tally:
-        return tally(((item.gold.id, item.outcome) for item in part), drop_missing=drop)
+        return tally(((item.gold.id, item.outcome) for item in part), drop_missing=drop, clusters=clusters)
 
     by: dict[str, dict[str, Tally]] = {}
     for dimension, field in DIMENSIONS.items():

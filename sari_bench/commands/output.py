@@ -9,7 +9,12 @@ from sari_data.console import note, out
 from sari_data.errors import StorageError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from sari_bench.board_tables import TextTable
     from sari_bench.scoring import Score
+
+_PIPE = 160  # terminal cells where the width is unknown
 
 
 def print_score(result: Score, title: str) -> None:
@@ -23,11 +28,26 @@ def print_score(result: Score, title: str) -> None:
         note(f"note: {sentence}")
 
 
+def print_text_table(table: TextTable) -> None:
+    """Print a table, in several parts where the terminal is too narrow for it, and its notes."""
+    from sari_bench.report import fit_columns, to_table
+
+    console = _console()
+    for number, (header, rows) in enumerate(fit_columns(table.header, table.rows, console.width)):
+        console.print(to_table(f"{table.title}{' (continued)' if number else ''}", header, rows))
+    for sentence in table.notes:
+        note(f"note: {sentence}")
+
+
 def print_table(table: Any) -> None:
     """Print a table whole: into a pipe, where the width is unknown, it is as wide as it needs to be."""
+    _console().print(table)
+
+
+def _console() -> Console:
     from rich.console import Console
 
-    (out if out.is_terminal else Console(width=160)).print(table)
+    return out if out.is_terminal else Console(width=_PIPE)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,4 +1,4 @@
-"""``sari-bench report``: leaderboards and every figure of runs, as tables, JSON, Markdown or a page."""
+"""``sari-bench report``: leaderboards and every figure of runs, as tables, JSON, Markdown, CSV or a page."""
 
 from __future__ import annotations
 
@@ -7,14 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sari_bench.commands.arguments import JsonOption, ScorerOption, SetOption, effective_bench
-from sari_bench.commands.output import print_score, print_table, write_text
+from sari_bench.commands.arguments import JsonOption, SetOption, effective_bench
+from sari_bench.commands.output import print_score, print_text_table, write_text
+from sari_data.commands.arguments import PUSH
 from sari_data.console import note, out, print_json
-from sari_data.errors import MissingFileError
+from sari_data.errors import InputError, MissingFileError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sari_bench.disagreeing import Disagreeing
+    from sari_bench.groups import Grouping
     from sari_bench.leaderboard import Board
     from sari_bench.runs import Run
+
+_SHOWN = 10  # disagreements of each run in the terminal; files list all
 
 
 def report(
@@ -22,37 +29,101 @@ def report(
         list[Path] | None, typer.Argument(help="Run folders, or folders that hold them; default: runs/.")
     ] = None,
     leaderboard: Annotated[bool, typer.Option("--leaderboard", help="Rank the runs in one table a benchmark.")] = False,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Also a table by task, category, sub-category, difficulty, crossed: task,difficulty; or all."
+        ),
+    ] = None,
+    scorer: Annotated[
+        list[str] | None, typer.Option(help="answer (default), official, letter or judge. Repeatable; the first ranks.")
+    ] = None,
+    training: Annotated[
+        list[Path] | None, typer.Option(help="A training corpus: accuracy on questions it does not share. Repeatable.")
+    ] = None,
+    published: Annotated[
+        list[Path] | None, typer.Option(help="Published rows of your own, TOML or JSON. Repeatable.")
+    ] = None,
+    no_published: Annotated[bool, typer.Option("--no-published", help="Show no published rows.")] = False,
     html: Annotated[Path | None, typer.Option(help="Also write everything as one HTML page.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Also write the tables as Markdown.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Also write every figure as CSV, one row each.")] = None,
+    disagreements: Annotated[
+        Path | None, typer.Option(help="Also write every answer on which the scorers disagree, JSON lines.")
+    ] = None,
     transcripts: Annotated[int, typer.Option(min=0, help="Questions with transcripts on the HTML page.")] = 300,
-    scorer: ScorerOption = "answer",
+    push_to_hub: Annotated[
+        bool, typer.Option(PUSH, help="Write the results into a model's card on the Hub; a repository may follow.")
+    ] = False,
+    repo: Annotated[str | None, typer.Option(help="The model's repository; default: your own of its name.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --push-to-hub: print what would be written.")
+    ] = False,
     recipe: Annotated[str | None, typer.Option(help="Recipe for what is measured where there are no runs.")] = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Report runs: a leaderboard, or every figure of each run; as tables, JSON, HTML or Markdown.
+    """Report runs: a leaderboard, or every figure of each run; as tables, JSON, HTML, Markdown or CSV.
 
     With --leaderboard in a folder without runs/, the embedded base model and the checkpoints in
     ./checkpoints are measured on the held-out scenes first.
     """
-    from sari_bench.leaderboard import make_boards
+    from sari_bench.disagreeing import disagreeing, disagreement_lines
+    from sari_bench.groups import parse_grouping
     from sari_bench.measure import stale_notes
-    from sari_bench.report import boards_json, boards_markdown
+    from sari_bench.report_files import boards_csv, boards_json, boards_markdown
 
+    groupings = list(dict.fromkeys(one for text in by or [] for one in parse_grouping(text)))
+    if disagreements is not None and len(set(scorer or [])) < 2:
+        raise InputError("--disagreements compares scorers: name two at least, as in --scorer official --scorer answer")
+    if (dry_run or repo is not None) and not push_to_hub:
+        raise InputError(f"--repo and --dry-run belong to {PUSH}: add it")
     found = _find_or_measure(runs or [], leaderboard, recipe, overrides)
     for sentence in stale_notes(found):
         note(f"note: {sentence}")
-    boards = make_boards(found, scorer)
+    boards = _boards(found, scorer or ["answer"], published or [], no_published, training or [])
+    lists = [disagreeing(board) for board in boards]
     if html is not None:
         from sari_bench.pages import render_page
 
         write_text(html, render_page(boards, questions_shown=transcripts))
     if markdown is not None:
-        write_text(markdown, boards_markdown(boards, leaderboard))
+        write_text(markdown, boards_markdown(boards, leaderboard, groupings, lists))
+    if csv is not None:
+        write_text(csv, boards_csv(boards))
+    if disagreements is not None:
+        write_text(disagreements, disagreement_lines(zip(boards, lists, strict=True)))
     if as_json:
-        print_json(boards_json(boards, leaderboard))
+        print_json(boards_json(boards, leaderboard, groupings, lists))
     else:
-        _print_boards(boards, leaderboard)
+        _print_boards(boards, leaderboard, groupings, lists)
+    if push_to_hub:
+        from sari_bench.commands.pushing import push_results
+
+        push_results(boards, repo, dry_run=dry_run)
+
+
+def _boards(
+    runs: list[Run], scorers: list[str], published: list[Path], no_published: bool, training: list[Path]
+) -> list[Board]:
+    from sari_bench.leaderboard import make_boards, withheld
+    from sari_bench.published import read_published
+
+    if published and no_published:
+        raise InputError("--published shows rows and --no-published shows none: leave one of them out")
+    hidden = [run for run in runs if withheld(run)]
+    for run in hidden:
+        note(
+            f"note: {run.name} answers {run.benchmark.name}, whose right answers are withheld, so it is not reported: "
+            f"'sari-bench submit {run.folder}' makes the file to submit"
+        )
+    scored = [run for run in runs if run not in hidden]
+    if not scored:
+        raise InputError(
+            "no run in the report can be scored, because the right answers of all are withheld: submit them"
+        )
+    extra = [row for path in published for row in read_published(path)]
+    return make_boards(scored, scorers, published=not no_published, extra=extra, corpora=training)
 
 
 def _find_or_measure(
@@ -79,19 +150,29 @@ def _find_or_measure(
     return measure_defaults(effective_bench(recipe, overrides, {}), RUNS)
 
 
-def _print_boards(boards: list[Board], leaderboard: bool) -> None:
+def _print_boards(
+    boards: list[Board], leaderboard: bool, groupings: list[Grouping], lists: Sequence[Sequence[Disagreeing]]
+) -> None:
+    from sari_bench.board_tables import board_table, earlier_tables, group_tables
     from sari_bench.compare import compare as compare_runs
-    from sari_bench.report import board_rows, to_table
+    from sari_bench.disagreeing import disagreement_table
 
-    for board in boards:
+    for board, found in zip(boards, lists, strict=True):
         if leaderboard:
-            header, rows = board_rows(board)
-            print_table(to_table(f"{board.title}, scorer {board.scorer}", header, rows))
+            print_text_table(board_table(board))
             if len(board.entries) > 1:
                 gain = compare_runs(board.entries[-1].run, board.entries[0].run, board.scorer)
                 out.print(gain.sentence, markup=False, highlight=False, soft_wrap=True)
-            for sentence in board.notes:
-                note(f"note: {sentence}")
         else:
             for entry in board.entries:
-                print_score(entry.score, f"{entry.run.name} on {board.title}, scorer {board.scorer}")
+                for name, score in entry.scores.items():
+                    print_score(score, f"{entry.run.name} on {board.title}, scorer {name}")
+        for grouping in groupings:
+            for table in group_tables(board, grouping):
+                print_text_table(table)
+        disputed = disagreement_table(board, found, _SHOWN)
+        if disputed is not None:
+            print_text_table(disputed)
+    if leaderboard:
+        for table in earlier_tables(boards):
+            print_text_table(table)

@@ -11,7 +11,7 @@ def make_questions(count: int) -> list[AudioQuestion]:
     return [
         AudioQuestion(
             id=f"q{index:03d}",
-            audio=AudioRef(path=f"q{index}.wav", data=b"not decoded here"),
+            audio=AudioRef(path=f"q{index}.wav", data=f"recording {index}, not decoded here".encode()),
             question=f"What is heard in recording {index}?",
             choices=("dog", "cat", "rain", "bell"),
             answer=("dog", "cat", "rain", "bell")[index % 4],

@@ -8,9 +8,11 @@ import pytest
 from bench_toys import right, wrong
 
 from sari_bench.benchmarks.base import Benchmark
+from sari_bench.board_tables import board_table
 from sari_bench.compare import compare
 from sari_bench.leaderboard import make_boards
-from sari_bench.report import board_rows, boards_json, boards_markdown, score_rows, to_markdown
+from sari_bench.report import score_rows, to_markdown
+from sari_bench.report_files import boards_json, boards_markdown
 from sari_bench.runs import Run
 from sari_data.errors import BenchmarkError
 from sari_data.types import AudioQuestion
@@ -97,8 +99,8 @@ def test_boards_never_mix_versions_and_rank_by_accuracy(benchmark_of: Of, run_of
 def test_rows_agree_with_the_score(benchmark_of: Of, run_of: Runs) -> None:
     run = run_of(benchmark_of(12), lambda q: right(q) if q.domain == "music" else "no idea", "m@direct")
     board = make_boards([run])[0]
-    header, rows = board_rows(board)
-    row = dict(zip(header, rows[0], strict=True))
+    table = board_table(board)
+    row = dict(zip(table.header, table.rows[0], strict=True))
     assert (row["music"], row["sound"], row["average"], row["unread"], row["n"]) == (
         "100.00",
         "0.00",
@@ -106,7 +108,7 @@ def test_rows_agree_with_the_score(benchmark_of: Of, run_of: Runs) -> None:
         "8",
         "12",
     )
-    assert "missing" not in header
+    assert "missing" not in table.header
     header, rows = score_rows(run.score())
     assert rows[0][:4] == ["all", "12", "4", "33.33"]
     assert ["by sub-category", *[""] * (len(header) - 1)] in rows

@@ -1,0 +1,68 @@
+"""Many groups, many tests: p-values adjusted for how many there are, and the note that goes with such a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values adjusted by Holm's step-down procedure (Scandinavian Journal of Statistics 6, 1979).
+
+    The i-th smallest of m is multiplied by ``m - i + 1``, and none is less than one before it. What stays below 0.05 is
+    a difference in a table that shows a false one in at most one table of twenty, however the groups hang together.
+    """
+    count = len(p_values)
+    adjusted = [0.0] * count
+    least = 0.0
+    for rank, place in enumerate(sorted(range(count), key=lambda place: p_values[place])):
+        least = max(least, min(1.0, p_values[place] * (count - rank)))
+        adjusted[place] = least
+    return adjusted
+
+
+def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
+    """Return p-values adjusted to control the false discovery rate (Benjamini and Hochberg, JRSS B 57, 1995).
+
+    Weaker than Holm's: of what stays below 0.05 one in twenty may be false. For looking where to look, not for claims.
+    """
+    count = len(p_values)
+    adjusted = [0.0] * count
+    most = 1.0
+    for rank, place in reversed(list(enumerate(sorted(range(count), key=lambda place: p_values[place]), start=1))):
+        most = min(most, p_values[place] * count / rank)
+        adjusted[place] = most
+    return adjusted
+
+
+def note_for(groups: int, unadjusted: int | None = None, adjusted: int | None = None) -> str:
+    """Return the sentence that a table of many tests needs; empty where there is but one group.
+
+    Args:
+        groups: How many were tested.
+        unadjusted: How many have an unadjusted p below 0.05, where that is known.
+        adjusted: How many have an adjusted one, where that is known.
+    """
+    if groups < 2:
+        return ""
+    chance = f"{groups * 0.05:.2f}".rstrip("0").rstrip(".")
+    found = "" if unadjusted is None else f" (found: {unadjusted})"
+    kept = "" if adjusted is None else f": {adjusted} of them below 0.05"
+    return (
+        f"{groups} groups were tested: of unadjusted p < 0.05 about {chance} are expected by chance alone{found}; "
+        f"the adjusted p (Holm) allows for that{kept}"
+    )
+
+
+def note_for_intervals(groups: int) -> str:
+    """Return the sentence for a table of many intervals; empty where there are fewer than five groups.
+
+    Args:
+        groups: How many groups have an interval of their own.
+    """
+    if groups < 5:
+        return ""
+    chance = f"{groups * 0.05:.2f}".rstrip("0").rstrip(".")
+    return (
+        f"{groups} groups have an interval each: about {chance} of these 95 % intervals are expected to miss the "
+        "truth, and the best and worst of many groups are partly so by chance"
+    )

@@ -1,0 +1,182 @@
+"""Boards as rows of text: runs beside published rows, groups against runs, and published rows of other versions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sari_bench.groups import Grouping, chance_note, group_name, grouping_name, tallies
+from sari_bench.leaderboard import Board, Entry
+from sari_bench.published import PublishedRow
+from sari_bench.report import cell, interval_cell
+
+PUBLISHED = (
+    "published rows were scored by their authors, mostly with the benchmark's own script; nothing of them was measured "
+    "here"
+)
+_DASH = "–"
+
+
+@dataclass(frozen=True, slots=True)
+class TextTable:
+    """A table ready to show: cells are text, the first column is a name, and notes stand below."""
+
+    title: str
+    header: list[str]
+    rows: list[list[str]]
+    notes: tuple[str, ...] = ()
+
+
+def board_table(board: Board) -> TextTable:
+    """Return a board as a table: runs and published rows by their average; columns that say nothing are left out."""
+    columns = _columns(board)
+    sources = list(dict.fromkeys(row.source for row in board.published))
+    ranked: list[tuple[float, int, list[str]]] = []
+    for place, entry in enumerate(board.entries):
+        accuracy = entry.score.overall.accuracy
+        cells = [_entry_cell(board, entry, name) for name in columns]
+        ranked.append((-100 * (accuracy or 0.0), place, [entry.run.name, *cells]))
+    for place, row in enumerate(board.published, start=len(ranked)):
+        name = f"{row.label} (published [{sources.index(row.source) + 1}]{'; flagged' if row.problem else ''})"
+        cells = [_published_cell(board, row, column) for column in columns]
+        ranked.append((-row.average if row.average is not None else 1.0, place, [name, *cells]))
+    ranked.sort(key=lambda item: item[:2])
+    header = ["model", *(_SHORT.get(name, name) for name in columns)]
+    return TextTable(
+        f"{board.title}, scorer {board.scorer}",
+        header,
+        [cells for _, _, cells in ranked],
+        (*board.notes, *_clean_notes(board), *published_notes(board.published)),
+    )
+
+
+_SHORT = {"interval": "95 % int."}
+
+
+def _columns(board: Board) -> list[str]:
+    entries = board.entries
+    named = all(entry.run.name.endswith(f"@{entry.run.mode}") for entry in entries)
+    absent = any(entry.score.honest.outcomes["missing"] for entry in entries)
+    voted = any(entry.majority is not None for entry in entries)
+    samples = sorted({k for entry in entries for k in entry.pass_at if k > 1})
+    return [
+        *([] if named else ["mode"]),
+        *board.tasks,
+        "average",
+        "interval",
+        *board.scorers[1:],
+        *(["clean"] if board.clean is not None else []),
+        *(["majority"] if voted else []),
+        *(f"pass@{k}" for k in samples),
+        "n",
+        "unread",
+        *(["missing"] if absent else []),
+        "tokens",
+    ]
+
+
+def _entry_cell(board: Board, entry: Entry, column: str) -> str:
+    overall, by = entry.score.overall, entry.score.by.get("task", {})
+    honest, tokens = entry.score.honest, entry.run.mean_tokens
+    if column in board.tasks:
+        return cell(by[column].accuracy) if column in by else _DASH
+    if column in board.scorers[1:]:
+        return cell(entry.scores[column].overall.accuracy)
+    if column.startswith("pass@"):
+        return cell(entry.pass_at.get(int(column.removeprefix("pass@"))))
+    clean, majority = entry.clean, entry.majority
+    return {
+        "mode": entry.run.mode,
+        "average": cell(overall.accuracy),
+        "interval": interval_cell(overall),
+        "clean": _DASH if clean is None else cell(clean.overall.accuracy),
+        "majority": _DASH if majority is None else cell(majority.overall.accuracy),
+        "n": str(overall.n),
+        "unread": str(honest.unread),
+        "missing": str(honest.outcomes["missing"]),
+        "tokens": _DASH if tokens is None else f"{tokens:.0f}",
+    }[column]
+
+
+def _published_cell(board: Board, row: PublishedRow, column: str) -> str:
+    if column == "average":
+        return printed(row.average)
+    return printed(row.figures.get(column)) if column in board.tasks else _DASH
+
+
+def printed(value: float | None) -> str:
+    """Return a printed percentage with two decimals, or a dash."""
+    return _DASH if value is None else f"{value:.2f}"
+
+
+def published_notes(rows: Sequence[PublishedRow]) -> tuple[str, ...]:
+    """Return where published rows come from, and what cannot be right in them."""
+    if not rows:
+        return ()
+    sources = dict.fromkeys((row.source, row.url) for row in rows)
+    listed = [f"[{i}] {source}{f' ({url})' if url else ''}" for i, (source, url) in enumerate(sources, start=1)]
+    flags = [f"{row.label} (published): {text}" for row in rows for text in (row.problem, row.remark) if text]
+    return (f"{PUBLISHED}: {'; '.join(listed)}", *flags)
+
+
+def earlier_tables(boards: Iterable[Board]) -> list[TextTable]:
+    """Return the published rows of versions that no run was made on, one table for each benchmark and version."""
+    groups: dict[tuple[str, str], list[PublishedRow]] = {}
+    boards = list(boards)
+    shown = {(board.benchmark, board.version) for board in boards}
+    for board in boards:
+        for row in board.earlier:
+            rows = groups.setdefault((row.benchmark, row.version), [])
+            if row not in rows and (row.benchmark, row.version) not in shown:
+                rows.append(row)
+    tables = []
+    for (benchmark, version), rows in sorted(groups.items()):
+        if not rows:
+            continue
+        tasks = list(dict.fromkeys(task for row in rows for task in row.figures))
+        sources = list(dict.fromkeys(row.source for row in rows))
+        cells = [
+            [
+                f"{row.label} (published [{sources.index(row.source) + 1}]{'; flagged' if row.problem else ''})",
+                *(printed(row.figures.get(task)) for task in tasks),
+                printed(row.average),
+            ]
+            for row in rows
+        ]
+        title = f"{benchmark} ({version}), published results only: another version of the questions"
+        tables.append(TextTable(title, ["model", *tasks, "average"], cells, published_notes(rows)))
+    return tables
+
+
+def group_tables(board: Board, grouping: Grouping) -> list[TextTable]:
+    """Return the groups of one grouping against the runs, one table for each scorer; none where there are no groups."""
+    tables = []
+    for scorer in board.scorers:
+        counted = [tallies(entry.scores.get(scorer, entry.score), grouping) for entry in board.entries]
+        groups = list(dict.fromkeys(labels for found in counted for labels in found))
+        if not groups:
+            continue
+        rows = []
+        for labels in groups:
+            parts = [found.get(labels) for found in counted]
+            most = max((part.n for part in parts if part is not None), default=0)
+            rows.append([group_name(labels), str(most), *(cell(p.accuracy) if p is not None else _DASH for p in parts)])
+        note = chance_note(len(groups), len(counted))
+        tables.append(
+            TextTable(
+                f"{board.title}, by {grouping_name(grouping)}, scorer {scorer}",
+                [grouping_name(grouping), "n", *(entry.run.name for entry in board.entries)],
+                rows,
+                (note,) if note else (),
+            )
+        )
+    return tables
+
+
+def _clean_notes(board: Board) -> tuple[str, ...]:
+    if board.clean is None:
+        return ()
+    total, marked = len(board.entries[0].run.benchmark.golds), len(board.clean.marked)
+    return (
+        f"clean: accuracy over the {total - marked:,} of {total:,} questions that the training corpora do not share",
+    )

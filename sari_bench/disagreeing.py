@@ -1,0 +1,66 @@
+"""The questions on which scorers disagree, of every run on a board."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sari_bench.board_tables import TextTable
+from sari_bench.leaderboard import Board, Entry
+from sari_bench.scoring import Disagreement, disagreements
+
+_SHOWN = 60  # characters of a question and of an answer in a table; files hold them whole
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreeing:
+    """What scorers disagree on in one run."""
+
+    entry: Entry
+    found: tuple[Disagreement, ...]
+
+
+def disagreeing(board: Board) -> list[Disagreeing]:
+    """Return, for each run of a board, every answer that its scorers judge differently; nothing with one scorer."""
+    if len(board.scorers) < 2:
+        return []
+    return [Disagreeing(entry, tuple(disagreements(entry.scores))) for entry in board.entries]
+
+
+def disagreement_table(board: Board, lists: Sequence[Disagreeing], most: int | None = None) -> TextTable | None:
+    """Return them as a table, at most ``most`` of each run (``None``: all); ``None`` where there are none."""
+    rows = [
+        [
+            f"{one.entry.run.name}: {item.gold.id}",
+            *(item.outcomes[name] for name in board.scorers),
+            _cut(item.gold.answer or ""),
+            _cut(item.answer.text or ""),
+        ]
+        for one in lists
+        for item in one.found[:most]
+    ]
+    if not rows:
+        return None
+    total = sum(len(one.found) for one in lists)
+    left = total - len(rows)
+    title = f"{board.title}: {total:,} answers that {' and '.join(board.scorers)} judge differently"
+    note = (f"{left:,} more of them are in the file of --disagreements or --markdown",) if left else ()
+    return TextTable(title, ["run: question", *board.scorers, "right answer", "what was said"], rows, note)
+
+
+def disagreement_lines(boards: Iterable[tuple[Board, Sequence[Disagreeing]]]) -> str:
+    """Return every one of them as JSON, one a line, with the full texts."""
+    rows = [
+        {"run": one.entry.run.name, "benchmark": board.benchmark, "version": board.version, **item.to_json()}
+        for board, lists in boards
+        for one in lists
+        for item in one.found
+    ]
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def _cut(text: str) -> str:
+    """The end of a text in one line: where a model that thinks says its answer."""
+    line = " ".join(text.split())
+    return line if len(line) <= _SHOWN else f"…{line[-_SHOWN:]}"

@@ -1,0 +1,148 @@
+"""Boards as files: Markdown for people, JSON for programs, CSV with one row for each figure."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sari_bench.benchmarks.base import DIMENSIONS
+from sari_bench.board_tables import TextTable, board_table, earlier_tables, group_tables
+from sari_bench.disagreeing import Disagreeing, disagreement_table
+from sari_bench.groups import Grouping, all_tallies, grouping_name, tallies
+from sari_bench.leaderboard import Board
+from sari_bench.metrics import OUTCOMES, UNGRADABLE, Tally, percent
+from sari_bench.report import markdown_notes, score_rows, to_markdown
+
+Lists = Sequence[Sequence[Disagreeing]]
+
+
+def boards_markdown(
+    boards: Sequence[Board], leaderboard: bool, groupings: Sequence[Grouping] = (), lists: Lists = ()
+) -> str:
+    """Return boards as Markdown; unless ``leaderboard``, with every figure of each run.
+
+    Args:
+        boards: What to show.
+        leaderboard: Only the boards and what was asked for beside them.
+        groupings: Groupings to show as tables of groups against runs.
+        lists: For each board, the answers on which its scorers disagree: all are listed.
+    """
+    parts = []
+    for number, board in enumerate(boards):
+        parts.append(_markdown(board_table(board)))
+        parts += [_markdown(table) for grouping in groupings for table in group_tables(board, grouping)]
+        if not leaderboard:
+            for entry in board.entries:
+                for name, score in (entry.scores or {board.scorer: entry.score}).items():
+                    title = f"{entry.run.name} on {board.title}, scorer {name}"
+                    parts.append(to_markdown(title, *score_rows(score)))
+        table = disagreement_table(board, lists[number]) if lists else None
+        parts += [_markdown(table)] if table is not None else []
+    parts += [_markdown(table) for table in earlier_tables(boards)]
+    return "\n".join(parts)
+
+
+def boards_json(
+    boards: Sequence[Board], leaderboard: bool, groupings: Sequence[Grouping] = (), lists: Lists = ()
+) -> dict[str, Any]:
+    """Return boards as one JSON object; unless ``leaderboard``, with every figure of each run.
+
+    The arguments are those of :func:`boards_markdown`.
+    """
+    bodies = []
+    for number, board in enumerate(boards):
+        body = board.to_json()
+        if groupings:
+            body["groups"] = [row for grouping in groupings for row in _group_rows(board, grouping)]
+        if lists:
+            body["disagreements"] = [
+                {"run": one.entry.run.name, "id": item.gold.id, "sample": item.answer.sample, **item.outcomes}
+                for one in lists[number]
+                for item in one.found
+            ]
+        bodies.append(body)
+    found: dict[str, Any] = {"boards": bodies}
+    if not leaderboard:
+        found["runs"] = [
+            {"name": entry.run.name, "folder": str(entry.run.folder), **score.to_json()}
+            for board in boards
+            for entry in board.entries
+            for score in (entry.scores or {board.scorer: entry.score}).values()
+        ]
+    return found
+
+
+_KEYS = ("kind", "benchmark", "version", "run", "model", "mode", "scorer", "questions", "grouping", *DIMENSIONS)
+_COUNTS = ("n", "correct", "accuracy", "low", "high", *OUTCOMES[1:], UNGRADABLE, "source", "flag")
+
+
+def boards_csv(boards: Iterable[Board]) -> str:
+    """Return boards as CSV: one row for each run, scorer and group of every crossing, and for each published figure.
+
+    Accuracy and its interval are in percent. ``kind`` is ``run`` or ``published``; ``questions`` is ``all`` or
+    ``clean`` (those that no training corpus shares); labels that a row is not grouped by are empty.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, (*_KEYS, *_COUNTS), restval="", lineterminator="\n")
+    writer.writeheader()
+    for board in boards:
+        writer.writerows(_run_rows(board))
+        writer.writerows(_published_rows(board))
+    return text.getvalue()
+
+
+def _run_rows(board: Board) -> Iterable[dict[str, Any]]:
+    for entry in board.entries:
+        about = {
+            "kind": "run",
+            "benchmark": board.benchmark,
+            "version": board.version,
+            "run": entry.run.name,
+            "model": entry.run.meta["model"].get("name", ""),
+            "mode": entry.run.mode,
+        }
+        chosen = [("all", name, score) for name, score in (entry.scores or {board.scorer: entry.score}).items()]
+        if entry.clean is not None:
+            chosen.append(("clean", board.scorer, entry.clean))
+        for questions, name, score in chosen:
+            for grouping, labels, part in all_tallies(score):
+                group = {"grouping": grouping_name(grouping) or "all", **dict(zip(grouping, labels, strict=True))}
+                yield {**about, "scorer": name, "questions": questions, **group, **_tally_cells(part)}
+
+
+def _published_rows(board: Board) -> Iterable[dict[str, Any]]:
+    for row in (*board.published, *board.earlier):
+        about = {
+            "kind": "published",
+            "benchmark": row.benchmark,
+            "version": row.version,
+            "model": row.label,
+            "questions": "all",
+            "source": row.source,
+            "flag": row.problem or "",
+        }
+        yield {**about, "grouping": "all", "accuracy": "" if row.average is None else row.average}
+        for task, value in row.figures.items():
+            yield {**about, "grouping": "task", "task": task, "accuracy": "" if value is None else value}
+
+
+def _tally_cells(part: Tally) -> dict[str, Any]:
+    low, high = part.best_interval or (None, None)
+    shares = {"accuracy": percent(part.accuracy), "low": percent(low), "high": percent(high)}
+    outcomes = {name: part.outcomes.get(name, 0) for name in (*OUTCOMES[1:], UNGRADABLE)}
+    return {"n": part.n, "correct": part.correct, **{k: "" if v is None else v for k, v in shares.items()}, **outcomes}
+
+
+def _group_rows(board: Board, grouping: Grouping) -> Iterable[dict[str, Any]]:
+    for entry in board.entries:
+        for name, score in (entry.scores or {board.scorer: entry.score}).items():
+            for labels, part in tallies(score, grouping).items():
+                group = {"by": list(grouping), "group": list(labels)}
+                yield {"run": entry.run.name, "scorer": name, **group, **part.to_json()}
+
+
+def _markdown(table: TextTable) -> str:
+    text = to_markdown(table.title, table.header, table.rows)
+    return f"{text}\n{markdown_notes(table.notes)}" if table.notes else text

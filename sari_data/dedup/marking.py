@@ -1,0 +1,158 @@
+"""Which questions of a benchmark are in a training corpus: the search of this package, asked the other way round.
+
+A corpus may be a hundred times as large as the benchmark. So it is the benchmark's sounds that are indexed (18 kB a
+clip) and the corpus that is looked up in the index; of the corpus about 500 bytes a question stay in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from sari_data.dedup.collection import Benchmark, Held, hold_benchmark
+from sari_data.dedup.findings import FINGERPRINT, IDENTICAL, Dedup, Finding
+from sari_data.dedup.matching import Match, Matches, keep_best, match_segments, match_texts
+from sari_data.dedup.sound import SoundIndex
+from sari_data.dedup.text import Text
+from sari_data.errors import InputError
+from sari_data.references import Against, check_against
+from sari_data.segments import of_provenance, parse_name
+from sari_data.types import AudioQuestion, AudioRef, hash_path
+
+
+@dataclass(frozen=True, slots=True)
+class Marking:
+    """What of a benchmark was found in training corpora.
+
+    Args:
+        findings: Id of a benchmark's question to its findings, those that count first; ``where`` is the corpus and
+            ``other`` the id there.
+        corpora: Of each corpus its name and path, and how many texts, segments and sounds of it could be compared.
+        compared: How many texts, segments and sounds of the benchmark could be compared.
+    """
+
+    findings: Mapping[str, tuple[Finding, ...]]
+    corpora: tuple[Mapping[str, Any], ...]
+    compared: Mapping[str, int]
+
+
+def mark_questions(
+    questions: Iterable[AudioQuestion],
+    corpora: Sequence[Against],
+    table: Dedup | None = None,
+    advance: Callable[[int], None] | None = None,
+) -> Marking:
+    """Find the questions of a benchmark whose text, part of a video or sound is in a training corpus.
+
+    What counts is what counts when a corpus is checked against a benchmark (see the table in docs/contamination.md).
+    Where no audio of the benchmark is at hand, no sound of the corpora is heard.
+
+    Args:
+        questions: The benchmark's; audio that is not at hand is a path to no file.
+        corpora: Corpus folders, tables, or folders of audio.
+        table: Thresholds; ``against``, ``within`` and ``on_contamination`` play no part.
+        advance: Called with 1 for each question of the benchmark that is held, and 1 for each corpus done.
+
+    Raises:
+        InputError: Two corpora have one name.
+        MissingFileError: A corpus is not there.
+        BenchmarkError: A table or folder cannot be read.
+        CorpusError: A corpus folder is not complete.
+    """
+    asked = table or Dedup()
+    titles = [against.title for against in corpora]
+    for against in corpora:
+        check_against(against)
+        if titles.count(against.title) > 1:
+            raise InputError(
+                f"training corpus {against.path!r}: expected corpora with different names, found {against.title!r} "
+                "more than once: give folders with different names"
+            )
+    tell = advance or (lambda count: None)
+    held = _hold(questions, asked, tell)
+    # Without a sound of the benchmark, hours of listening to a corpus would find nothing.
+    heard = asked if held.clips.heard else asked.model_copy(update={"sound": False})
+    found: dict[str, list[Finding]] = {}
+    abouts = []
+    for against in corpora:
+        corpus = hold_benchmark(against, heard)
+        texts = match_texts(held, np.arange(len(held.clips.segments), dtype=np.int32), corpus, asked)
+        parts, videos = match_segments(held, corpus, asked)
+        sounds = _match_sounds(held, corpus, heard)
+        for number, identifier in enumerate(held.ids):
+            clip = held.clip_numbers[number]
+            matches = [texts.get(held.text_numbers[number]), sounds.get(clip), parts.get(clip), videos.get(clip)]
+            for match in filter(None, matches):
+                other = corpus.ids[match.other]
+                finding = Finding(identifier, match.kind, match.grade, other, corpus.name, match.score, match.counts)
+                found.setdefault(identifier, []).append(finding)
+        abouts.append(_about(corpus))
+        tell(1)
+    compared = {
+        "texts": sum(number >= 0 for number in held.text_numbers),
+        "segments": sum(held.clips.segments[clip] is not None for clip in held.clip_numbers),
+        "sounds": sum(held.clips.peaks[clip].size > 0 for clip in held.clip_numbers),
+    }
+    ordered = {key: tuple(sorted(those, key=lambda f: not f.counts)) for key, those in found.items()}
+    return Marking(ordered, tuple(abouts), compared)
+
+
+def _hold(questions: Iterable[AudioQuestion], table: Dedup, advance: Callable[[int], None]) -> Held:
+    """Read a benchmark once, and hear those of its clips that are at hand."""
+    held = Held()
+
+    def at_hand() -> Iterator[tuple[int, AudioRef]]:
+        for question in questions:
+            audio = question.audio
+            there = audio.data is not None or Path(str(audio.path)).is_file()
+            if audio.data is None and audio.sha256 is None and there:
+                audio = hash_path(str(audio.path), start=audio.start, duration=audio.duration)
+            held.ids.append(question.id)
+            held.text_numbers.append(held.texts.add(Text.of(question.question, question.choices, question.answer)))
+            named = parse_name(PurePosixPath(audio.path).name) if audio.path else None
+            number, new = held.clips.add(audio.key, of_provenance(question.provenance) or named)
+            held.clip_numbers.append(number)
+            advance(1)
+            if new and there:
+                yield number, audio
+
+    if table.sound:
+        held.clips.hear(at_hand(), table)
+    else:
+        for _ in at_hand():
+            pass
+    return held
+
+
+def _match_sounds(held: Held, corpus: Benchmark, table: Dedup) -> Matches:
+    """Return the best match of each clip of the benchmark by its sound."""
+    first_with: dict[int, int] = {}
+    for question, clip in enumerate(corpus.clip_numbers):
+        if clip >= 0:
+            first_with.setdefault(clip, question)
+    matches: Matches = {}
+    for key in held.clips.numbers.keys() & corpus.clips.numbers.keys():
+        other = first_with[corpus.clips.numbers[key]]
+        keep_best(matches, held.clips.numbers[key], Match("sound", IDENTICAL, other, 1.0, True))
+    if table.sound and corpus.clips.heard:
+        for same in SoundIndex(held.clips.peaks).find(corpus.clips.peaks, threshold=table.sound_share):
+            keep_best(matches, same.clip, Match("sound", FINGERPRINT, first_with[same.query], same.score, True))
+    return matches
+
+
+def _about(corpus: Benchmark) -> dict[str, Any]:
+    return {
+        "name": corpus.name,
+        "path": corpus.path,
+        "questions": len(corpus.ids),
+        "compared": {
+            "texts": sum(text >= 0 for text in corpus.text_numbers),
+            "segments": sum(segment is not None for segment in corpus.segments),
+            "sounds": sum(clip >= 0 and corpus.clips.peaks[clip].size > 0 for clip in corpus.clip_numbers),
+            "unreadable": corpus.clips.unreadable,
+        },
+    }

@@ -10,10 +10,12 @@ import sys
 import typer
 
 from sari_bench.commands.compare import compare
+from sari_bench.commands.diagnose import diagnose
 from sari_bench.commands.list import list_benchmarks
 from sari_bench.commands.report import report
 from sari_bench.commands.run import run
 from sari_bench.commands.score import score
+from sari_bench.commands.shortcuts import shortcuts
 from sari_bench.commands.submit import submit
 from sari_data.commands.arguments import PUSH
 from sari_data.console import run_app
@@ -25,7 +27,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (run, score, report, compare, submit):
+for _command in (run, score, report, compare, shortcuts, diagnose, submit):
     app.command()(_command)
 app.command("list")(list_benchmarks)
 

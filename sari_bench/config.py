@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -31,6 +31,9 @@ class Bench(Table):
         max_new_tokens: Longest response, in tokens.
         seed: Seed of the sampling.
         batch_size: Requests that the ``local`` responder runs at once; absent: its own choice.
+        long_audio: What the ``local`` responder does with audio that is longer than the model hears: ``error``,
+            ``split`` or ``truncate``; absent: as the model is set.
+        responder_options: Further options of the responder, by name.
         scenes_seed: Seed of the benchmark ``scenes``; a corpus must not use it.
         scenes: Options of the benchmark ``scenes``.
     """
@@ -49,6 +52,8 @@ class Bench(Table):
     max_new_tokens: int = Field(default=256, ge=1)
     seed: int = 0
     batch_size: int | None = Field(default=None, ge=1)
+    long_audio: Literal["error", "split", "truncate"] | None = None
+    responder_options: dict[str, Any] = Field(default_factory=dict)
     scenes_seed: int = SEED
     scenes: HeldOut = Field(default_factory=HeldOut)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,60 +13,131 @@ from typing import Any
 from sari_bench.benchmarks import load_benchmark
 from sari_bench.benchmarks.base import Benchmark
 from sari_bench.config import Bench
-from sari_bench.runner import RunSettings, run_benchmark
-from sari_bench.runs import META, RECIPE, RESPONSES, Run, read_run
-from sari_data.answers import grade
-from sari_data.config import write_effective
-from sari_data.console import err, note
+from sari_bench.progress import run_progress
+from sari_bench.run_meta import BuildRequest, RunSettings
+from sari_bench.runner import run_benchmark
+from sari_bench.runs import FAILED, META, RESPONSES, Run, read_responses, read_run
+from sari_bench.timing import timing_of
+from sari_data.console import note
 from sari_data.errors import CheckpointError, InputError, StorageError
-from sari_data.responder import Response, load_responder
-from sari_data.types import AudioQuestion
+from sari_data.metering import describe_usage, list_reasons
+from sari_data.responder import Responder, Usage, load_responder
 
 RUNS = Path("runs")
 MEASURING = ".measuring"  # below runs/ while measure_defaults is at work, so that it goes on after a stop
 CHECKPOINTS = ("sft", "grpo")  # below ./checkpoints, where sari-train writes them
-_NOTES = 5  # lines of progress for a run whose output is not a terminal
 _WITH_MODEL = ("local", "server")  # responders that are told which model to be
+_OF_LOCAL = ("batch_size", "long_audio")  # keys of the table that only the local responder has
 _BASE_MODE = "direct"  # the embedded base answers directly; it has learned no other form
 
 
-def measure(bench: Bench, benchmark: Benchmark, folder: Path, options: dict[str, Any] | None = None) -> Run:
+def measure(
+    bench: Bench,
+    benchmark: Benchmark,
+    folder: Path,
+    options: Mapping[str, Any] | None = None,
+    *,
+    responder: Responder | None = None,
+    variant: str = "",
+    requests: BuildRequest | None = None,
+) -> Run:
     """Run a benchmark into ``folder``, or go on with the run in it, and read it back.
 
     Args:
         bench: Model, responder, mode and sampling.
         benchmark: What to ask.
         folder: The run folder.
-        options: Further options of the responder.
+        options: Further options of the responder; they win over the table's.
+        responder: A responder that was made already, for several runs with one model.
+        variant: What is asked otherwise, see :class:`sari_bench.run_meta.RunSettings`.
+        requests: How, likewise.
 
     Raises:
         SariError: As :func:`sari_bench.runner.run_benchmark`, and where the responder cannot be loaded.
     """
-    taken = _responder_options(bench, options or {})
+    bench = with_options(bench, options or {})
+    asked = responder if responder is not None else make_responder(bench)
+    settings = dataclasses.replace(run_settings(bench), variant=variant, requests=requests)
+    total = len(benchmark.questions) * bench.samples
+    done = _count_lines(folder / RESPONSES)
+    if done:
+        note(f"{folder}: {done:,} of {total:,} answers are there already")
     try:
-        responder = load_responder(bench.responder, **taken)
+        with run_progress(folder.name, done, total, asked) as on_response:
+            added = run_benchmark(benchmark, asked, folder, settings, on_response)
+    except KeyboardInterrupt:
+        there = _count_lines(folder / RESPONSES)
+        note(f"{folder}: {there:,} of {total:,} answers are there, and the same command goes on")
+        raise
+    run = read_run(folder)
+    tell(run, added)
+    return run
+
+
+def tell(run: Run, added: int) -> None:
+    """Say what a sitting added, how fast, what it used, and what is still missing and why."""
+    sitting = run.sittings[-1] if run.sittings else {}
+    note(f"{run.folder}: {added:,} answers added")
+    if added:
+        rows = [row for row in read_responses(run.folder) if row.get("sitting") == len(run.sittings)]
+        usage = sitting.get("usage")
+        spent = describe_usage(Usage(**usage)) if usage else ""
+        note(f"{timing_of(rows)}" + (f"; {spent}" if spent else ""))
+    missing = len(run.benchmark.golds) * run.samples - sum(map(len, run.answers.values()))
+    if not missing:
+        return
+    reasons = Counter(why.partition(":")[0] for why in run.failed.values())
+    why = f": {len(run.failed):,} questions failed ({list_reasons(reasons)})" if reasons else ""
+    note(
+        f"{missing:,} answers are missing{why}: they count as missing, {run.folder / FAILED} says why, and the same "
+        "command asks for them again"
+    )
+
+
+def with_options(bench: Bench, options: Mapping[str, Any]) -> Bench:
+    """Return the table with further options of the responder; one that names the model is the table's model."""
+    merged = {**bench.responder_options, **options}
+    changes: dict[str, Any] = {"responder_options": merged}
+    if bench.responder in _WITH_MODEL and "model" in merged:
+        changes["model"] = str(merged.pop("model"))
+    return bench.model_copy(update=changes)
+
+
+def make_responder(bench: Bench) -> Responder:
+    """Make the responder that the table names.
+
+    Raises:
+        PluginError: It is not registered or fails to load.
+        InputError: An option does not fit it.
+    """
+    taken: dict[str, Any] = {"model": bench.model} if bench.responder in _WITH_MODEL else {}
+    for key in _OF_LOCAL:
+        value = getattr(bench, key)
+        if value is not None and bench.responder == "local":
+            taken[key] = value
+        elif value is not None:
+            note(f"{key} is for the responder 'local'; {bench.responder!r} is not told of it")
+    taken |= bench.responder_options
+    try:
+        return load_responder(bench.responder, **taken)
     except TypeError as error:
         raise InputError(
             f"responder {bench.responder!r} could not be made with the options {sorted(taken)} ({error}): "
             "correct --responder-option"
         ) from error
-    settings = RunSettings(
+
+
+def run_settings(bench: Bench) -> RunSettings:
+    """Return how the table puts a benchmark to a model."""
+    return RunSettings(
         mode=bench.mode,
         sampling=bench.sampling(),
         samples=bench.samples,
         word_limit=bench.word_limit,
         model=bench.model if bench.responder in _WITH_MODEL else "",
         responder=bench.responder,
+        recipe=bench,
     )
-    total = len(benchmark.questions) * bench.samples
-    done = _count_lines(folder / RESPONSES)
-    if done:
-        note(f"{folder}: {done:,} of {total:,} answers are there already")
-    with _progress(folder.name, done, total) as on_response:
-        added = run_benchmark(benchmark, responder, folder, settings, on_response)
-    write_effective(folder / RECIPE, {"bench": bench})
-    note(f"{folder}: {added:,} answers added")
-    return read_run(folder)
 
 
 def load_for(bench: Bench) -> Benchmark:
@@ -157,51 +228,5 @@ def _trained_mode(folder: Path, kind: str) -> str:
         ) from error
 
 
-def _responder_options(bench: Bench, options: dict[str, Any]) -> dict[str, Any]:
-    known: dict[str, Any] = {}
-    if bench.responder in _WITH_MODEL:
-        known["model"] = bench.model
-    if bench.responder == "local" and bench.batch_size is not None:
-        known["batch_size"] = bench.batch_size
-    return {**known, **options}
-
-
 def _count_lines(path: Path) -> int:
     return path.read_bytes().count(b"\n") if path.is_file() else 0
-
-
-@contextmanager
-def _progress(name: str, done: int, total: int) -> Iterator[Any]:
-    """Show answers done, accuracy so far, speed and time left on standard error; in a log, a few lines."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    counts = {"answers": 0, "right": 0, "graded": 0, "unread": 0, "tokens": 0}
-    began = time.monotonic()
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[state]}", markup=False),
-        TimeRemainingColumn(),
-    )
-    live = err.is_terminal
-    step = max((total - done) // _NOTES, 1)
-    with Progress(*columns, console=err, transient=True, disable=not live) as progress:
-        bar = progress.add_task(name, total=total, completed=done, state="")
-
-        def on_response(response: Response, question: AudioQuestion) -> None:
-            counts["tokens"] += response.tokens
-            counts["answers"] += 1
-            if question.answer is not None:
-                outcome = grade(response.text, question, finish_reason=response.finish_reason).outcome
-                counts["graded"] += 1
-                counts["right"] += outcome == "correct"
-                counts["unread"] += outcome in ("unparsed", "truncated")
-            share = 100 * counts["right"] / max(counts["graded"], 1)
-            speed = counts["tokens"] / max(time.monotonic() - began, 1e-9)
-            state = f"{share:.1f} % right so far, {counts['unread']} unread, {speed:,.0f} tokens/s"
-            progress.update(bar, advance=1, state=state)
-            if not live and counts["answers"] % step == 0:
-                note(f"{name}: {done + counts['answers']:,} of {total:,}, {state}")
-
-        yield on_response

@@ -11,12 +11,12 @@ from sari_bench.runs import RECIPE, Run
 from sari_data.errors import BenchmarkError, MissingFileError
 
 
-def reopen(run: Run) -> Benchmark:
-    """Load the questions of a run with their audio, as its recipe says, and check that they are the same.
+def read_bench(run: Run) -> Bench:
+    """Return the [bench] table that a run was made with.
 
     Raises:
-        MissingFileError: The run folder has no recipe, or the benchmark's file is not there any more.
-        BenchmarkError: The recipe is not one, or the benchmark has changed since.
+        MissingFileError: The run folder has no recipe.
+        BenchmarkError: The recipe is not one.
     """
     path = run.folder / RECIPE
     if not path.is_file():
@@ -25,9 +25,19 @@ def reopen(run: Run) -> Benchmark:
             "run the same command again to write it"
         )
     try:
-        bench = Bench.model_validate(json.loads(path.read_text(encoding="utf-8"))["bench"])
+        return Bench.model_validate(json.loads(path.read_text(encoding="utf-8"))["bench"])
     except (ValueError, KeyError, TypeError) as error:
         raise BenchmarkError(f"{path} is not the recipe of a run ({error}): restore the file") from error
+
+
+def reopen(run: Run) -> Benchmark:
+    """Load the questions of a run with their audio, as its recipe says, and check that they are the same.
+
+    Raises:
+        MissingFileError: The run folder has no recipe, or the benchmark's file is not there any more.
+        BenchmarkError: The recipe is not one, or the benchmark has changed since.
+    """
+    bench = read_bench(run)
     found = load_benchmark(bench.benchmark, bench.questions, bench.audio, **bench.benchmark_options())
     benchmark = found.limit(bench.limit)
     if benchmark.digest != run.benchmark.digest:

@@ -3,44 +3,34 @@
 Every response is written as soon as it arrives, so a run that is stopped or killed goes on where it
 was: only the fragment of a torn last line is cut off, and its question asked again. Raw text is
 never rewritten. A folder that holds a run with other settings is refused.
+
+The responder is given one stream of requests, each made when it is taken: how many are under way
+is its own matter, and nothing waits for a chunk to end.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from sari_bench.benchmarks.base import Benchmark
-from sari_bench.runs import META, QUESTIONS, RESPONSES, read_lines, read_meta, read_responses
-from sari_data.errors import AudioError, BenchmarkError, ResponderError, SariError, StorageError
-from sari_data.prompting import TEMPLATES_VARIABLE, load_mode, render_prompt
-from sari_data.resources import templates_dir
-from sari_data.responder import Request, Responder, Response, Sampling
+from sari_bench.run_meta import Plan, RunSettings, check_same, describe, machine, now, used_since
+from sari_bench.runs import FAILED, META, QUESTIONS, RECIPE, RESPONSES, read_lines, read_meta, read_responses
+from sari_data.errors import BenchmarkError, ResponderError, SariError, StorageError
+from sari_data.responder import Request, Responder, Response, Usage
 from sari_data.types import AudioQuestion
 
-CHUNK = 1024  # requests handed to the responder at once: bounds what it may hold
+__all__ = ["RunSettings", "run_benchmark"]
 
+SYNC_EVERY_S = 10.0  # what is older survives a power cut; what the process wrote survives its own end anyway
 
-@dataclass(frozen=True, slots=True)
-class RunSettings:
-    """How a benchmark is put to a model."""
-
-    mode: str
-    sampling: Sampling = field(default_factory=Sampling)
-    samples: int = 1
-    word_limit: int | None = None
-    model: str = ""
-    responder: str = ""
+OnResponse = Callable[[Response, AudioQuestion], None]
 
 
 def run_benchmark(
@@ -48,130 +38,162 @@ def run_benchmark(
     responder: Responder,
     folder: Path,
     settings: RunSettings,
-    on_response: Callable[[Response, AudioQuestion], None] | None = None,
+    on_response: OnResponse | None = None,
 ) -> int:
-    """Ask every question that has no answer yet, and return how many responses were added.
+    """Ask for every answer that is not there yet, and return how many responses were added.
+
+    What the responder could not answer (its ``failed``) is kept with its reason, counts as missing, and is asked
+    again the next time.
 
     Args:
         benchmark: What to ask.
         responder: Who answers.
         folder: The run folder; it is made, or the run in it goes on.
-        settings: Mode, sampling and the like; they must be those of the run that is there.
+        settings: Mode, sampling and the like; they must be those of the run that is there, but for more samples.
         on_response: Called with each response after it is on disk.
 
     Raises:
         BenchmarkError: The folder holds a run with other settings or another process is writing to it.
         AudioError: Audio files of the benchmark are not there.
-        ResponderError: The responder answered something that was not asked.
+        ResponderError: The responder answered something that was not asked, or cannot go on.
         StorageError: A write failed.
     """
-    _check_audio(benchmark)
-    prompts = [render_prompt(q, settings.mode, word_limit=settings.word_limit) for q in benchmark.questions]
-    meta = _describe(benchmark, responder, settings, prompts)
+    plan = Plan(benchmark, settings)
     with _writing(folder):
-        _open_folder(folder, benchmark, meta)
-    added = 0
-    with (folder / RESPONSES).open("ab") as sink:
+        folder.mkdir(parents=True, exist_ok=True)
+        sink = (folder / RESPONSES).open("ab")
+    with sink:
         _lock(sink, folder)
         with _writing(folder):
+            _open_folder(folder, benchmark, describe(plan, responder), settings)
             _cut_torn_line(folder / RESPONSES, sink)
         done = {(row["id"], row["sample"]) for row in read_responses(folder)}
-        for row in _ask(benchmark, responder, settings, prompts, done, on_response):
-            with _writing(folder):
-                sink.write(json.dumps(row).encode() + b"\n")
-                sink.flush()
-            added += 1
-    there = read_meta(folder)
-    if added or there["finished"] is None:
-        with _writing(folder):
-            _write_json(folder / META, {**there, "finished": _now()})
-    return added
+        left = plan.left(done)
+        if not left:
+            return _finish_empty(folder)
+        return _Sitting(plan, responder, folder, left, on_response).run(sink)
 
 
-def _ask(
-    benchmark: Benchmark,
-    responder: Responder,
-    settings: RunSettings,
-    prompts: Sequence[str],
-    done: set[tuple[str, int]],
-    on_response: Callable[[Response, AudioQuestion], None] | None,
-) -> Iterator[dict[str, Any]]:
-    """Yield a row for each new response; the caller has written a row before the next is made."""
-    samples = range(settings.samples)
-    due = [
-        (question, Request(question.id, question.audio, prompt, settings.samples))
-        for question, prompt in zip(benchmark.questions, prompts, strict=True)
-        if any((question.id, sample) not in done for sample in samples)
-    ]
-    for start in range(0, len(due), CHUNK):
-        chunk = due[start : start + CHUNK]
-        questions = {question.id: question for question, _ in chunk}
-        before = time.monotonic()
-        for response in responder.respond((request for _, request in chunk), settings.sampling):
-            key = (response.request_id, response.sample)
-            if response.request_id not in questions or response.sample not in samples:
-                raise ResponderError(
-                    f"responder {responder.name!r} answered {key}, which was not asked: the responder has a fault"
-                )
-            if key in done:
-                continue  # the first samples of a question that was interrupted; they are kept as they were
-            done.add(key)
-            now = time.monotonic()
-            yield {
+class _Sitting:
+    """One go at what is left of a run, recorded in ``run.json`` when it begins and when it ends."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        responder: Responder,
+        folder: Path,
+        left: Sequence[tuple[int, int, int]],
+        on_response: OnResponse | None,
+    ) -> None:
+        self.plan, self.responder, self.folder, self.left = plan, responder, folder, left
+        self.on_response = on_response
+        self.questions = {question.id: question for question in plan.benchmark.questions}
+        self.under_way: dict[tuple[str, int], str] = {}  # with the prefix of each
+        self.answers = self.tokens = 0
+        usage = getattr(responder, "usage", None)
+        self.before = dataclasses.replace(usage) if isinstance(usage, Usage) else None
+        self.number = 1
+        self.began = time.monotonic()
+        self.record: dict[str, Any] = {"started": now(), "machine": machine()}
+
+    def run(self, sink: Any) -> int:
+        """Ask for what is left; the end is recorded however it comes, but for a kill."""
+        meta = read_meta(self.folder)
+        self.number = len(meta.get("sittings", [])) + 1
+        meta |= {"samples": self.plan.settings.samples, "finished": None}
+        self._write({**meta, "sittings": [*meta.get("sittings", []), self.record]})
+        whole = False
+        try:
+            self._ask(sink)
+            whole = True
+        finally:
+            failed = self._failed()
+            self.record |= {
+                "ended": now(),
+                "seconds": round(time.monotonic() - self.began, 3),
+                "answers": self.answers,
+                "tokens": self.tokens,
+                "failed": len(failed),
+                "usage": used_since(self.before, self.responder),
+            }
+            meta["finished"] = self.record["ended"] if whole else None
+            with _writing(self.folder):
+                _write_json(self.folder / FAILED, failed)
+            self._write({**meta, "sittings": [*meta.get("sittings", []), self.record]})
+        return self.answers
+
+    def _ask(self, sink: Any) -> None:
+        last = synced = self.began
+        for response in self.responder.respond(self._requests(), self.plan.settings.sampling):
+            prefix = self._check(response)
+            at = time.monotonic()
+            row = {
                 "id": response.request_id,
                 "sample": response.sample,
                 "text": response.text,
                 "finish_reason": response.finish_reason,
                 "tokens": response.tokens,
-                "seconds": round(now - before, 4),  # since the response before: they add up to the run's time
+                "seconds": round(at - last, 4),  # since the response before: they add up to the run's time
+                "at": round(at - self.began, 4),  # since the sitting began
+                "sitting": self.number,
+                **({"took": round(response.seconds, 4)} if response.seconds is not None else {}),
+                **({"prefix": prefix} if prefix else {}),
             }
-            before = now
-            if on_response is not None:
-                on_response(response, questions[response.request_id])
+            last = at
+            with _writing(self.folder):
+                sink.write(json.dumps(row).encode() + b"\n")
+                sink.flush()
+                if at - synced > SYNC_EVERY_S:
+                    os.fsync(sink.fileno())
+                    synced = at
+            self.answers += 1
+            self.tokens += response.tokens
+            if self.on_response is not None:
+                self.on_response(response, self.questions[response.request_id])
+        with _writing(self.folder):
+            os.fsync(sink.fileno())
+
+    def _requests(self) -> Iterator[Request]:
+        for index, first, count in self.left:
+            request = dataclasses.replace(self.plan.request(index), first_sample=first, samples=count)
+            for sample in request.wanted:
+                self.under_way[request.id, sample] = request.prefix
+            yield request
+
+    def _check(self, response: Response) -> str:
+        """Return the prefix that the response had to begin with, and take it off what is under way."""
+        key = (response.request_id, response.sample)
+        if key not in self.under_way:
+            raise ResponderError(
+                f"responder {self.responder.name!r} answered {key}, which was not asked or was answered already: the "
+                "responder has a fault"
+            )
+        prefix = self.under_way.pop(key)
+        if not response.text.startswith(prefix):
+            raise ResponderError(
+                f"responder {self.responder.name!r} answered {key} with a text that does not begin with the prefix "
+                "that was asked for: take a responder that can go on from a prefix"
+            )
+        return prefix
+
+    def _failed(self) -> dict[str, str]:
+        """Return why questions that were asked have no answer, where the responder says so."""
+        reasons = getattr(self.responder, "failed", None) or {}
+        asked = {identifier for identifier, _ in self.under_way}
+        return {identifier: str(why) for identifier, why in reasons.items() if identifier in asked}
+
+    def _write(self, meta: dict[str, Any]) -> None:
+        with _writing(self.folder):
+            _write_json(self.folder / META, meta)
 
 
-def _describe(
-    benchmark: Benchmark, responder: Responder, settings: RunSettings, prompts: Sequence[str]
-) -> dict[str, Any]:
-    is_folder = bool(settings.model) and Path(settings.model).is_dir()
-    path = str(Path(settings.model).resolve()) if is_folder else settings.model
-    return {
-        # A responder's name identifies model and revision: a checkpoint trained further has another name.
-        "model": {"name": responder.name, "path": path, "responder": settings.responder},
-        "benchmark": {
-            "name": benchmark.name,
-            "version": benchmark.version,
-            "digest": benchmark.digest,
-            "questions": len(benchmark.questions),
-            "notes": list(benchmark.notes),
-        },
-        "mode": settings.mode,
-        "prompt": {
-            "mode_digest": load_mode(settings.mode).digest,
-            "prompts_digest": hashlib.sha256("\0".join(prompts).encode()).hexdigest(),
-            "word_limit": settings.word_limit,
-            "template": _template_text(settings.mode),
-            "example": prompts[0],
-        },
-        "sampling": {**dataclasses.asdict(settings.sampling), "stop": list(settings.sampling.stop)},
-        "samples": settings.samples,
-        "code_version": version("sari-audio"),
-        "started": _now(),
-        "finished": None,
-    }
-
-
-def _settings_of(meta: dict[str, Any]) -> dict[str, Any]:
-    """The part of ``run.json`` that must be the same for a run to go on, by what it is called in messages."""
-    return {
-        "model": meta["model"].get("name"),
-        "benchmark": meta["benchmark"]["name"],
-        "benchmark version": meta["benchmark"]["digest"],
-        "mode": meta["mode"],
-        "prompts": meta.get("prompt", {}).get("prompts_digest"),
-        **{f"sampling {key}": value for key, value in meta["sampling"].items()},
-        "samples": meta["samples"],
-    }
+def _finish_empty(folder: Path) -> int:
+    """Nothing is left to ask: a run that was killed after its last answer is finished now."""
+    meta = read_meta(folder)
+    if meta["finished"] is None:
+        with _writing(folder):
+            _write_json(folder / META, {**meta, "finished": now()})
+    return 0
 
 
 @contextmanager
@@ -188,25 +210,23 @@ def _writing(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _open_folder(folder: Path, benchmark: Benchmark, meta: dict[str, Any]) -> None:
-    """Make the run folder, or check that the run in it has the same settings."""
-    if (folder / META).is_file():
-        there, here = _settings_of(read_meta(folder)), _settings_of(meta)
-        changed = [f"{key} (there {there.get(key)}, here {here[key]})" for key in here if there.get(key) != here[key]]
-        if changed:
-            raise BenchmarkError(
-                f"run folder {str(folder)!r} holds a run with another {'; '.join(changed)}: "
-                "choose another --name, or delete the folder to measure anew"
-            )
-        return
-    if (folder / RESPONSES).exists():
+def _open_folder(folder: Path, benchmark: Benchmark, meta: dict[str, Any], settings: RunSettings) -> None:
+    """Make the run folder, or check that the run in it has the same settings; the caller holds the lock."""
+    is_new = not (folder / META).is_file()
+    if not is_new:
+        check_same(read_meta(folder), meta, folder)
+    elif (folder / RESPONSES).stat().st_size:
         raise BenchmarkError(
             f"run folder {str(folder)!r} has responses but no {META}: choose another --name or restore the file"
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = (json.dumps(gold.to_row(), ensure_ascii=False) + "\n" for gold in benchmark.golds)
-    (folder / QUESTIONS).write_text("".join(rows), encoding="utf-8")
-    _write_json(folder / META, meta)  # last: with it the folder is a run
+    else:
+        rows = (json.dumps(gold.to_row(), ensure_ascii=False) + "\n" for gold in benchmark.golds)
+        (folder / QUESTIONS).write_text("".join(rows), encoding="utf-8")
+        _sync(folder / QUESTIONS)
+    if settings.recipe is not None:
+        _write_json(folder / RECIPE, {"bench": settings.recipe.model_dump(mode="json")})
+    if is_new:
+        _write_json(folder / META, meta)  # last: with it the folder is a run
 
 
 def _lock(sink: Any, folder: Path) -> None:
@@ -227,32 +247,13 @@ def _cut_torn_line(path: Path, sink: Any) -> None:
         sink.truncate(end)
 
 
-def _check_audio(benchmark: Benchmark) -> None:
-    """Raise AudioError before anything runs where audio files are not there."""
-    absent = [
-        q.audio.path for q in benchmark.questions if q.audio.data is None and not Path(str(q.audio.path)).is_file()
-    ]
-    if absent:
-        raise AudioError(
-            f"{len(absent)} of {len(benchmark.questions)} audio files of benchmark {benchmark.name!r} do not exist "
-            f"(the first is {absent[0]!r}): give the folder that they are in with --audio"
-        )
-
-
-def _template_text(mode: str) -> str:
-    """Return the text of the mode's prompt template, the user's own before the one that ships."""
-    own = os.environ.get(TEMPLATES_VARIABLE)
-    roots = [Path(own), templates_dir()] if own else [templates_dir()]
-    names = (f"modes/{mode}/prompt.jinja", "modes/question.jinja")
-    found = [next((root / name for root in roots if (root / name).is_file()), None) for name in names]
-    return "\n".join(f"{{# {path.name} #}}\n{path.read_text(encoding='utf-8')}" for path in found if path is not None)
-
-
 def _write_json(path: Path, body: dict[str, Any]) -> None:
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(body, indent=2) + "\n", encoding="utf-8")
+    _sync(temporary)
     os.replace(temporary, path)
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

@@ -22,6 +22,7 @@ RESPONSES = "responses.jsonl"
 META = "run.json"
 QUESTIONS = "questions.jsonl"
 RECIPE = "recipe.json"  # the [bench] table in effect
+FAILED = "failed.json"  # question id to why its responder could not answer, of the latest sitting
 MOST_SAMPLES = 10_000  # answers to a question; a score looks at every one that is due
 
 
@@ -61,6 +62,32 @@ class Run:
         """Mean length of the responses in tokens, or ``None`` where it was not recorded."""
         lengths = [answer.tokens for given in self.answers.values() for answer in given]
         return sum(lengths) / len(lengths) if any(lengths) else None
+
+    @property
+    def variant(self) -> str:
+        """What was asked otherwise than the benchmark says; empty: nothing was."""
+        return str((self.meta.get("variant") or {}).get("name", ""))
+
+    @property
+    def sittings(self) -> list[dict[str, Any]]:
+        """When and on what the run was made, one go after the other; one that was killed has no ``ended``."""
+        return list(self.meta.get("sittings", []))
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """Question id to why its responder could not answer, of the latest sitting; it is asked again in the next.
+
+        Raises:
+            BenchmarkError: The file is not what a run writes.
+        """
+        path = self.folder / FAILED
+        if not path.is_file():
+            return {}
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            return {str(identifier): str(why) for identifier, why in found.items()}
+        except (ValueError, AttributeError) as error:
+            raise BenchmarkError(f"{path} is not what a run writes ({error}): restore or delete it") from error
 
     def score(self, scorer: str = "answer") -> Score:
         """Score the run; ``judge`` needs the verdicts that ``sari-bench score --judge`` left in its folder."""
@@ -130,6 +157,9 @@ def _is_complete(meta: dict[str, Any]) -> bool:
         and isinstance(about, dict)
         and all(isinstance(about.get(key), str) for key in ("name", "version", "digest"))
         and isinstance(about.get("notes"), list)
+        and isinstance(meta.get("variant", {}), dict)
+        and isinstance(meta.get("sittings", []), list)
+        and all(isinstance(sitting, dict) for sitting in meta.get("sittings", []))
     )
 
 
@@ -192,10 +222,17 @@ def find_runs(paths: Iterable[Path]) -> list[Run]:
             raise MissingFileError(
                 f"run folder {str(path)!r} does not exist: give a folder that 'sari-bench run' wrote"
             )
-        below = [path] if (path / META).is_file() else sorted(meta.parent for meta in path.rglob(META))
+        below = [path] if (path / META).is_file() else _own_runs(path)
         if not below:
             raise MissingFileError(
                 f"{str(path)!r} holds no run: make one with 'sari-bench run', or give another folder"
             )
         folders.update(dict.fromkeys(below))
     return [read_run(folder) for folder in folders]
+
+
+def _own_runs(path: Path) -> list[Path]:
+    """Return the run folders below ``path``; what is kept inside one, such as a variant, is no run of its own."""
+    found = sorted(meta.parent for meta in path.rglob(META))
+    runs = set(found)
+    return [folder for folder in found if not any(parent in runs for parent in folder.parents)]

@@ -1,7 +1,7 @@
 """Answers that were paid for are not asked again: a responder that looks among the stored ones first.
 
-An answer is found again by everything that decides it, hashed: the responder's name, the prompt, the audio's content,
-the sampling, and the sample's index.
+An answer is found again by everything that decides it, hashed: the responder's name, the prompt, what the answer is to
+begin with, the audio's content, the sampling, and the sample's index.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ def answer_key(name: str, request: Request, sample: int, sampling: Sampling, aud
     if sampling.temperature > 0:
         how |= {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k}
         how |= {"min_p": sampling.min_p, "seed": sampling.seed, "id": request.id, "sample": sample}
+    if request.prefix:  # without one the key is that of the time before there were any
+        how["prefix"] = request.prefix
     text = json.dumps([VERSION, name, request.prompt, audio, how], sort_keys=True)
     return hashlib.sha256(text.encode()).digest()
 
@@ -186,7 +188,7 @@ class _Pending:
         for request_id, sample in self.waiters.pop(key):
             self.waiting -= 1
             self.owner.usage.cached += 1
-            yield replace(response, request_id=request_id, sample=sample)
+            yield replace(response, request_id=request_id, sample=sample, seconds=None)
 
     def give_up(self, call: Request) -> None:
         """Forget those samples of a call that were not answered; who waited for them fails with it."""

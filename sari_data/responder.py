@@ -8,7 +8,7 @@ keyword options and returns a :class:`Responder`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -70,7 +70,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One sampled answer: raw text, why it ended, and the tokens of answer and prompt (0 where unknown)."""
+    """One sampled answer: raw text, why it ended, and the tokens of answer and prompt (0 where unknown).
+
+    A prefix that was asked for is part of the text, and of the prompt's tokens. ``seconds`` is what this request alone
+    took, where requests run individually; ``None`` where they run together or the answer was there already.
+    """
 
     request_id: str
     sample: int
@@ -78,6 +82,7 @@ class Response:
     finish_reason: FinishReason
     tokens: int = 0
     prompt_tokens: int = 0
+    seconds: float | None = field(default=None, compare=False)
 
 
 @dataclass(slots=True)

@@ -26,20 +26,34 @@ _MAX_PROMPTS = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One row to be: the audio (``None``: text alone), the user's text, and for training the text to be answered."""
+    """One row to be: the audio (``None``: text alone), the user's text, and for training the text to be answered.
+
+    ``prefix`` is what the answer begins with. It is tokenised by itself and stands after the header of the assistant's
+    turn, as part of the prompt.
+    """
 
     audio: AudioRef | None
     prompt: str
     target: str | None = None
+    prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """An example as token ids (audio placeholders expanded) with its clip; ``completion`` may be empty."""
+    """An example as token ids (audio placeholders expanded) with its clip; ``completion`` may be empty.
+
+    The last ``prefix`` tokens of the prompt are the beginning of the answer.
+    """
 
     clip: Clip
     prompt: tuple[int, ...]
     completion: tuple[int, ...] = ()
+    prefix: int = 0
+
+    @property
+    def prefix_ids(self) -> tuple[int, ...]:
+        """The tokens that the answer begins with."""
+        return self.prompt[len(self.prompt) - self.prefix :]
 
     def __len__(self) -> int:
         return len(self.prompt) + len(self.completion)
@@ -90,16 +104,21 @@ def encode_example(lm: AudioLM, example: Example) -> Encoded:
             sequence longer than the model's context.
     """
     clip = SILENT if example.audio is None else lm.clip(example.audio)
-    return encode_text(lm, clip, example.prompt, example.target)
+    return encode_text(lm, clip, example.prompt, example.target, example.prefix)
 
 
-def encode_text(lm: AudioLM, clip: Clip, prompt: str, target: str | None = None) -> Encoded:
-    """Tokenise a prompt (and a target) about a clip whose features are at hand.
+def encode_text(lm: AudioLM, clip: Clip, prompt: str, target: str | None = None, prefix: str = "") -> Encoded:
+    """Tokenise a prompt (and a target, or what the answer begins with) about a clip whose features are at hand.
 
     Raises:
         InputError: Text with control tokens, or a sequence longer than the model's context.
     """
     prompt_ids = _expand(lm, _prompt_ids(lm, prompt, len(clip.spans)), clip)
+    prefix_ids: tuple[int, ...] = ()
+    if prefix:
+        _check_text(lm, prefix, "prefix")
+        prefix_ids = tuple(lm.tokenizer(prefix, add_special_tokens=False)["input_ids"])
+        prompt_ids += prefix_ids
     completion: tuple[int, ...] = ()
     if target is not None:
         _check_text(lm, target, "target")
@@ -109,7 +128,7 @@ def encode_text(lm: AudioLM, clip: Clip, prompt: str, target: str | None = None)
             f"prompt and target take {len(prompt_ids)} + {len(completion)} tokens, but model {lm.name!r} has a context "
             f"of {lm.context_length}: shorten the prompt, the target or the audio"
         )
-    return Encoded(clip, prompt_ids, completion)
+    return Encoded(clip, prompt_ids, completion, len(prefix_ids))
 
 
 def collate(lm: AudioLM, rows: Sequence[Example | Encoded]) -> Batch:

@@ -25,6 +25,7 @@ from sari_data.answers import grade
 from sari_data.console import note
 from sari_data.prompting import load_mode, render_prompt
 from sari_data.store import read_split
+from sari_data.thoughts import count_words, thought_sections
 from sari_data.types import AudioQuestion
 from sari_train.advantages import decomposed_advantages, group_advantages
 from sari_train.batch import Encoded, Example, collate, encode_example
@@ -36,7 +37,7 @@ from sari_train.losses.kl import sequence_kl
 from sari_train.models.base import AudioLM
 from sari_train.policy import Experience, Phase, learn, unmeasured
 from sari_train.reference import Reference
-from sari_train.rewards import Reward, Sample, Settings, count_words, load_rewards, score, thought_sections
+from sari_train.rewards import Reward, Sample, Settings, load_rewards, score
 from sari_train.rollout import Completion, RolloutPrompt
 from sari_train.rollouts.engine import RolloutEngine, make_engine
 from sari_train.run import Outcome, Run

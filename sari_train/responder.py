@@ -31,6 +31,9 @@ _HASH_EVERY, _HASH_BYTES = 2**20, 4096
 class LocalResponder:
     """Answers requests with a model in this process; one without audio is asked as text alone.
 
+    A request's prefix is tokenised by itself, and the model goes on after those tokens: where the text ends within what
+    the model would have written as one token, such as half a word, it goes on from other tokens than its own.
+
     Args:
         model: ``tiny``, a model folder, a hub id, or a model that is loaded already.
         batch_size: Rows (samples) decoded together.
@@ -83,15 +86,18 @@ class LocalResponder:
         source = iter(requests)
         while window := list(islice(source, self.batch_size * WINDOW_BATCHES)):
             prompts = [
-                RolloutPrompt(r.id, encode_example(self.lm, Example(r.audio, r.prompt)), r.wanted) for r in window
+                RolloutPrompt(r.id, encode_example(self.lm, Example(r.audio, r.prompt, prefix=r.prefix)), r.wanted)
+                for r in window
             ]
+            prefixes = {r.id: r.prefix for r in window if r.prefix}
             room = Room.of(self.lm, self.cache_mib // workers(self.lm), sampling.max_new_tokens)
             batches = pack(prompts, self.batch_size, room)
             while some := list(islice(batches, workers(self.lm))):
                 decoder = self.lm.decoder()  # one for the batches that run side by side
                 for batch in run_all(self.lm, [partial(engine.generate, batch, decoder=decoder) for batch in some]):
                     for done in batch:
-                        yield Response(done.prompt_id, done.sample, done.text, done.finish_reason, len(done.ids))
+                        text = prefixes.get(done.prompt_id, "") + done.text
+                        yield Response(done.prompt_id, done.sample, text, done.finish_reason, len(done.ids))
         if len(self.lm.truncated) > self._cuts and (told := self.lm.truncation_note):
             self._cuts = len(self.lm.truncated)
             note(told)

@@ -19,7 +19,8 @@ from numbers import Real
 from sari_data.answers import follows_grammar, grade, read_response
 from sari_data.errors import InputError, PluginError, SariError
 from sari_data.options import Options
-from sari_data.prompting import ANSWER, load_mode
+from sari_data.prompting import load_mode
+from sari_data.thoughts import count_words, find_section, named_options, thought_sections
 from sari_data.types import AudioQuestion
 
 GROUP = "sari.rewards"
@@ -70,16 +71,6 @@ def format_(settings: Settings) -> Reward:
     return reward
 
 
-def thought_sections(mode: str) -> tuple[str, ...]:
-    """Return the outermost sections of a mode's response that hold its thought; none in ``direct``."""
-    return tuple(dict.fromkeys(path.split(".")[0] for path in load_mode(mode).sections if path != ANSWER))
-
-
-def count_words(sections: Mapping[str, str], names: Iterable[str]) -> int:
-    """Return the number of words, which white space separates, in the sections ``names`` of a response."""
-    return sum(len(sections.get(name, "").split()) for name in names)
-
-
 def length(settings: Settings) -> Reward:
     """Make the reward that is 1 where the thought has 1 to ``thought_words`` words, else 0.
 
@@ -117,22 +108,19 @@ def consistency(settings: Settings) -> Reward:
     Raises:
         InputError: The mode has no summary section.
     """
-    mode = load_mode(settings.mode)
-    path = next((p for p in mode.sections if p.split(".")[-1] == "summary"), None)
+    path = find_section(settings.mode, "summary")
     if path is None:
         raise InputError(
             f"reward 'consistency' compares the summary with the answer, but mode {settings.mode!r} has no summary "
-            f"section (it has {', '.join(mode.sections)}): train in mode structured, or take 'consistency' out of "
-            "grpo.rewards"
+            f"section (it has {', '.join(load_mode(settings.mode).sections)}): train in mode structured, or take "
+            "'consistency' out of grpo.rewards"
         )
 
     def reward(sample: Sample) -> float:
         reading = read_response(sample.text, sample.question.choices, finish_reason=sample.finish_reason)
         if reading.choice is None:
             return 0.0
-        summary, options = reading.sections.get(path, ""), Options(sample.question.choices)
-        as_answer, _ = options.match(summary)
-        named = options.named(summary) if as_answer is None else {as_answer}
+        named = named_options(reading.sections.get(path, ""), Options(sample.question.choices))
         return float(named == {reading.choice})
 
     return reward

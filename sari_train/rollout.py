@@ -50,7 +50,8 @@ class Completion:
         ids: The sampled tokens, with the end-of-turn token where one was sampled.
         logps: Log-probability of each at the sampling temperature (at 1 for greedy decoding), before top-k
             and top-p, float32 [len(ids)].
-        text: The decoded text without the end-of-turn token; it ends with the stop string that ended it.
+        text: The decoded text without the end-of-turn token; it ends with the stop string that ended it. What the
+            prompt says the answer begins with is no part of it.
         finish_reason: ``stop``, or ``length`` where the bound cut it.
     """
 
@@ -107,7 +108,7 @@ class Rollout:
         uniforms = _uniforms([(seed, p.id, s) for p, s in owners], self.sampling.temperature, max(budgets))
         state.run(torch.from_numpy(uniforms).to(self.lm.device), decoder or self.lm.decoder())
         return [
-            self.completion(prompt.id, sample, state.ids[row], state.logps[row], state.stopped[row])
+            self.completion(prompt, sample, state.ids[row], state.logps[row], state.stopped[row])
             for row, (prompt, sample) in enumerate(owners)
         ]
 
@@ -126,20 +127,30 @@ class Rollout:
         tokens_B = invert_cdf(logps_BV.exp(), uniforms_B, top_k=s.top_k, top_p=s.top_p, min_p=s.min_p)
         return tokens_B, logps_BV.gather(-1, tokens_B[:, None])[:, 0]
 
-    def ends(self, ids: Sequence[int]) -> bool:
-        """Whether the text of ``ids`` now holds a stop string."""
-        tail = self.lm.tokenizer.decode(ids[-self._tail :], skip_special_tokens=False)
-        return any(stop in tail for stop in self.sampling.stop)
+    def ends(self, ids: Sequence[int], prefix: Sequence[int] = ()) -> bool:
+        """Whether the text of ``ids`` now holds a stop string; one may begin in the prefix, but not end in it."""
+        before, text = self._text(ids[-self._tail :], prefix[max(len(prefix) + len(ids) - self._tail, 0) :])
+        return bool(_stops(text, self.sampling.stop, before))
 
-    def completion(self, prompt_id: str, sample: int, ids: list[int], logps: list[float], stopped: bool) -> Completion:
+    def completion(
+        self, prompt: RolloutPrompt, sample: int, ids: list[int], logps: list[float], stopped: bool
+    ) -> Completion:
         """Return sampled tokens as a completion with its text; ``stopped``: a stop token or string ended it."""
         spoken = ids[:-1] if ids and ids[-1] in self.lm.stop_ids else ids
-        text = self.lm.tokenizer.decode(spoken, skip_special_tokens=False)
-        ends = [text.find(stop) + len(stop) for stop in self.sampling.stop if stop in text]
-        if ends:
-            text = text[: min(ends)]
+        before, text = self._text(spoken, prompt.encoded.prefix_ids)
+        text = text[before : min(_stops(text, self.sampling.stop, before), default=None)]
         reason: FinishReason = "stop" if stopped else "length"
-        return Completion(prompt_id, sample, tuple(ids), np.asarray(logps, dtype=np.float32), text, reason)
+        return Completion(prompt.id, sample, tuple(ids), np.asarray(logps, dtype=np.float32), text, reason)
+
+    def _text(self, ids: Sequence[int], prefix: Sequence[int]) -> tuple[int, str]:
+        """Return the text of prefix and ids together, and where in it that of the ids begins.
+
+        They are decoded together, because some tokenizers drop a space where a text begins.
+        """
+        if not prefix:
+            return 0, self.lm.tokenizer.decode(list(ids), skip_special_tokens=False)
+        before = self.lm.tokenizer.decode(list(prefix), skip_special_tokens=False)
+        return len(before), self.lm.tokenizer.decode([*prefix, *ids], skip_special_tokens=False)
 
 
 class _State:
@@ -153,9 +164,13 @@ class _State:
         self.ids: list[list[int]] = [[] for _ in budgets]
         self.logps: list[list[float]] = [[] for _ in budgets]
         self.stopped = [False] * len(budgets)
+        self.prefixes = [p.encoded.prefix_ids for p in prompts for _ in p.samples]
         prompt_of_row = [prompt for prompt, count in enumerate(repeats) for _ in range(count)]
         self.cache, last_PH, self.lengths_B = prefill(self.lm, [p.encoded for p in prompts], prompt_of_row)
         self.last_BH = last_PH[torch.tensor(prompt_of_row, device=self.lm.device)]
+
+    def _ends(self, row: int) -> bool:
+        return self.engine.ends(self.ids[row], self.prefixes[row])
 
     def run(self, uniforms_BN: Tensor, decoder: Decoder) -> None:
         """Decode until every row has stopped or used up its budget."""
@@ -172,7 +187,7 @@ class _State:
                     continue
                 self.ids[row].append(token)
                 self.logps[row].append(logp)
-                if token in self.lm.stop_ids or (flagged[at] and self.engine.ends(self.ids[row])):
+                if token in self.lm.stop_ids or (flagged[at] and self._ends(row)):
                     self.stopped[row] = done[at] = True
                 elif step + 1 >= self.budgets[row]:
                     done[at] = True
@@ -243,6 +258,12 @@ def _uniforms(keys: Sequence[tuple[int, str, int]], temperature: float, count: i
         digest = hashlib.sha256(f"{seed}\x00{request_id}\x00{sample}".encode()).digest()
         row[:] = np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little"))).random(len(row))
     return rows
+
+
+def _stops(text: str, stops: Sequence[str], before: int) -> list[int]:
+    """Return where each stop string that ends after ``before`` ends first."""
+    found = ((stop, text.find(stop, max(before - len(stop) + 1, 0))) for stop in stops)
+    return [at + len(stop) for stop, at in found if at >= 0]
 
 
 def _may_end(tokenizer: Any, size: int, stops: Sequence[str]) -> Tensor:

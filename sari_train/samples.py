@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from statistics import fmean, pstdev
 
 from sari_data.prompting import render_prompt
+from sari_data.thoughts import thought_sections
 from sari_data.types import AudioQuestion
 from sari_train.batch import Encoded
 from sari_train.completions import KeptGroup, KeptSample
@@ -17,7 +18,6 @@ from sari_train.config import Grpo
 from sari_train.curriculum import breakdown, pass_rate
 from sari_train.distributed import ALONE, World
 from sari_train.policy import Experience
-from sari_train.rewards import thought_sections
 from sari_train.rollout import Completion
 
 

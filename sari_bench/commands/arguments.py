@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sari_data.errors import InputError
+
 if TYPE_CHECKING:
     from sari_bench.config import Bench
 
@@ -36,3 +38,18 @@ def effective_bench(recipe: str | None, overrides: list[str] | None, given: dict
     ]
     table: Bench = load_tables(recipe, {"bench": Bench}, [*(overrides or []), *options])["bench"]
     return table
+
+
+def responder_options(pairs: list[str] | None) -> dict[str, str]:
+    """Return the options of a responder from texts such as ``path=answers.jsonl``.
+
+    Raises:
+        InputError: One is not key=value.
+    """
+    found = {}
+    for pair in pairs or []:
+        key, separator, value = pair.partition("=")
+        if not separator or not key:
+            raise InputError(f"--responder-option {pair}: expected key=value, for instance path=answers.jsonl")
+        found[key] = value
+    return found

@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from sari_bench.commands.arguments import JsonOption, RecipeArgument, SetOption, effective_bench
+from sari_bench.commands.arguments import JsonOption, RecipeArgument, SetOption, effective_bench, responder_options
 from sari_bench.commands.output import print_score
 from sari_data.console import note, print_json
-from sari_data.errors import InputError
 
 
 def run(
@@ -22,9 +21,9 @@ def run(
     mode: Annotated[
         str | None, typer.Option(help="Response mode: direct, unstructured, structured or your own.")
     ] = None,
-    responder: Annotated[str | None, typer.Option(help="Who answers: local, scripted or a plugin's name.")] = None,
+    responder: Annotated[str | None, typer.Option(help="Who answers: local, server, scripted or a plugin.")] = None,
     responder_option: Annotated[
-        list[str] | None, typer.Option(help="Option of the responder: path=answers.jsonl. Repeatable.")
+        list[str] | None, typer.Option(help="Option of the responder, as TOML: concurrency=8. Repeatable.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="The run's name; default: the model's name @ the mode.")] = None,
     out_folder: Annotated[Path, typer.Option("--out", help="Where run folders go.")] = Path("runs"),
@@ -32,13 +31,14 @@ def run(
     audio: Annotated[Path | None, typer.Option(help="Folder with the benchmark's audio.")] = None,
     limit: Annotated[int | None, typer.Option(help="Ask only so many questions, the same for every model.")] = None,
     samples: Annotated[int | None, typer.Option(help="Answers to each question.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Answers that the local responder writes at once.")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="Longest response, in tokens.")] = None,
     temperature: Annotated[float | None, typer.Option(help="Sampling temperature; 0 is greedy.")] = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Put a benchmark to a model and keep its raw answers; a run that was stopped goes on."""
-    from sari_bench.measure import load_for, measure, run_folder
+    from sari_bench.measure import load_for, measure, run_folder, with_options
 
     given = {
         "model": model,
@@ -49,24 +49,19 @@ def run(
         "audio": audio,
         "limit": limit,
         "samples": samples,
+        "batch_size": batch_size,
         "max_new_tokens": max_new_tokens,
         "temperature": temperature,
     }
     bench = effective_bench(recipe, overrides, given)
+    bench = with_options(bench, responder_options(responder_option))
     asked = load_for(bench)
     label = bench.model if bench.responder in ("local", "server") or model is not None else bench.responder
     folder = run_folder(out_folder, asked.name, label, bench.mode, name)
-    done = measure(bench, asked, folder, dict(_pair(option) for option in responder_option or []))
+    done = measure(bench, asked, folder)
     result = done.score()
     if as_json:
         print_json({"folder": str(folder), **result.to_json()})
     else:
         print_score(result, f"{done.name} on {asked.name} ({asked.version})")
         note(f"raw answers: {folder}/responses.jsonl")
-
-
-def _pair(option: str) -> tuple[str, str]:
-    key, separator, value = option.partition("=")
-    if not separator or not key:
-        raise InputError(f"--responder-option {option}: expected key=value, for instance path=answers.jsonl")
-    return key, value

@@ -15,7 +15,7 @@ from sari_bench.pages.groups import group_data
 from sari_bench.pages.questions import question_data
 from sari_bench.pages.sound import Sounds
 from sari_bench.pages.table import leaderboard, other_versions, source_numbers
-from sari_bench.pages.thoughts import shortcut_tables, thought_tables
+from sari_bench.pages.thoughts import diagnoses, shortcut_tables, thought_lengths, thought_tables
 from sari_data.html_pages import json_for_script, render_html
 
 __all__ = ["AUDIO_MIB", "QUESTIONS_SHOWN", "render_page"]
@@ -48,22 +48,21 @@ def render_page(
 
 def _board(board: Board, number: int, questions_shown: int, sounds: Sounds) -> dict[str, Any]:
     questions = question_data(board, questions_shown, sounds)
-    thoughts = thought_tables(board)
-    groups = group_data(board)
-    groups["lengths"] = [table and table["bins"] for table in thoughts]
+    diagnosed = diagnoses(board)
+    groups = group_data(board) | {"lengths": [thought_lengths(one) for one in diagnosed]}
     return {
         "key": f"b{number}",
         "title": board.title,
         "scorer": board.scorer,
         "digest": board.digest,
-        "notes": board.notes,
+        "notes": [*board.notes, *_clean_notes(board)],
         "table": leaderboard(board),
         "earlier": other_versions(board),
         "sources": list(source_numbers(board)),
         "base": board.entries[-1].run.name,
         "comparisons": comparisons(board),
         "scores": full_scores(board),
-        "thoughts": [table for table in thoughts if table],
+        "thoughts": thought_tables(diagnosed),
         "shortcuts": shortcut_tables(board),
         "questions": {key: questions[key] for key in ("said", "heard")},
         "group_json": _markup(json_for_script(groups)),
@@ -76,3 +75,12 @@ def _markup(text: str) -> Any:
     from markupsafe import Markup
 
     return Markup(text)
+
+
+def _clean_notes(board: Board) -> list[str]:
+    """What the clean subset is, and what the comparison with training corpora does not prove."""
+    if board.clean is None:
+        return []
+    total, marked = board.clean.questions, len(board.clean.marked)
+    said = f"clean: the {total - marked:,} of {total:,} questions that {board.clean.names} does not share"
+    return [said, *(f"clean: {note}" for note in board.clean.notes)]

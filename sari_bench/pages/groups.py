@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sari_bench.benchmarks.base import DIMENSIONS, Gold
+from sari_bench.benchmarks.base import DIMENSIONS
+from sari_bench.groups import Grouping, chance_note, group_name, grouping_name, tallies
 from sari_bench.leaderboard import Board
-from sari_bench.metrics import Tally, label_order, percent, tally
-from sari_bench.pages.scores import all_scores, scorer_names
+from sari_bench.metrics import Tally, percent
 from sari_bench.scoring import Score
 
-CROSSED = (("task", "difficulty"), ("task", "category"), ("category", "difficulty"))
+GROUPINGS: tuple[Grouping, ...] = (
+    *((name,) for name in DIMENSIONS),
+    ("task", "difficulty"),
+    ("task", "category"),
+    ("category", "difficulty"),
+)
 SMALL = 20  # answers of a group, below which a cell is marked
 MOST = 80  # groups of a crossed table; more could not be read
 
@@ -21,82 +26,52 @@ Figures = list[float | int | None]
 def group_data(board: Board) -> dict[str, Any]:
     """Return the figures of every group of every dimension, of each run by each scorer.
 
-    A figure is ``[n, correct, accuracy, low, high]``, and where clips repeat also the interval by clip; shares are
-    percent with two decimals.
+    A figure is ``[n, correct, accuracy, low, high]``, the interval Wilson's; where clips repeat, that by
+    clip; shares are percent with two decimals.
     """
-    names = scorer_names(board)
-    dimensions = _dimensions(board)
-    figures: dict[str, Any] = {}
-    for scorer in names:
-        found = [all_scores(board, entry).get(scorer) for entry in board.entries]
-        figures[scorer] = {
-            "all": [None if score is None else _figures(score.overall) for score in found],
-            **{d["key"]: [_by(score, d) for score in found] for d in dimensions},
-        }
+    names = board.scorers
+    scores = {name: [entry.scores[name] for entry in board.entries] for name in names}
+    dimensions: list[dict[str, Any]] = []
+    figures: dict[str, Any] = {name: {"all": [_figures(s.overall) for s in found]} for name, found in scores.items()}
+    for grouping in GROUPINGS:
+        counted = {name: [_count(score, grouping) for score in found] for name, found in scores.items()}
+        groups = list(counted[names[0]][0])
+        if not groups or (len(grouping) > 1 and not _worth_crossing(grouping, dimensions, len(groups))):
+            continue
+        key = grouping_name(grouping)
+        dimensions.append(
+            {
+                "key": key,
+                "title": key.capitalize(),
+                "groups": [group_name(labels) for labels in groups],
+                "note": chance_note(len(groups), len(board.entries)) or "",
+            }
+        )
+        for name, found in counted.items():
+            figures[name][key] = [[_figures(parts.get(labels)) for labels in groups] for parts in found]
     return {
         "runs": [entry.run.name for entry in board.entries],
-        "scorers": names,
-        "dimensions": [{key: d[key] for key in ("key", "title", "groups")} for d in dimensions],
+        "scorers": list(names),
+        "dimensions": dimensions,
         "figures": figures,
         "small": SMALL,
     }
 
 
-def _dimensions(board: Board) -> list[dict[str, Any]]:
-    golds = board.entries[0].run.benchmark.golds
-    found = []
-    for name, field in DIMENSIONS.items():
-        key = _single(field)
-        groups = sorted({key(gold) for gold in golds} - {""}, key=label_order)
-        if groups:
-            found.append({"key": name, "title": name.capitalize(), "groups": groups, "of": key})
-    there = {dimension["key"]: dimension for dimension in found}
-    for first, second in CROSSED:
-        if first not in there or second not in there or min(len(there[n]["groups"]) for n in (first, second)) < 2:
-            continue
-        a, b = there[first], there[second]
-        pair = _pair(DIMENSIONS[first], DIMENSIONS[second])
-        present = {pair(gold) for gold in golds}
-        groups = [name for x in a["groups"] for y in b["groups"] if (name := _joined(x, y)) in present]
-        if len(groups) <= MOST:
-            title = f"{a['title']} × {second}"
-            found.append({"key": f"{first} × {second}", "title": title, "groups": groups, "of": pair})
-    return found
+def _count(score: Score, grouping: Grouping) -> Mapping[tuple[str, ...], Tally]:
+    if len(grouping) == 1:
+        return {(label,): part for label, part in score.by.get(grouping[0], {}).items()}
+    return tallies(score, grouping)
 
 
-def _single(field: str) -> Callable[[Gold], str]:
-    return lambda gold: str(getattr(gold, field))
+def _worth_crossing(grouping: Grouping, found: Sequence[Mapping[str, Any]], groups: int) -> bool:
+    """Whether crossing says more than one of its dimensions alone, and not more than can be read."""
+    alone = [len(one["groups"]) for one in found if one["key"] in grouping]
+    return groups <= MOST and groups > max(alone)
 
 
-def _pair(first: str, second: str) -> Callable[[Gold], str]:
-    return lambda gold: _joined(getattr(gold, first), getattr(gold, second))
-
-
-def _joined(first: str, second: str) -> str:
-    return f"{first} · {second}"
-
-
-def _by(score: Score | None, dimension: Mapping[str, Any]) -> list[Figures | None]:
-    groups: Sequence[str] = dimension["groups"]
-    if score is None:
-        return [None] * len(groups)
-    parts: Mapping[str, Tally] = score.by.get(dimension["key"]) or _counted(score, dimension["of"])
-    return [_figures(parts[name]) if name in parts else None for name in groups]
-
-
-def _counted(score: Score, of: Callable[[Gold], str]) -> dict[str, Tally]:
-    """Count what the score itself does not: the questions grouped by two labels."""
-    parts: dict[str, list[tuple[str, str]]] = {}
-    for item in score.items:
-        parts.setdefault(of(item.gold), []).append((item.gold.id, item.outcome))
-    drop = score.honest.n != score.overall.n
-    return {name: tally(part, drop_missing=drop) for name, part in parts.items()}
-
-
-def _figures(tally: Tally) -> Figures | None:
-    interval = tally.interval
-    if interval is None or tally.accuracy is None:
+def _figures(part: Tally | None) -> Figures | None:
+    if part is None or part.interval is None:
         return None
-    found: Figures = [tally.n, tally.correct, percent(tally.accuracy), percent(interval[0]), percent(interval[1])]
-    clustered: tuple[float, float] | None = getattr(tally, "clustered", None)
-    return [*found, percent(clustered[0]), percent(clustered[1])] if clustered else found
+    found: Figures = [part.n, part.correct, percent(part.accuracy), *map(percent, part.interval)]
+    return found if part.clustered is None else [*found, *map(percent, part.clustered)]

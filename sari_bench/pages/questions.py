@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sari_bench.benchmarks.base import Gold
 from sari_bench.leaderboard import Board
-from sari_bench.pages.scores import all_scores, scorer_names
 from sari_bench.pages.sound import Sounds
 from sari_bench.scoring import Score, Scored
 from sari_data.prompting import tag_parents
@@ -17,7 +17,7 @@ _LONGEST = 20_000  # characters of one response that the page holds
 
 
 def question_data(board: Board, shown: int, sounds: Sounds) -> dict[str, Any]:
-    """Return the questions for the page's script, in the order of the page, and a sentence on which they are.
+    """Return the questions for the page's script, in the order of the page, and sentences on which they are.
 
     Every question on which scorers disagree is listed; beyond ``shown`` without its texts. ``shown`` of 0 lists none.
 
@@ -26,43 +26,40 @@ def question_data(board: Board, shown: int, sounds: Sounds) -> dict[str, Any]:
         shown: How many questions have transcripts.
         sounds: Where their clips go.
     """
-    golds = board.entries[0].run.benchmark.golds
-    runs = [_Answers(all_scores(board, entry)) for entry in board.entries]
-    split = {gold.id for gold in golds if any(run.split(gold.id) for run in runs)}
-    differ = {gold.id for gold in golds if len({run.right(gold.id) for run in runs}) > 1}
-    ranked = sorted(golds, key=lambda gold: (_class(gold.id, split, differ), _hash(gold.id)))
-    listed = [gold for at, gold in enumerate(ranked) if at < shown or (shown and gold.id in split)]
-    placed, heard = sounds.place(board, [gold.id for gold in listed])
-    contamination = getattr(board, "clean", None)
-    marked: Mapping[str, str] = {} if contamination is None else contamination.marked
-    names = scorer_names(board)
+    chosen = _choose(board, shown)
+    placed, heard = sounds.place(board, [gold.id for gold in chosen.golds])
+    marked = {} if board.clean is None else board.clean.marked
+    rows = []
+    for at, gold in enumerate(chosen.golds):
+        row = _row(gold) | {"sound": placed[gold.id], "split": chosen.classes[gold.id] < 2}
+        row["answers"] = [said.row(gold.id, board.scorers, at < shown) for said in chosen.said]
+        if gold.id in marked:
+            row["marked"] = "; ".join(dict.fromkeys(f"{why.kind} of {why.where}" for why in marked[gold.id]))
+        rows.append(row)
     return {
         "runs": [entry.run.name for entry in board.entries],
-        "scorers": names,
+        "scorers": list(board.scorers),
         "tags": sorted(tag_parents()),
-        "said": _said(len(golds), shown, listed, split, differ, len(board.entries)),
+        "said": chosen.sentence(shown),
         "heard": heard,
-        "checked": contamination is not None,
-        "questions": [
-            _row(gold, [run.row(gold.id, names, at < shown) for run in runs])
-            | {"split": gold.id in split, "sound": placed[gold.id]}
-            | ({"marked": marked[gold.id]} if gold.id in marked else {})
-            for at, gold in enumerate(listed)
-        ],
+        "checked": board.clean is not None,
+        "questions": rows,
     }
 
 
-class _Answers:
+class _Said:
     """What one run said to each question, by every scorer."""
 
     def __init__(self, scores: Mapping[str, Score]) -> None:
         self._all = {name: _by_question(score) for name, score in scores.items()}
         self._main = next(iter(self._all.values()))
 
-    def split(self, identifier: str) -> bool:
-        """Whether the scorers disagree on some answer: one counts it as right and another does not."""
-        samples = zip(*(found[identifier] for found in self._all.values()), strict=True)
-        return any(len({item.outcome == "correct" for item in sample}) > 1 for sample in samples)
+    def disagreement(self, identifier: str) -> int:
+        """0: scorers disagree on whether some answer is right; 1: only on why it is not; 2: they agree."""
+        samples = list(zip(*(found[identifier] for found in self._all.values()), strict=True))
+        if any(len({item.outcome == "correct" for item in sample}) > 1 for sample in samples):
+            return 0
+        return 1 if any(len({item.outcome for item in sample}) > 1 for sample in samples) else 2
 
     def right(self, identifier: str) -> float:
         """Share of the samples that are right."""
@@ -70,12 +67,13 @@ class _Answers:
         return sum(item.outcome == "correct" for item in items) / len(items)
 
     def row(self, identifier: str, scorers: Sequence[str], with_text: bool) -> dict[str, Any]:
-        items = self._main[identifier]
-        first = [found[identifier][0] if (found := self._all.get(name)) else None for name in scorers]
-        given = [item for item in first if item is not None]
-        choice = next((item.choice for item in given if item.choice is not None), None)
-        row: dict[str, Any] = {"outcomes": [None if item is None else item.outcome for item in first], "choice": choice}
-        reason = next((item.reason for item in given if item.reason), None)
+        """What the page's script shows: the first sample, and how many of all are right."""
+        items, first = self._main[identifier], [self._all[name][identifier][0] for name in scorers]
+        row: dict[str, Any] = {
+            "outcomes": [item.outcome for item in first],
+            "choice": next((item.choice for item in first if item.choice is not None), None),
+        }
+        reason = next((item.reason for item in first if item.reason), None)
         if reason:
             row["reason"] = reason
         text = items[0].answer.text
@@ -87,6 +85,54 @@ class _Answers:
         return row
 
 
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The questions that are listed; ``classes`` has of every question of the benchmark how soon it is."""
+
+    golds: Sequence[Gold]
+    classes: Mapping[str, int]
+    said: Sequence[_Said]
+
+    def sentence(self, shown: int) -> str:
+        """Which questions these are."""
+        total, count = len(self.classes), len(self.golds)
+        if not count:
+            return f"0 of {total:,} questions: the page was written without transcripts."
+        found = f"{count:,} of {total:,} questions"
+        parts = [
+            self._part((0, 1), "on which scorers disagree"),
+            self._part((2,), "others on which runs disagree"),
+        ]
+        listed = ", then ".join(filter(None, parts))
+        if count == total:
+            found += f", first {listed}" if listed else ""
+        else:
+            found += f": {listed + ', then others' if listed else 'drawn'} by a hash of their ids"
+        if count > shown:
+            found += f". Beyond the first {shown:,} without their texts (--transcripts)"
+        return f"{found}."
+
+    def _part(self, classes: tuple[int, ...], words: str) -> str:
+        total = sum(found in classes for found in self.classes.values())
+        here = sum(self.classes[gold.id] in classes for gold in self.golds)
+        if not here:
+            return ""
+        return f"all {total:,} {words}" if here == total else f"{here:,} of {total:,} {words}"
+
+
+def _choose(board: Board, shown: int) -> _Chosen:
+    golds = board.entries[0].run.benchmark.golds
+    said = [_Said(entry.scores) for entry in board.entries]
+    classes = {}
+    for gold in golds:
+        apart = min(run.disagreement(gold.id) for run in said)
+        differ = len({run.right(gold.id) for run in said}) > 1
+        classes[gold.id] = apart if apart < 2 else 2 if differ else 3
+    ranked = sorted(golds, key=lambda gold: (classes[gold.id], hashlib.sha256(gold.id.encode()).digest()))
+    listed = [gold for at, gold in enumerate(ranked) if at < shown or (shown and classes[gold.id] < 2)]
+    return _Chosen(listed, classes, said)
+
+
 def _by_question(score: Score) -> dict[str, list[Scored]]:
     found: dict[str, list[Scored]] = {}
     for item in score.items:
@@ -96,44 +142,10 @@ def _by_question(score: Score) -> dict[str, list[Scored]]:
     return found
 
 
-def _class(identifier: str, split: set[str], differ: set[str]) -> int:
-    return 0 if identifier in split else 1 if identifier in differ else 2
-
-
-def _hash(identifier: str) -> bytes:
-    return hashlib.sha256(identifier.encode()).digest()
-
-
-def _row(gold: Gold, answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _row(gold: Gold) -> dict[str, Any]:
     row = gold.to_row()
-    return {
-        **{key: row[key] for key in ("id", "question", "choices", "answer", "task", "difficulty", "audio")},
-        "category": gold.category,
-        "skill": gold.sub_category,
-        "answers": list(answers),
-    }
-
-
-def _said(total: int, shown: int, listed: Sequence[Gold], split: set[str], differ: set[str], runs: int) -> str:
-    if not listed:
-        return f"0 of {total:,} questions: the page was written without transcripts."
-    ids = {gold.id for gold in listed}
-    if len(ids) == total and len(listed) <= shown:
-        said = f"{total:,} of {total:,} questions"
-    else:
-        said = f"{len(ids):,} of {total:,} questions, the rest by a hash of their ids"
-    parts = []
-    if split:
-        parts.append(f"all {len(split):,} on which scorers disagree")
-    if runs > 1:
-        parts.append(f"{len(differ & ids):,} of {len(differ):,} on which runs disagree")
-    if parts and len(ids) < total:
-        said = f"{len(ids):,} of {total:,} questions: {', '.join(parts)}, then others by a hash of their ids"
-    elif parts:
-        said = f"{said}, first {', then '.join(parts)}"
-    if len(listed) > shown:
-        said += f". Beyond the first {shown:,} without their texts (--transcripts)"
-    return f"{said}."
+    kept = {key: row[key] for key in ("id", "question", "choices", "answer", "task", "category", "difficulty", "audio")}
+    return {**kept, "skill": gold.sub_category}
 
 
 def _shorten(text: str | None) -> str | None:

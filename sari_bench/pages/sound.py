@@ -29,10 +29,10 @@ class Sounds:
         if not wanted:
             return {}, ""
         if self._clips.audio == "none":
-            return dict.fromkeys(wanted, {"none": "The page was written without audio."}), "Without audio."
+            return {key: {"none": "The page was written without audio."} for key in wanted}, "Without audio."
         refs, why = _audio(board)
         if refs is None:
-            return dict.fromkeys(wanted, {"none": "The clip is not at hand."}), f"No clip can be heard: {why}."
+            return {key: {"none": "The clip is not at hand."} for key in wanted}, f"No clip can be heard: {why}."
         found = {}
         for identifier in wanted:
             said, element = self._clips.place(refs[identifier])

@@ -7,8 +7,9 @@ from typing import Any
 
 from sari_bench.leaderboard import Board, Entry
 from sari_bench.metrics import Tally
-from sari_bench.pages.scores import all_scores, scorer_names
+from sari_bench.published import PublishedRow
 from sari_bench.report import cell, interval_cell
+from sari_bench.scoring import Score
 
 Cell = dict[str, Any]
 _NONE: Cell = {"text": "–", "sort": ""}
@@ -19,18 +20,18 @@ def leaderboard(board: Board) -> dict[str, Any]:
     """Return the leaderboard's columns and rows, best first; columns that say nothing are left out."""
     columns, numbers = _columns(board), source_numbers(board)
     rows = [_own(board, entry, columns) for entry in board.entries]
-    rows += [_published(row, columns, numbers) for row in getattr(board, "published", ())]
+    rows += [_published(row, columns, numbers) for row in board.published]
     rows.sort(key=lambda row: (-row["average"], row["published"], row["name"]))
     return {"columns": columns, "rows": rows}
 
 
 def source_numbers(board: Board) -> dict[str, int]:
     """Return the sources of the published rows, those of other versions too, with the numbers of their footnotes."""
-    rows = (*getattr(board, "published", ()), *getattr(board, "earlier", ()))
+    rows = (*board.published, *board.earlier)
     return {source: number for number, source in enumerate(dict.fromkeys(map(_cited, rows)), start=1)}
 
 
-def _cited(row: Any) -> str:
+def _cited(row: PublishedRow) -> str:
     return " · ".join(filter(None, (row.source, row.url)))
 
 
@@ -47,17 +48,14 @@ def _columns(board: Board) -> list[dict[str, str]]:
         add(f"task:{task}", task.capitalize())
     add("average", "Average", "Share of all questions that are answered right, in percent")
     add("bar", "0 – 100, with interval", kind="none")
-    add("interval", "95 % int.", "Wilson's interval of the average", "none")
-    if any(_clustered(entry.score.overall) for entry in entries):
-        add("clustered", "by clip", "95 % interval that rests on as many clips as there are, not questions", "none")
-    if any(getattr(entry, "clean", None) for entry in entries):
+    add("interval", "95 % int.", "Of the average: by clip where clips or samples repeat, else Wilson's", "none")
+    if board.clean is not None:
         add("clean", "Clean", "Accuracy over the questions that no given training corpus holds")
-    if any(entry.run.samples > 1 for entry in entries):
-        if any(getattr(entry, "majority", None) for entry in entries):
-            add("majority", "Majority", "Accuracy of the choice that most samples of a question make")
-        if any(_pass_at(entry) for entry in entries):
-            add("pass_at", "Pass@k", "Chance that one of k samples is right")
-    for scorer in scorer_names(board)[1:]:
+    if any(entry.majority is not None for entry in entries):
+        add("majority", "Majority", "Accuracy of the choice that most samples of a question make")
+    for k in sorted({k for entry in entries for k in entry.pass_at if k > 1}):
+        add(f"pass@{k}", f"Pass@{k}", f"Chance that one of {k} samples is right, in percent")
+    for scorer in board.scorers[1:]:
         add(f"scorer:{scorer}", scorer.capitalize(), _SCORERS.get(scorer, f"Accuracy by the scorer {scorer}"))
     add("n", "n", "Answers that count")
     add("unread", "Unread", "Answers out of which no choice could be read; they count as not correct")
@@ -83,18 +81,16 @@ def _own(board: Board, entry: Entry, columns: Sequence[dict[str, str]]) -> dict[
         "average": _share(overall),
         "bar": {"bar": bar(overall), "text": f"{cell(overall.accuracy)} %, interval {interval_cell(overall)}"},
         "interval": {"text": interval_cell(overall)},
-        "clustered": {"text": _span(_clustered(overall))},
         "n": {"text": f"{overall.n:,}", "sort": overall.n},
         "unread": {"text": f"{entry.score.honest.unread:,}", "sort": entry.score.honest.unread},
         "missing": _number(entry.score.honest.outcomes["missing"]),
         "tokens": _NONE if tokens is None else {"text": f"{tokens:.0f}", "sort": round(tokens, 3)},
-        "majority": _of(getattr(entry, "majority", None)),
-        "clean": _of(getattr(entry, "clean", None), denominator=True),
-        "pass_at": _pass_cell(entry),
+        "majority": _NONE if entry.majority is None else _share(entry.majority.overall),
+        "clean": _of(entry.clean),
     }
     cells |= {f"task:{task}": _share(tally) for task, tally in by.items()}
-    for scorer, score in all_scores(board, entry).items():
-        cells[f"scorer:{scorer}"] = _of(score, denominator=True)
+    cells |= {f"pass@{k}": {"text": cell(share), "sort": share} for k, share in entry.pass_at.items()}
+    cells |= {f"scorer:{scorer}": _of(score) for scorer, score in entry.scores.items()}
     return {
         "name": entry.run.name,
         "published": False,
@@ -109,7 +105,7 @@ def _own(board: Board, entry: Entry, columns: Sequence[dict[str, str]]) -> dict[
     }
 
 
-def _published(row: Any, columns: Sequence[dict[str, str]], numbers: Mapping[str, int]) -> dict[str, Any]:
+def _published(row: PublishedRow, columns: Sequence[dict[str, str]], numbers: Mapping[str, int]) -> dict[str, Any]:
     """A row that somebody printed: its figures are theirs, and have neither n nor an interval."""
     cells = {f"task:{task}": _printed(value) for task, value in row.figures.items()}
     cells["average"] = _printed(row.average)
@@ -139,8 +135,8 @@ def _in_order(cells: dict[str, Cell], columns: Sequence[dict[str, str]]) -> list
 def other_versions(board: Board) -> list[dict[str, Any]]:
     """Return the published rows of other versions of the benchmark, one table for each version."""
     numbers = source_numbers(board)
-    found: dict[str, list[Any]] = {}
-    for row in getattr(board, "earlier", ()):
+    found: dict[str, list[PublishedRow]] = {}
+    for row in board.earlier:
         found.setdefault(f"{row.version} {row.split}".strip(), []).append(row)
     tables = []
     for version, rows in sorted(found.items(), reverse=True):
@@ -158,7 +154,7 @@ def other_versions(board: Board) -> list[dict[str, Any]]:
 
 def bar(tally: Tally) -> dict[str, float] | None:
     """Return where the interval and the accuracy lie on a scale of 0 to 100."""
-    interval = tally.interval
+    interval = tally.best_interval
     if interval is None or tally.accuracy is None:
         return None
     low, high = interval[0] * 100, interval[1] * 100
@@ -172,11 +168,10 @@ def _share(tally: Tally) -> Cell:
     return {"text": cell(tally.accuracy), "sort": round(tally.accuracy, 6), "hint": hint}
 
 
-def _of(score: Any, denominator: bool = False) -> Cell:
-    if score is None:
+def _of(score: Score | None) -> Cell:
+    if score is None or score.overall.accuracy is None:
         return _NONE
-    found = _share(score.overall)
-    return {**found, "small": f"of {score.overall.n:,}"} if denominator and "hint" in found else found
+    return {**_share(score.overall), "small": f"of {score.overall.n:,}"}
 
 
 def _number(value: int) -> Cell:
@@ -185,25 +180,3 @@ def _number(value: int) -> Cell:
 
 def _printed(value: float | None) -> Cell:
     return _NONE if value is None else {"text": f"{value:.2f}", "sort": round(value / 100, 6)}
-
-
-def _clustered(tally: Tally) -> tuple[float, float] | None:
-    found: tuple[float, float] | None = getattr(tally, "clustered", None)
-    return found
-
-
-def _span(interval: tuple[float, float] | None) -> str:
-    return "–" if interval is None else f"{interval[0] * 100:.1f}–{interval[1] * 100:.1f}"
-
-
-def _pass_at(entry: Entry) -> dict[int, float]:
-    return dict(getattr(entry, "pass_at", None) or {})
-
-
-def _pass_cell(entry: Entry) -> Cell:
-    found = _pass_at(entry)
-    if not found:
-        return _NONE
-    most = max(found)
-    words = ", ".join(f"pass@{k} {value * 100:.2f}" for k, value in sorted(found.items()))
-    return {"text": cell(found[most]), "sort": found[most], "small": f"k = {most}", "hint": words}

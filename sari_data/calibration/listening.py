@@ -15,12 +15,12 @@ Shapes: N questions, P points of a quadrature.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from sari_data import pairing
 from sari_data.calibration.asking import Questioner, Survey
 from sari_data.calibration.posterior import COMPONENTS, RIGHT_K, WRONG_K, Beliefs, Counts, Floats
 from sari_data.calibration.table import Calibrate
@@ -139,20 +139,5 @@ def chance_as_often(own: Beliefs, passes_N: Counts, samples_N: Counts, margin: f
 
 
 def pair_clips(known: Survey, seed: int) -> dict[int, bytes]:
-    """Return for each row the other clip that it is heard with; rows for which there is none are left out.
-
-    The clips of a domain stand in a ring, ordered by a seeded hash of their content; each question hears the next one.
-    Where a domain has one clip only, the ring is that of all clips.
-    """
-    everywhere = _ring(set(known.clips), seed)
-    rings: dict[str, dict[bytes, bytes]] = {}
-    for domain in set(known.domains):
-        clips = {clip for clip, of in zip(known.clips, known.domains, strict=True) if of == domain}
-        rings[domain] = _ring(clips, seed) if len(clips) > 1 else everywhere
-    pairs = {row: rings[d][c] for row, (c, d) in enumerate(zip(known.clips, known.domains, strict=True))}
-    return {row: clip for row, clip in pairs.items() if clip != known.clips[row]}
-
-
-def _ring(clips: set[bytes], seed: int) -> dict[bytes, bytes]:
-    order = sorted(clips, key=lambda clip: (hashlib.sha256(b"%d|" % seed + clip).digest(), clip))
-    return {clip: order[(at + 1) % len(order)] for at, clip in enumerate(order)}
+    """Return for each row the other clip that it is heard with, as :func:`sari_data.pairing.pair_clips` pairs them."""
+    return pairing.pair_clips(known.clips, known.domains, seed)

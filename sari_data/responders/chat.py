@@ -5,6 +5,8 @@ Where servers differ (as of vLLM 0.11, SGLang 0.5 and OpenAI's own API):
 - A stop string is cut off the text. vLLM names it in ``stop_reason``, SGLang in ``matched_stop``; others do not say.
 - vLLM takes audio as ``input_audio`` or ``audio_url``, SGLang as ``audio_url`` only, OpenAI as ``input_audio`` only.
 - ``top_k`` and ``min_p`` are no fields of OpenAI's; they are sent only where they are set.
+- vLLM, SGLang and TGI go on from a last message of the assistant's with ``continue_final_message``; vLLM wants
+  ``add_generation_prompt`` to be false with it. They send the continuation alone. OpenAI's API has neither field.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ _ENDS: dict[str, FinishReason] = {
     "length": "length",
     "max_tokens": "length",
 }
+_HEAD, _LEAST_HEAD = 24, 4
 _CLOSING = re.compile(r"</([\w.-]+)>")
 
 
@@ -85,11 +88,12 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A whole reply: its answers, and the tokens read and written for them together."""
+    """A whole reply: its answers, the tokens read and written for them together, and the seconds that it took."""
 
     choices: tuple[Choice, ...]
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    seconds: float | None = None
 
 
 def sample_seed(seed: int, request_id: str, sample: int) -> int:
@@ -112,9 +116,10 @@ def write_body(request: Request, samples: Sequence[int], sampling: Sampling, for
     if audio is not None:
         content = [audio_part(audio, form), {"type": "text", "text": request.prompt}]
     messages = [{"role": "system", "content": form.system}] if form.system else []
+    begun = [{"role": "assistant", "content": request.prefix}] if request.prefix else []
     body: dict[str, Any] = {
         "model": form.model,  # first, so that a router need not read the audio to find it
-        "messages": [*messages, {"role": "user", "content": content}],
+        "messages": [*messages, {"role": "user", "content": content}, *begun],
         "max_tokens": sampling.max_new_tokens,
         "temperature": sampling.temperature,
     }
@@ -127,6 +132,8 @@ def write_body(request: Request, samples: Sequence[int], sampling: Sampling, for
         body["stop"] = list(sampling.stop)
     if len(samples) > 1:
         body["n"] = len(samples)
+    if begun:
+        body |= {"continue_final_message": True, "add_generation_prompt": False}
     body |= form.extra_body
     return json.dumps({name: value for name, value in body.items() if name not in form.omit}).encode()
 
@@ -157,12 +164,12 @@ def encode_audio(ref: AudioRef, form: Form) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def read_reply(data: bytes, stop: Sequence[str]) -> Completion:
-    """Read a reply with status 200; stop strings that the server cut off are put back.
+def read_reply(data: bytes, stop: Sequence[str], prefix: str = "") -> Completion:
+    """Read a reply with status 200; stop strings that the server cut off are put back, and the prefix before it.
 
     Raises:
         MalformedReply: It is no chat completion, or names no reason for its end.
-        WithheldAnswer: A content filter or the model's refusal kept an answer back.
+        WithheldAnswer: A content filter or a refusal kept an answer back, or it did not go on from the prefix.
     """
     try:
         reply = json.loads(data)
@@ -173,7 +180,7 @@ def read_reply(data: bytes, stop: Sequence[str]) -> Completion:
     if not isinstance(reply.get("choices"), list) or not reply["choices"]:
         said = json.dumps(reply.get("error") or sorted(reply))[:200]
         raise MalformedReply(f"an object without choices ({said})")
-    choices = tuple(_choice(choice, stop) for choice in reply["choices"])
+    choices = tuple(_choice(choice, stop, prefix) for choice in reply["choices"])
     usage = reply.get("usage")
     counts = usage if isinstance(usage, dict) else {}
     return Completion(choices, _count(counts.get("prompt_tokens")), _count(counts.get("completion_tokens")))
@@ -183,7 +190,7 @@ def _count(value: Any) -> int:
     return value if isinstance(value, int) and value >= 0 else 0
 
 
-def _choice(choice: Any, stop: Sequence[str]) -> Choice:
+def _choice(choice: Any, stop: Sequence[str], prefix: str) -> Choice:
     message = choice.get("message") if isinstance(choice, dict) else None
     if not isinstance(message, dict):
         raise MalformedReply("a choice without a message")
@@ -199,7 +206,9 @@ def _choice(choice: Any, stop: Sequence[str]) -> Choice:
         raise MalformedReply(f"a message whose content is no text but {type(text).__name__}")
     if not isinstance(reason, str) or reason not in _ENDS:
         raise MalformedReply(f"a choice that ended for the reason {reason!r}")
-    cut, ended = end_at_stop(text or "", stop)
+    if begins_anew(prefix, text or ""):
+        raise WithheldAnswer("it began the answer anew instead of going on after the prefix")
+    cut, ended = end_at_stop(prefix + (text or ""), stop, len(prefix))
     if ended:  # also where the server knows of no stop strings and wrote on
         return Choice(cut, "stop")
     if _ENDS[reason] == "stop":
@@ -207,9 +216,25 @@ def _choice(choice: Any, stop: Sequence[str]) -> Choice:
     return Choice(cut, _ENDS[reason])
 
 
-def end_at_stop(text: str, stop: Sequence[str]) -> tuple[str, bool]:
-    """Return the text up to and with the stop string that is complete first, and whether there is one."""
-    ends = [text.index(string) + len(string) for string in stop if string in text]
+def begins_anew(prefix: str, text: str) -> bool:
+    """Return whether a reply has the prefix's own beginning again, so that it does not go on after it.
+
+    A prefix of fewer than four characters says nothing; of a longer one its first two dozen are looked for.
+    """
+    head = prefix.strip()[:_HEAD]
+    return len(head) >= _LEAST_HEAD and text.lstrip().startswith(head)
+
+
+def end_at_stop(text: str, stop: Sequence[str], after: int = 0) -> tuple[str, bool]:
+    """Return the text up to and with the stop string that is complete first, and whether there is one.
+
+    Args:
+        text: The text.
+        stop: The stop strings.
+        after: One that ends within the first ``after`` characters does not count.
+    """
+    found = ((string, text.find(string, max(0, after - len(string) + 1))) for string in stop)
+    ends = [at + len(string) for string, at in found if at >= 0]
     return (text[: min(ends)], True) if ends else (text, False)
 
 

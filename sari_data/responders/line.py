@@ -33,6 +33,7 @@ class Line:
         stop_after_failures: So many in a row end it all the same; 0: never.
         price_in: Price of a million tokens read.
         price_out: Price of a million tokens written.
+        prefix: Whether the server goes on from what an answer begins with.
     """
 
     url: str
@@ -50,6 +51,7 @@ class Line:
     stop_after_failures: int
     price_in: float | None
     price_out: float | None
+    prefix: Literal["continue", "refuse"] = "continue"
     usage: Usage = field(default_factory=Usage)
     failed: dict[str, str] = field(default_factory=dict)
     answers: int = 0

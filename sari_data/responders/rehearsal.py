@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from sari_data.annotation.question_checks import contains_words, pitch_form
-from sari_data.errors import ResponderError
+from sari_data.errors import InputError, ResponderError
 from sari_data.options import loose_form
 from sari_data.responder import Request, Response, Sampling
 
@@ -85,9 +85,15 @@ class RehearsalResponder:
         """Yield an answer to every request, in order; ``sampling`` changes nothing.
 
         Raises:
+            InputError: A request has a prefix.
             ResponderError: A prompt is none of the annotation's.
         """
         for request in requests:
+            if request.prefix:
+                raise InputError(
+                    f"request {request.id!r} says what its answer begins with, and the rehearsal cannot go on from "
+                    "that: take another responder"
+                )
             heard = "" if request.audio is None else request.audio.key
             for sample in request.wanted:
                 yield Response(request.id, sample, rehearse(request.prompt, heard), "stop")

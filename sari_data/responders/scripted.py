@@ -21,10 +21,12 @@ class ScriptedResponder:
     """A :class:`~sari_data.responder.Responder` that looks its answers up.
 
     Args:
-        answers: A function of the request and the sample's index, or a mapping from request id to the text of
-            every sample or to a list with one text a sample.
-        path: Instead of ``answers``: a JSONL file with the fields ``id``, ``sample`` (default 0), ``text`` and
-            ``finish_reason`` (default ``stop``), or a run folder that holds such a ``responses.jsonl``.
+        answers: A function of the request and the sample's index that returns what is said after the request's
+            prefix, or a mapping from request id to the text of every sample or to a list with one text a sample; a
+            mapping has no answer to a request with a prefix.
+        path: Instead of ``answers``: a JSONL file with the fields ``id``, ``sample`` (default 0), ``text`` (the whole),
+            ``finish_reason`` (default ``stop``) and ``prefix`` (default none; an answer to a request with a prefix is
+            found by it too), or a run folder that holds such a ``responses.jsonl``.
         name: What is recorded with the results.
 
     Raises:
@@ -55,13 +57,13 @@ class ScriptedResponder:
 
     def _response(self, request: Request, sample: int) -> Response:
         if callable(self._answers):
-            return Response(request.id, sample, self._answers(request, sample), "stop")
+            return Response(request.id, sample, request.prefix + self._answers(request, sample), "stop")
         if self._answers is None:
-            found = self._recorded.get((request.id, sample))
+            found = self._recorded.get((request.id, sample, request.prefix))
             if found is None:
                 raise self._missing(request, sample)
             return found
-        if request.id not in self._answers:
+        if request.prefix or request.id not in self._answers:
             raise self._missing(request, sample)
         texts = self._answers[request.id]
         if isinstance(texts, str):
@@ -71,29 +73,30 @@ class ScriptedResponder:
         return Response(request.id, sample, texts[sample], "stop")
 
     def _missing(self, request: Request, sample: int) -> ResponderError:
+        begun = f", that begins with {request.prefix[:40]!r}" if request.prefix else ""
         return ResponderError(
-            f"responder {self.name!r} has no answer for question {request.id!r}, sample {sample} of {request.samples}: "
-            "record one, or ask only what is recorded"
+            f"responder {self.name!r} has no answer for question {request.id!r}, sample {sample} of {request.samples}"
+            f"{begun}: record one, or ask only what is recorded"
         )
 
 
-def _read(path: Path) -> dict[tuple[str, int], Response]:
+def _read(path: Path) -> dict[tuple[str, int, str], Response]:
     file = path / RESPONSES if path.is_dir() else path
     if not file.is_file():
         raise MissingFileError(f"recorded responses {str(file)!r}: expected a JSONL file there, found none")
-    found: dict[tuple[str, int], Response] = {}
+    found: dict[tuple[str, int, str], Response] = {}
     with file.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
-                response = _response(line, f"{file}, line {number}")
-                key = (response.request_id, response.sample)
+                response, prefix = _response(line, f"{file}, line {number}")
+                key = (response.request_id, response.sample, prefix)
                 if key in found:
                     raise InputError(f"{file}, line {number}: question {key[0]!r}, sample {key[1]} comes twice")
                 found[key] = response
     return found
 
 
-def _response(line: str, where: str) -> Response:
+def _response(line: str, where: str) -> tuple[Response, str]:
     try:
         row: Any = json.loads(line)
     except ValueError as error:
@@ -105,4 +108,7 @@ def _response(line: str, where: str) -> Response:
         raise InputError(f"{where}: sample and tokens must be whole numbers; found {sample!r} and {tokens!r}")
     if reason not in get_args(FinishReason):
         raise InputError(f"{where}: finish_reason must be one of {get_args(FinishReason)}; found {reason!r}")
-    return Response(row["id"], sample, row["text"], reason, tokens)
+    prefix = row.get("prefix", "")
+    if not isinstance(prefix, str) or not row["text"].startswith(prefix):
+        raise InputError(f"{where}: the text must begin with the prefix; found the prefix {prefix!r}")
+    return Response(row["id"], sample, row["text"], reason, tokens), prefix

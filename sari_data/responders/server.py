@@ -60,6 +60,10 @@ class ServerResponder:
         backoff: Bound on the first wait before a retry, in seconds; it doubles.
         longest_backoff: Bound on any such wait, in seconds.
         longest_wait: Most seconds that the server may ask for with ``Retry-After``.
+        prefix: What becomes of a request that says what its answer begins with. ``continue``: the server goes on from a
+            last message of the assistant's (vLLM, SGLang, TGI with ``continue_final_message``; where a server does so
+            without that field, name it and ``add_generation_prompt`` in ``omit``). ``refuse``: it is an error, for
+            servers that begin a new answer instead, such as OpenAI's own.
 
     Raises:
         InputError: An option does not fit, or the environment variable is not set.
@@ -92,8 +96,9 @@ class ServerResponder:
         backoff: float = 1.0,
         longest_backoff: float = 60.0,
         longest_wait: float = 600.0,
+        prefix: Literal["continue", "refuse"] = "continue",
     ) -> None:
-        _check_words(audio_format=audio_format, audio_part=audio_part, on_error=on_error)
+        _check_words(audio_format=audio_format, audio_part=audio_part, on_error=on_error, prefix=prefix)
         _check_numbers(
             timeout=timeout,
             tries=tries,
@@ -143,6 +148,7 @@ class ServerResponder:
             stop_after_failures=stop_after_failures,
             price_in=price_in,
             price_out=price_out,
+            prefix=prefix,
             usage=Usage(cost=0.0 if priced else None),
         )
 
@@ -239,6 +245,7 @@ def _check_words(**words: str) -> None:
         "audio_format": ("wav", "mp3"),
         "audio_part": ("input_audio", "audio_url"),
         "on_error": ("skip", "stop"),
+        "prefix": ("continue", "refuse"),
     }
     for name, word in words.items():
         if word not in allowed[name]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from types import TracebackType
 
-from sari_data.errors import AudioError, MissingFileError, ResponderError
+from sari_data.errors import AudioError, InputError, MissingFileError, ResponderError
 from sari_data.responder import Request, Response, Sampling
 from sari_data.responders.chat import Completion, MalformedReply, WithheldAnswer, encode_audio, read_reply, write_body
 from sari_data.responders.limits import Gate
@@ -21,6 +21,7 @@ from sari_data.responders.transport import Client, RequestFailed, Trouble
 
 # Letters of encoded audio that are kept, so that the samples of one question encode its audio once.
 _CLIPS = 32 * 2**20
+_PREFIX_HINT = " (the request has a prefix, which not every server goes on from)"
 
 Keep = Callable[[Response], Response]
 
@@ -66,7 +67,16 @@ class Session:
         return max(0, self.look_ahead - self.outstanding)
 
     def split(self, request: Request) -> Iterator[Request]:
-        """Yield the calls that a request takes: each is a request of so many samples as the server is asked at once."""
+        """Yield the calls that a request takes: each is a request of so many samples as the server is asked at once.
+
+        Raises:
+            InputError: The request has a prefix, and the server is said to be none that goes on from one.
+        """
+        if request.prefix and self.line.prefix == "refuse":
+            raise InputError(
+                f"request {request.id!r} says what its answer begins with, and {self.line.place} is not to be asked so "
+                '(prefix = "refuse"): take a server that goes on from a last message of the assistant\'s, such as vLLM'
+            )
         # Greedy samples are all the same: the server writes one.
         each = request.samples if self.sampling.temperature <= 0 else self.line.form.samples_per_request
         for first in range(request.first_sample, request.first_sample + request.samples, max(1, each)):
@@ -129,7 +139,7 @@ class Session:
             await self._answer(call, responses)
         except RequestFailed as failure:
             try:
-                self.line.give_up(call, str(failure))
+                self.line.give_up(call, f"{failure}{_PREFIX_HINT if call.prefix else ''}")
             except ResponderError as error:
                 self._done.put(error)
                 return
@@ -148,7 +158,9 @@ class Session:
             for choice in reply.choices[: len(missing)]:
                 for sample in call.wanted if greedy else [missing.pop(0)]:
                     tokens = reply.completion_tokens if alone else 0
-                    found = Response(call.id, sample, choice.text, choice.finish_reason, tokens, reply.prompt_tokens)
+                    found = Response(
+                        call.id, sample, choice.text, choice.finish_reason, tokens, reply.prompt_tokens, reply.seconds
+                    )
                     responses.append(found if self._keep is None else self._keep(found))
             if greedy:
                 return
@@ -192,7 +204,9 @@ class Session:
         epoch = await self._gate.enter(expected)
         try:
             body = await asyncio.to_thread(self._body, call, samples)
-            found = self._read(await self._client.chat(body))
+            sent = time.monotonic()
+            found = self._read(await self._client.chat(body), call.prefix)
+            found = replace(found, seconds=time.monotonic() - sent)
             line.concurrency.answered(self._gate.under_way)
         except Trouble as trouble:
             if trouble.slower:
@@ -224,9 +238,9 @@ class Session:
                         self._clips_size -= len(self._clips.popitem(last=False)[1])
         return write_body(call, samples, self.sampling, self.line.form, audio)
 
-    def _read(self, data: bytes) -> Completion:
+    def _read(self, data: bytes, prefix: str) -> Completion:
         try:
-            return read_reply(data, self.sampling.stop)
+            return read_reply(data, self.sampling.stop, prefix)
         except MalformedReply as error:
             raise Trouble(f"a reply that cannot be used: {error}") from error
         except WithheldAnswer as error:

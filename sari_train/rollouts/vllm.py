@@ -171,7 +171,17 @@ class VllmEngine:
             ) from error
 
     def request(self, prompt: RolloutPrompt, audio: AudioRef, seed: int) -> dict[str, Any]:
-        """Return the body that asks for a prompt's samples."""
+        """Return the body that asks for a prompt's samples.
+
+        Raises:
+            InputError: The prompt has a prefix.
+            ResponderError: It does not fit into the server's context.
+        """
+        if prompt.encoded.prefix:
+            raise InputError(
+                f"prompt {prompt.id!r} says what its answer begins with, and rollouts of a vLLM server do not go on "
+                "from a prefix: take the local engine or the responder 'server'"
+            )
         budget = self.rollout.budget(prompt, prompt.samples.start)
         if len(prompt.encoded) + budget > self.context:
             raise ResponderError(
@@ -251,7 +261,7 @@ class VllmEngine:
             raise ResponderError(
                 f"{where} with weights {sorted(versions)}, but {self.version!r} was sent: let no other run use it"
             )
-        return self.rollout.completion(prompt.id, sample, ids, logps, stopped)
+        return self.rollout.completion(prompt, sample, ids, logps, stopped)
 
 
 def collapse(encoded: Encoded, audio_token: int) -> list[int]:

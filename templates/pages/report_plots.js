@@ -3,7 +3,7 @@
 
 // Percent above which the ground of a cell is dark in the light theme, and light in the dark one; both scales cross there.
 const DEEP = 60;
-const PAIR = /^(.*) · (.*)$/;
+const PAIR = /^(.*) × (.*)$/;
 
 function heatMap(home, data) {
   const controls = element("div", undefined, "controls"), scroll = element("div", undefined, "scroll");
@@ -13,7 +13,8 @@ function heatMap(home, data) {
   const key = element("div", undefined, "scale");
   key.append(element("span", "0 %"), element("i"), element("span", "100 %"), element("span", `dashed: fewer than ${data.small} answers`, "few-key"));
   controls.append(key);
-  home.append(controls, scroll);
+  const note = element("p", undefined, "quiet small");
+  home.append(controls, scroll, note);
 
   const cell = (line, run, name, figure) => {
     const node = line.insertCell();
@@ -40,7 +41,7 @@ function heatMap(home, data) {
       label.scope = "row";
       label.dataset.sort = name;
       const pair = PAIR.exec(name);
-      if (pair) label.replaceChildren(element("span", `${pair[1]} · `, "quiet-part"), element("span", pair[2]));
+      if (pair) label.replaceChildren(element("span", `${pair[1]} × `, "quiet-part"), element("span", pair[2]));
       if (fixed) line.className = "fixed";
       line.append(label, element("td", most.length ? count(Math.max(...most)) : "0", "num size"));
       cells.forEach((figure, i) => cell(line, data.runs[i], name, figure));
@@ -62,6 +63,7 @@ function heatMap(home, data) {
       next.focus();
     });
     scroll.replaceChildren(table);
+    note.textContent = by.note;
   };
   controls.addEventListener("input", draw);
   draw();

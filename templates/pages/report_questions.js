@@ -53,6 +53,7 @@ class Questions {
     const states = [["every question", () => true]];
     const state = (name, test) => { const n = all.filter(test).length; if (n) states.push([`${name} (${count(n)})`, test]); };
     state("scorers disagree", (row) => row.split);
+    state("scorers disagree on right", (row) => row.answers.some((a) => new Set(a.outcomes.map((o) => o === "correct")).size > 1));
     if (runs.length > 1) state("runs disagree", (row) => new Set(runs.map((run) => right(row, run))).size > 1);
     state(runs.length > 1 ? "all right" : "right", (row) => runs.every((run) => right(row, run)));
     state(runs.length > 1 ? "all wrong" : "not right", (row) => runs.every((run) => !right(row, run)));

@@ -112,7 +112,7 @@ def test_a_torn_last_line_is_cut_off_and_asked_again(
     [
         ({"mode": "structured"}, "mode \\(there direct, here structured\\)"),
         ({"sampling": Sampling(temperature=0.7)}, "sampling temperature \\(there 0.0, here 0.7\\)"),
-        ({"samples": 2}, "samples \\(there 1, here 2\\)"),
+        ({"variant": "no-audio"}, "variant \\(there , here no-audio\\)"),
     ],
 )
 def test_other_settings_are_refused(

@@ -109,10 +109,11 @@ def test_text_and_reason_are_those_of_the_local_engine(lm: AudioLM, server: Serv
     prompts, questions = asked
     engine = connect(lm, server, tmp_path)
     engine.update_weights(lm, 0)
+    by_id = {prompt.id: prompt for prompt in prompts}
     for done in engine.sample(prompts, questions, seed=1):
         stopped = done.ids[-1] in lm.stop_ids or engine.rollout.ends(done.ids)
         assert done.finish_reason == ("stop" if stopped else "length")
-        twin = engine.rollout.completion(done.prompt_id, done.sample, list(done.ids), list(done.logps), stopped)
+        twin = engine.rollout.completion(by_id[done.prompt_id], done.sample, list(done.ids), list(done.logps), stopped)
         assert twin.text == done.text
 
 

@@ -1,0 +1,52 @@
+"""``sari-bench diagnose``: what a run's thoughts have to do with its answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sari_bench.commands.arguments import JsonOption, ScorerOption, responder_options
+from sari_bench.commands.output import print_table
+from sari_data.console import note, print_json, say
+from sari_data.errors import InputError
+
+
+def diagnose(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    swap_captions: Annotated[
+        bool,
+        typer.Option("--swap-captions", help="Ask the model to go on from its thoughts with other clips' captions."),
+    ] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Swap in so many responses only.")] = None,
+    seed: Annotated[int, typer.Option(help="Decides whose caption each response gets.")] = 0,
+    responder_option: Annotated[
+        list[str] | None, typer.Option(help="Option of the responder: key=value. Repeatable.")
+    ] = None,
+    scorer: ScorerOption = "answer",
+    as_json: JsonOption = False,
+) -> None:
+    """Show thought length against accuracy, sections, whether the answer agrees with the summary, and truncation."""
+    from sari_bench.diagnostic_tables import diagnosis_sentences, diagnosis_tables
+    from sari_bench.diagnostics import diagnose as diagnose_run
+    from sari_bench.report import to_table
+    from sari_bench.runs import read_run
+
+    found = read_run(run)
+    if swap_captions:
+        from sari_bench.swap_asking import swap_captions as swap
+
+        swap(found, limit=limit, seed=seed, scorer=scorer, options=responder_options(responder_option))
+    elif limit is not None:
+        raise InputError("--limit bounds how many captions are swapped: give --swap-captions too, or leave it out")
+    result = diagnose_run(found, scorer)
+    if as_json:
+        print_json(result.to_json())
+        return
+    for title, header, rows in diagnosis_tables(result):
+        print_table(to_table(title, header, rows))
+    for sentence in diagnosis_sentences(result):
+        say(sentence)
+    for sentence in () if result.swapped is None else result.swapped.notes:
+        note(f"note: {sentence}")

@@ -1,0 +1,106 @@
+"""Put the variants of a run's questions to its model, and keep what comes of it beside the run."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sari_bench.benchmarks.base import Benchmark
+from sari_bench.config import Bench
+from sari_bench.measure import make_responder, measure, with_options
+from sari_bench.reopening import read_bench, reopen
+from sari_bench.runs import RESPONSES, Run, read_lines
+from sari_bench.shortcuts.figures import evaluate_shortcuts
+from sari_bench.shortcuts.priors import check_answers
+from sari_bench.shortcuts.results import FOLDER, RESULTS, Shortcuts
+from sari_bench.shortcuts.variants import NO_AUDIO, Variant, make_variant
+from sari_data.console import note
+from sari_data.errors import InputError, ResponderError, StorageError
+from sari_data.responder import Responder
+
+
+def measure_shortcuts(
+    run: Run,
+    names: Sequence[str],
+    *,
+    seed: int = 0,
+    scorer: str = "answer",
+    options: dict[str, Any] | None = None,
+    responder: Responder | None = None,
+    benchmark: Benchmark | None = None,
+) -> Shortcuts:
+    """Ask the variants ``names`` of a run's questions, and compute and keep all figures.
+
+    What a run lacks itself is asked first, so that it is seen to be the same model. Answers that are there already are
+    not asked for again; variants that were asked earlier stay in the results.
+
+    Args:
+        run: The run with the own audio.
+        names: Which variants, of :data:`sari_bench.shortcuts.variants.VARIANTS`.
+        seed: Decides which other clip is heard.
+        scorer: What judges the answers.
+        options: Further options of the responder; they win over those of the run's recipe.
+        responder: Who answers, where it is loaded already.
+        benchmark: The questions with their audio, where they are loaded already.
+
+    Raises:
+        SariError: As :func:`sari_bench.measure.measure` and :func:`sari_bench.reopening.reopen`.
+    """
+    check_answers(run.benchmark.golds)
+    bench = with_options(read_bench(run), options or {})
+    benchmark = benchmark if benchmark is not None else reopen(run)
+    variants = [make_variant(name, benchmark, seed) for name in names]
+    for variant in variants:
+        _say_cost(variant, bench, run.folder)
+    responder = responder if responder is not None else make_responder(bench)
+    run = measure(bench, benchmark, run.folder, responder=responder)
+    for variant in variants:
+        _ask(variant, bench, run.folder, responder)
+    result = evaluate_shortcuts(run, scorer, benchmark.notes)
+    write_results(run.folder / FOLDER / RESULTS, result.to_json())
+    return result
+
+
+def write_results(path: Path, body: dict[str, Any]) -> None:
+    """Write results as JSON, whole or not at all.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(body, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise StorageError(
+            f"{str(path)!r} could not be written ({error.strerror}): free space; the same command then goes on"
+        ) from error
+
+
+def count_answers(folder: Path) -> int:
+    """Return how many whole responses a run folder holds; 0 where there is none."""
+    path = folder / RESPONSES
+    return len(read_lines(path)[0]) if path.is_file() else 0
+
+
+def _say_cost(variant: Variant, bench: Bench, folder: Path) -> None:
+    due = len(variant.benchmark.questions) * bench.samples
+    there = count_answers(folder / FOLDER / variant.name)
+    note(f"{variant.name}: {due:,} answers are due, {there:,} of them are there")
+
+
+def _ask(variant: Variant, bench: Bench, folder: Path, responder: Responder) -> None:
+    where = folder / FOLDER / variant.name
+    try:
+        measure(bench, variant.benchmark, where, responder=responder, variant=variant.name, requests=variant.requests)
+    except (InputError, ResponderError) as error:
+        if variant.name != NO_AUDIO or count_answers(where):
+            raise
+        raise type(error)(
+            f"responder {responder.name!r} answered nothing without audio ({error}): where it cannot be asked with "
+            "text alone, leave that out with --only other-audio --only silence --only circular"
+        ) from error

@@ -1,0 +1,140 @@
+"""The questions of a benchmark asked otherwise: without audio, with other audio, with silence, with rotated options.
+
+A variant keeps the ids of the questions, and so their random numbers: only what is heard differs. Rotated questions
+have ids of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+from sari_bench.benchmarks.base import Benchmark, Gold, check_golds, digest_of
+from sari_bench.run_meta import BuildRequest
+from sari_data.errors import BenchmarkError, InputError
+from sari_data.pairing import pair_clips
+from sari_data.responder import Request
+from sari_data.types import AudioQuestion, AudioRef, hash_path
+
+NO_AUDIO, OTHER_AUDIO, SILENCE, CIRCULAR = "no-audio", "other-audio", "silence", "circular"
+VARIANTS = (NO_AUDIO, OTHER_AUDIO, SILENCE, CIRCULAR)
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A variant that is ready to be asked.
+
+    Args:
+        name: One of VARIANTS.
+        benchmark: What is asked; a part of the benchmark where some questions cannot be asked so.
+        requests: Makes the requests; ``None`` where the benchmark's own questions say it all.
+        notes: What must be known of it.
+    """
+
+    name: str
+    benchmark: Benchmark
+    requests: BuildRequest | None = None
+    notes: tuple[str, ...] = ()
+
+
+def choose_variants(only: Sequence[str]) -> tuple[str, ...]:
+    """Return the variants that are wanted, in their order; all where none is named.
+
+    Raises:
+        InputError: A name is unknown.
+    """
+    unknown = [name for name in only if name not in VARIANTS]
+    if unknown:
+        raise InputError(f"--only takes {', '.join(VARIANTS)}; found {unknown[0]!r}: choose among these")
+    return tuple(name for name in VARIANTS if not only or name in only)
+
+
+def make_variant(name: str, benchmark: Benchmark, seed: int = 0) -> Variant:
+    """Make a variant of a benchmark.
+
+    Args:
+        name: One of VARIANTS.
+        benchmark: The questions with their audio.
+        seed: Decides which other clip is heard in ``other-audio``.
+
+    Raises:
+        BenchmarkError: There is only one clip, so none is another's.
+    """
+    if name == NO_AUDIO:
+        return Variant(name, benchmark, lambda question, prompt: Request(question.id, None, prompt))
+    if name == SILENCE:
+        return Variant(name, benchmark, lambda question, prompt: Request(question.id, silence(question.audio), prompt))
+    if name == CIRCULAR:
+        return Variant(name, rotate(benchmark))
+    assert name == OTHER_AUDIO, f"expected one of {VARIANTS}, got {name}"
+    return _with_other_audio(benchmark, seed)
+
+
+def silence(audio: AudioRef) -> AudioRef:
+    """Return silence as long as ``audio``, at its sampling rate, as a WAV file; of ``audio`` only the header is read.
+
+    Raises:
+        MissingFileError: The path is not a file.
+        AudioError: Not audio.
+    """
+    from sari_data.audio import probe
+
+    info = probe(audio)
+    whole = max(info.frames - round(audio.start * info.sampling_rate), 1)
+    part = whole if audio.duration is None else min(whole, max(round(audio.duration * info.sampling_rate), 1))
+    return AudioRef(path="silence.wav", data=_silent_wav(part, info.sampling_rate))
+
+
+@lru_cache(maxsize=16)  # most benchmarks have few lengths; a clip of a minute takes some MiB
+def _silent_wav(frames: int, sampling_rate: int) -> bytes:
+    import numpy as np
+
+    from sari_data.audio import encode_wav
+
+    return encode_wav(np.zeros(frames, dtype=np.float32), sampling_rate)
+
+
+def _with_other_audio(benchmark: Benchmark, seed: int) -> Variant:
+    """Each question with another's audio: the next clip in a seeded ring of the clips of its task."""
+    keys = [bytes.fromhex(_content_key(question.audio)) for question in benchmark.questions]
+    donors = pair_clips(keys, [gold.task for gold in benchmark.golds], seed)
+    if not donors:
+        raise BenchmarkError(
+            f"all {len(keys)} questions of benchmark {benchmark.name!r} are about one clip, so there is no other "
+            "question's audio to hear: leave other-audio out with --only"
+        )
+    first = {key: question.audio for key, question in zip(reversed(keys), reversed(benchmark.questions), strict=True)}
+    audio = {benchmark.questions[row].id: first[key] for row, key in donors.items()}
+    return Variant(OTHER_AUDIO, benchmark, lambda question, prompt: Request(question.id, audio[question.id], prompt))
+
+
+def _content_key(audio: AudioRef) -> str:
+    """The content key; of a file on disk that of its bytes, since one clip may lie there under two names."""
+    if audio.data is None and audio.sha256 is None and Path(str(audio.path)).is_file():
+        return hash_path(str(audio.path), start=audio.start, duration=audio.duration).key
+    return audio.key
+
+
+def rotate(benchmark: Benchmark) -> Benchmark:
+    """Return every question with its options rotated by 1, 2, ... places: ``q#r1``, ``q#r2``, ...
+
+    The question as it stands (rotation 0) is not among them: the run itself has its answers. Rotated by r, the first r
+    options stand last.
+    """
+    golds: list[Gold] = []
+    questions: list[AudioQuestion] = []
+    for gold, question in zip(benchmark.golds, benchmark.questions, strict=True):
+        for by in range(1, len(gold.choices)):
+            choices = (*gold.choices[by:], *gold.choices[:by])
+            golds.append(replace(gold, id=rotated_id(gold.id, by), choices=choices, clip=gold.cluster))
+            questions.append(question.replace(id=rotated_id(question.id, by), choices=choices))
+    check_golds(golds, f"benchmark {benchmark.name!r} with rotated options")
+    version = f"{benchmark.version}, options rotated"
+    return Benchmark(benchmark.name, version, digest_of(golds), tuple(questions), tuple(golds), benchmark.notes)
+
+
+def rotated_id(identifier: str, by: int) -> str:
+    """Return the id of a question whose options are rotated by so many places; by 0 it is the question itself."""
+    return f"{identifier}#r{by}" if by else identifier

@@ -1,0 +1,68 @@
+"""A run that can be killed: a responder that takes its time and writes down every request that it takes.
+
+As a process: ``python slow_responder.py RUN_FOLDER LOG QUESTIONS SAMPLES SECONDS``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from bench_toys import make_questions
+
+from sari_bench.benchmarks.base import from_questions
+from sari_bench.runner import RunSettings, run_benchmark
+from sari_data.responder import Request, Response, Sampling
+
+AHEAD = 5  # requests that it takes before it answers the first
+
+
+class SlowResponder:
+    """Answers a few requests at once, in an order of its own.
+
+    Args:
+        log: File to which ``id sample`` of everything that was asked is appended.
+        seconds: What one answer takes.
+    """
+
+    name = "slow"
+
+    def __init__(self, log: Path, seconds: float) -> None:
+        self.log, self.seconds = log, seconds
+
+    def respond(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Response]:
+        """Yield every sample of every request."""
+        taken: list[tuple[str, int]] = []
+        with self.log.open("a", encoding="utf-8") as log:
+            for request in requests:
+                for sample in request.wanted:
+                    log.write(f"{request.id} {sample}\n")
+                    taken.append((request.id, sample))
+                log.flush()
+                while len(taken) > AHEAD:
+                    yield self._answer(*taken.pop(len(taken) // 2))
+            while taken:
+                yield self._answer(*taken.pop())
+
+    def _answer(self, identifier: str, sample: int) -> Response:
+        time.sleep(self.seconds)
+        return Response(identifier, sample, text_of(identifier, sample), "stop", tokens=3)
+
+
+def text_of(identifier: str, sample: int) -> str:
+    """What is answered: the same for the same question and sample."""
+    word = ("dog", "cat", "rain", "bell")[hashlib.sha256(f"{identifier}/{sample}".encode()).digest()[0] % 4]
+    return f"<answer>{word}</answer> {sample}"
+
+
+if __name__ == "__main__":
+    folder, log, questions, samples, seconds = sys.argv[1:]
+    run_benchmark(
+        from_questions("toy", make_questions(int(questions))),
+        SlowResponder(Path(log), float(seconds)),
+        Path(folder),
+        RunSettings("direct", Sampling(temperature=1.0), samples=int(samples)),
+    )

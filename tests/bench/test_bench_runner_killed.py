@@ -1,0 +1,120 @@
+"""Runs that are killed and interrupted: nothing is lost, nothing is asked twice but what was under way."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+from bench_toys import make_questions
+from slow_responder import AHEAD, SlowResponder, text_of
+
+from sari_bench.benchmarks.base import from_questions
+from sari_bench.benchmarks.scenes import HeldOut, load
+from sari_bench.runner import RunSettings, run_benchmark
+from sari_bench.runs import read_responses, read_run
+from sari_data.responder import Sampling
+
+HERE = Path(__file__).parent
+QUESTIONS, SAMPLES, KILLS = 60, 3, 5
+
+
+def _wait(path: Path, lines: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        if path.is_file() and path.read_bytes().count(b"\n") >= lines:
+            return
+        time.sleep(0.003)
+    raise AssertionError(f"{path} did not come to {lines} lines; the process ended with {process.poll()}")
+
+
+def test_a_run_that_is_killed_again_and_again_ends_as_one_that_never_was(tmp_path: Path) -> None:
+    folder, log = tmp_path / "run", tmp_path / "asked.txt"
+    draw = random.Random(6)
+    command = [sys.executable, str(HERE / "slow_responder.py"), str(folder), str(log), str(QUESTIONS), str(SAMPLES)]
+    responses = folder / "responses.jsonl"
+    there = 0
+    for _ in range(KILLS):
+        process = subprocess.Popen([*command, "0.004"])
+        _wait(responses, there + draw.randint(1, 25), process)
+        time.sleep(draw.uniform(0, 0.01))
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        before, there = there, responses.read_bytes().count(b"\n")
+        assert before < there < QUESTIONS * SAMPLES
+        assert read_run(folder).meta["finished"] is None
+
+    settings = RunSettings("direct", Sampling(temperature=1.0), samples=SAMPLES)
+    benchmark = from_questions("toy", make_questions(QUESTIONS))
+    added = run_benchmark(benchmark, SlowResponder(log, 0.0), folder, settings)
+    run_benchmark(benchmark, SlowResponder(tmp_path / "other.txt", 0.0), tmp_path / "whole", settings)
+    assert added == QUESTIONS * SAMPLES - there
+
+    def texts(path: Path) -> list[tuple[str, int, str]]:
+        return sorted((row["id"], row["sample"], row["text"]) for row in read_responses(path))
+
+    assert texts(folder) == texts(tmp_path / "whole")
+    assert {text for _, _, text in texts(folder)} == {
+        text_of(f"q{index:03d}", sample) for index in range(QUESTIONS) for sample in range(SAMPLES)
+    }
+    asked = Counter(log.read_text(encoding="utf-8").split("\n")[:-1])
+    assert len(asked) == QUESTIONS * SAMPLES
+    # A kill costs at most what was under way: the requests that were taken and not yet written.
+    assert asked.total() - QUESTIONS * SAMPLES <= KILLS * (AHEAD + SAMPLES + 1)
+    run = read_run(folder)
+    assert run.meta["finished"] is not None
+    assert len(run.sittings) == KILLS + 1
+    assert ["ended" in sitting for sitting in run.sittings] == [False] * KILLS + [True]
+    assert run.score().overall.outcomes["missing"] == 0
+
+
+CTRL_C = """
+import os, signal, sys, threading, time
+from pathlib import Path
+from sari_bench.cli import main
+responses = Path("runs/scenes/m@direct/responses.jsonl")
+
+def stop():
+    while not (responses.is_file() and responses.read_bytes().count(b"\\n") >= 2):
+        time.sleep(0.005)
+    os.kill(os.getpid(), signal.SIGINT)
+
+import sari_data.responders.scripted as scripted
+plain = scripted.ScriptedResponder._response
+
+def slowly(self, request, sample):
+    time.sleep(0.05)
+    return plain(self, request, sample)
+
+scripted.ScriptedResponder._response = slowly
+threading.Thread(target=stop, daemon=True).start()
+sys.argv = ["sari-bench", *sys.argv[1:]]
+main()
+"""
+
+
+def test_ctrl_c_ends_with_130_and_one_sentence_that_says_how_it_goes_on(tmp_path: Path) -> None:
+    few = {"sound": 20}
+    rows = [{"id": q.id, "text": "dog"} for q in load(None, None, scenes=HeldOut(questions=few)).questions]
+    (tmp_path / "said.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    words = ["run", "--responder", "scripted", "--responder-option", "path=said.jsonl", "--mode", "direct", "--name"]
+    words += ["m@direct", "--set", "bench.scenes.questions={sound = 20}"]
+    command = [sys.executable, "-c", CTRL_C, *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 130, done.stderr
+    said, last = done.stderr.strip().splitlines()[-2:]
+    assert last == "stopped"
+    assert said.startswith("runs/scenes/m@direct: ")
+    assert said.endswith("of 20 answers are there, and the same command goes on")
+    assert "Traceback" not in done.stderr
+    folder = tmp_path / "runs" / "scenes" / "m@direct"
+    run = read_run(folder)
+    assert 2 <= run.sittings[0]["answers"] < 20
+    assert (folder / "recipe.json").is_file(), "so that it can be opened again however it ended"
+    assert run.meta["finished"] is None

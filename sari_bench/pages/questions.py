@@ -73,9 +73,8 @@ class _Said:
             "outcomes": [item.outcome for item in first],
             "choice": next((item.choice for item in first if item.choice is not None), None),
         }
-        reason = next((item.reason for item in first if item.reason), None)
-        if reason:
-            row["reason"] = reason
+        if any(item.reason for item in first):
+            row["reasons"] = [item.reason for item in first]
         text = items[0].answer.text
         row["text"] = _shorten(text) if with_text else None
         if text is not None and not with_text:

@@ -73,4 +73,5 @@ def _shortcut_table(name: str, found: Shortcuts) -> dict[str, Any]:
 
 
 def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> dict[str, Any]:
-    return {"title": title, "header": header, "rows": rows}
+    words = 2 if list(header[:2]) == ["outcome", "reason"] else 1  # columns of words, the others are of figures
+    return {"title": title, "header": header, "rows": rows, "words": words}

@@ -120,8 +120,8 @@ const line = (x1, y1, x2, y2, name, run) => drawn("line", {
 
 class Plot {
   // `paint(plot, width)` returns { nodes, height } below the legend, `rows()` the table { header, rows } of the same figures.
-  constructor(title, board, paint, table) {
-    Object.assign(this, { title, board, paint, table });
+  constructor(title, board, paint, table, shown = () => board.chosen) {
+    Object.assign(this, { title, board, paint, table, shown });
     this.node = element("figure", undefined, "plot");
     const head = element("figcaption"), save = element("button", "Save SVG", "save");
     save.type = "button";
@@ -137,7 +137,7 @@ class Plot {
   }
 
   draw() {
-    const width = Math.max(260, this.node.clientWidth || 520), { runs, chosen } = this.board;
+    const width = Math.max(260, this.node.clientWidth || 520), { runs } = this.board, chosen = this.shown();
     this.svg.setAttribute("aria-label", `${this.title}: ${chosen.map((run) => runs[run]).join(", ")}`);
     const nodes = [];
     let x = 2, y = 14;
@@ -286,8 +286,10 @@ function radar(data, board, axes, of, tableOf) {
   const by = () => axes[axes.length > 1 ? Number(groups.value) : 0];
   const paint = (width, top) => {
     const dimension = by(), n = dimension.groups.length, nodes = [];
-    const most = Math.max(...dimension.groups.flatMap((name) => (PAIR.exec(name)?.slice(1) || [name])).map(wide));
-    const radius = Math.max(70, Math.min(150, (width / 2 - most - 12) / Math.cos(Math.PI / 2 / n))), height = top + 2 * radius + 56, cx = width / 2, cy = top + radius + 26;
+    // A line for each word, so that long names leave room for the figure.
+    const lines = dimension.groups.map((name) => name.split(/ × | /));
+    const most = Math.max(...lines.flat().map(wide));
+    const radius = Math.max(70, Math.min(150, (width / 2 - most - 12) / Math.cos(Math.PI / 2 / n))), height = top + 2 * radius + 60, cx = width / 2, cy = top + radius + 26;
     const spot = (g, value) => {
       const turn = 2 * Math.PI * g / n - Math.PI / 2, reach = radius * value / 100;
       return [cx + reach * Math.cos(turn), cy + reach * Math.sin(turn)];
@@ -299,12 +301,10 @@ function radar(data, board, axes, of, tableOf) {
     }
     dimension.groups.forEach((name, g) => {
       const [x, y] = spot(g, 100), side = Math.abs(x - cx) < 8 ? "middle" : x > cx ? "start" : "end";
-      const room = side === "middle" ? width : side === "start" ? width - x - 10 : x - 10;
-      const [tx, ty] = [x + (side === "start" ? 6 : side === "end" ? -6 : 0), y + (y < cy - 4 ? -8 : y > cy + radius * 0.9 ? 16 : 4)];
+      const shift = side === "start" ? 7 : side === "end" ? -7 : 0, up = y < cy - radius * 0.9, down = y > cy + radius * 0.9;
       nodes.push(line(cx, cy, x, y, "grid"));
-      const pair = PAIR.exec(name);
-      if (pair && side !== "middle") nodes.push(words(tx, ty - 4, cut(pair[1], room), side, "label"), words(tx, ty + 10, cut(pair[2], room), side, "label"));
-      else nodes.push(words(tx, ty, cut(name, room), side, "label"));
+      if (side === "middle") nodes.push(words(x, up ? y - 8 : y + 17, cut(name, width - 8), side, "label"));
+      else lines[g].forEach((text, i) => nodes.push(words(x + shift, y + 4 + (i - (down ? 0 : up ? lines[g].length - 1 : (lines[g].length - 1) / 2)) * 14, text, side, "label")));
     });
     for (const run of board.chosen) {
       const found = dimension.groups.map((_, g) => of(dimension, run, g));
@@ -367,7 +367,7 @@ function lengths(data, board) {
     const far = most / least > 20 ? (value) => Math.log(Math.max(value, least) / least) / Math.log(most / least) : (value) => value / most;
     const x = (value) => left + 8 + (room - 16) * far(value);
     const marks = most / least > 20 ? [1, 2, 5].flatMap((m) => [1, 10, 100, 1000, 10000].map((p) => m * p)).filter((v) => v >= least && v <= most)
-      : [0, 0.25, 0.5, 0.75, 1].map((part) => Math.round(most * part));
+      : ticks(0, most, 5).filter((value) => value <= most);
     let until = -Infinity;
     for (const value of marks.sort((a, b) => a - b)) {
       const text = count(value), half = wide(text) / 2;
@@ -386,7 +386,7 @@ function lengths(data, board) {
     rows: having().flatMap((run) => data.lengths[run].rows.map((row) => [
       `${data.runs[run]}, ${name(row, data.lengths[run].unit)}`, count(row.figures[0]), digits(row.figures[2]), `${digits(row.figures[3])}–${digits(row.figures[4])}`])),
   });
-  return new Plot("Accuracy by length of the thought", board, paint, table);
+  return new Plot("Accuracy by length of the thought", board, paint, table, having);
 }
 
 for (const part of document.querySelectorAll(".figures")) {

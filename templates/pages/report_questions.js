@@ -146,8 +146,8 @@ class Questions {
     const spoken = row.answers.map((answer, run) => `${this.data.runs[run]} ${answer.outcomes[0]}`).join(", ");
     node.setAttribute("aria-label", `${row.question} ${spoken}`);
     marks.append(dots);
-    [row.task, row.skill || row.category, row.difficulty].filter(Boolean).forEach((text) => marks.append(element("span", text)));
-    if (row.split) marks.append(element("span", "scorers disagree", "bad"));
+    if (row.split) { const sign = element("span", "scorers ≠", "apart"); sign.title = "scorers disagree"; marks.append(sign); }
+    [row.task, row.difficulty, row.skill || row.category].filter(Boolean).forEach((text) => marks.append(element("span", text)));
     node.append(element("div", row.question, "asked"), marks);
     return node;
   }
@@ -212,18 +212,16 @@ class Questions {
     const box = element("section", undefined, "answer"), head = element("h4"), verdicts = element("span", undefined, "verdicts");
     const name = element("span", this.data.runs[run], "run");
     name.style.setProperty("--key", `var(--c${run % 8})`);
-    const same = new Set(answer.outcomes).size === 1;
-    answer.outcomes.forEach((outcome, i) => {
-      if (outcome === null || (same && i)) return;
-      const text = this.data.scorers.length > 1 && !same ? `${this.data.scorers[i]}: ${outcome}` : outcome;
-      verdicts.append(element("span", text, `outcome ${outcome}`));
+    // Where all scorers say the same, it is said once.
+    const said = answer.outcomes.map((outcome, i) => [outcome, answer.reasons?.[i] || ""]), same = new Set(answer.outcomes).size === 1;
+    (same ? said.slice(0, 1) : said).forEach(([outcome, why], i) => {
+      const verdict = element("span", same ? outcome : `${this.data.scorers[i]}: ${outcome}`, `outcome ${outcome}`);
+      if (why) verdict.append(element("small", ` ${why}`));
+      verdicts.append(verdict);
     });
     head.append(name, verdicts);
     box.append(head);
-    const about = [];
-    if (answer.reason) about.push(answer.reason);
-    if (answer.samples) about.push(`the first of ${answer.samples[1]} samples; ${answer.samples[0]} of them right`);
-    if (about.length) box.append(element("p", about.join(" · "), "quiet why"));
+    if (answer.samples) box.append(element("p", `the first of ${answer.samples[1]} samples; ${answer.samples[0]} of them right`, "quiet why"));
     if (answer.left) box.append(element("p", "The page was bounded (--transcripts): the text is in the run folder's responses.jsonl.", "quiet"));
     else if (answer.text === null) box.append(element("p", "(no response)", "quiet"));
     else box.append(this.raw ? element("pre", answer.text) : this.sections(answer.text));

@@ -19,17 +19,6 @@ function smoothed(values, weight) {
   });
 }
 
-function ticks(low, high, count) {
-  const rough = (high - low) / count;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough);
-  const found = [];
-  for (let value = Math.ceil(low / step - 1e-9) * step; value <= high + step * 1e-9; value += step) {
-    found.push(Math.abs(value) < step * 1e-9 ? 0 : value);
-  }
-  return found;
-}
-
 function nearest(xs, step) {
   let low = 0, high = xs.length - 1;
   while (low < high) {

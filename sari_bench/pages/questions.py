@@ -105,8 +105,10 @@ class _Chosen:
         listed = ", then ".join(filter(None, parts))
         if count == total:
             found += f", first {listed}" if listed else ""
-        else:
+        elif any(self.classes[gold.id] > 2 for gold in self.golds):
             found += f": {listed + ', then others' if listed else 'drawn'} by a hash of their ids"
+        else:
+            found += f": {listed}"
         if count > shown:
             found += f". Beyond the first {shown:,} without their texts (--transcripts)"
         return f"{found}."

@@ -95,6 +95,12 @@ function breakable(node, name) {
   return node;
 }
 
+document.querySelectorAll(".leaderboard .title").forEach((title) => {
+  const name = title.textContent;
+  title.replaceChildren();
+  breakable(title, name);
+});
+
 const digits = (value, places = 1) => (value === null || value === undefined ? "–" : value.toFixed(places));
 
 // A figure is [n, correct, accuracy, low, high] and where clips repeat the interval by clip: in words.

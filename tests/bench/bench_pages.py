@@ -53,9 +53,7 @@ def in_memory(
     benchmark: Benchmark, respond: Callable[[AudioQuestion], str], name: str, folder: Path, samples: int = 1
 ) -> Run:
     """A run as it is read back, without a runner."""
-    answers = {
-        q.id: [Answer(q.id, respond(q), n, tokens=20 + n) for n in range(samples)] for q in benchmark.questions
-    }
+    answers = {q.id: [Answer(q.id, respond(q), n, tokens=20 + n) for n in range(samples)] for q in benchmark.questions}
     mode = name.rpartition("@")[2]
     about: dict[str, Any] = {"name": benchmark.name, "version": benchmark.version, "digest": benchmark.digest}
     meta = {

@@ -73,7 +73,8 @@ function showTip(target) {
 document.addEventListener("pointerover", (event) => showTip(event.target));
 document.addEventListener("focusin", (event) => showTip(event.target));
 document.addEventListener("focusout", () => { tip.hidden = true; });
-document.addEventListener("scroll", () => { tip.hidden = true; }, { passive: true, capture: true });
+// What has the focus keeps its words beside it; what was only pointed at has moved away.
+document.addEventListener("scroll", () => showTip(document.activeElement), { passive: true, capture: true });
 document.addEventListener("keydown", (event) => { if (event.key === "Escape") tip.hidden = true; });
 
 // Sections that are closed on the screen are open on paper.

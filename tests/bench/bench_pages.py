@@ -53,7 +53,7 @@ def in_memory(
     benchmark: Benchmark, respond: Callable[[AudioQuestion], str], name: str, folder: Path, samples: int = 1
 ) -> Run:
     """A run as it is read back, without a runner."""
-    answers = {q.id: [Answer(q.id, respond(q), n, tokens=20 + n) for n in range(samples)] for q in benchmark.questions}
+    answers = {q.id: [_answer(q.id, respond(q), n) for n in range(samples)] for q in benchmark.questions}
     mode = name.rpartition("@")[2]
     about: dict[str, Any] = {"name": benchmark.name, "version": benchmark.version, "digest": benchmark.digest}
     meta = {
@@ -66,6 +66,11 @@ def in_memory(
     }
     golds = BenchmarkGolds(benchmark.name, benchmark.version, benchmark.digest, benchmark.golds)
     return Run(folder / name, meta, golds, answers)
+
+
+def _answer(identifier: str, text: str, sample: int) -> Answer:
+    cut = text.startswith("<think>") and not text.endswith("</answer>")
+    return Answer(identifier, text, sample, "length" if cut else "stop", tokens=20 + sample)
 
 
 def toy_boards(folder: Path, count: int = 60) -> list[Board]:

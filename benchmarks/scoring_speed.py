@@ -2,8 +2,8 @@
 
     taskset -c 0 python -m benchmarks.scoring_speed ../shared/data/mmau --json
 
-With a folder the questions are MMAU's real ones (``mmau-test-mini.v05.15.25.json``), repeated under other ids until there
-are enough; without one they are made up. The predictions are made from a seed: bare options, letters, answer sections
+With a folder the questions are MMAU's real ones (``mmau-test-mini.v05.15.25.json``), repeated under other ids until
+there are enough; without one they are made up. The predictions come from a seed: bare options, letters, answer sections
 after thoughts of 100 to 2,000 characters, prose that concludes, loops and refusals. The judge's verdicts are stored
 before the clock starts; reading them is part of the time.
 """

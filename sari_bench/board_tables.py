@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from sari_bench.groups import Grouping, chance_note, group_name, grouping_name, tallies
 from sari_bench.leaderboard import Board, Entry
 from sari_bench.published import PublishedRow
-from sari_bench.report import cell, interval_cell
+from sari_bench.report import DASH, cell, interval_cell
 
 PUBLISHED = (
-    "published rows were scored by their authors, mostly with the benchmark's own script; nothing of them was measured "
-    "here"
+    "published rows were scored by their authors, mostly with the benchmark's own script ('--scorer official' is most "
+    "like it); nothing of them was measured here"
 )
-_DASH = "–"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ def _columns(board: Board) -> list[str]:
         "n",
         "unread",
         *(["missing"] if absent else []),
-        "tokens",
+        *(["tokens"] if any(entry.run.mean_tokens is not None for entry in entries) else []),
     ]
 
 
@@ -79,7 +78,7 @@ def _entry_cell(board: Board, entry: Entry, column: str) -> str:
     overall, by = entry.score.overall, entry.score.by.get("task", {})
     honest, tokens = entry.score.honest, entry.run.mean_tokens
     if column in board.tasks:
-        return cell(by[column].accuracy) if column in by else _DASH
+        return cell(by[column].accuracy) if column in by else DASH
     if column in board.scorers[1:]:
         return cell(entry.scores[column].overall.accuracy)
     if column.startswith("pass@"):
@@ -89,24 +88,24 @@ def _entry_cell(board: Board, entry: Entry, column: str) -> str:
         "mode": entry.run.mode,
         "average": cell(overall.accuracy),
         "interval": interval_cell(overall),
-        "clean": _DASH if clean is None else cell(clean.overall.accuracy),
-        "majority": _DASH if majority is None else cell(majority.overall.accuracy),
+        "clean": DASH if clean is None else cell(clean.overall.accuracy),
+        "majority": DASH if majority is None else cell(majority.overall.accuracy),
         "n": str(overall.n),
         "unread": str(honest.unread),
         "missing": str(honest.outcomes["missing"]),
-        "tokens": _DASH if tokens is None else f"{tokens:.0f}",
+        "tokens": DASH if tokens is None else f"{tokens:.0f}",
     }[column]
 
 
 def _published_cell(board: Board, row: PublishedRow, column: str) -> str:
     if column == "average":
         return printed(row.average)
-    return printed(row.figures.get(column)) if column in board.tasks else _DASH
+    return printed(row.figures.get(column)) if column in board.tasks else DASH
 
 
 def printed(value: float | None) -> str:
     """Return a printed percentage with two decimals, or a dash."""
-    return _DASH if value is None else f"{value:.2f}"
+    return DASH if value is None else f"{value:.2f}"
 
 
 def published_notes(rows: Sequence[PublishedRow]) -> tuple[str, ...]:
@@ -160,7 +159,7 @@ def group_tables(board: Board, grouping: Grouping) -> list[TextTable]:
         for labels in groups:
             parts = [found.get(labels) for found in counted]
             most = max((part.n for part in parts if part is not None), default=0)
-            rows.append([group_name(labels), str(most), *(cell(p.accuracy) if p is not None else _DASH for p in parts)])
+            rows.append([group_name(labels), str(most), *(cell(p.accuracy) if p is not None else DASH for p in parts)])
         note = chance_note(len(groups), len(counted))
         tables.append(
             TextTable(
@@ -179,4 +178,5 @@ def _clean_notes(board: Board) -> tuple[str, ...]:
     total, marked = len(board.entries[0].run.benchmark.golds), len(board.clean.marked)
     return (
         f"clean: accuracy over the {total - marked:,} of {total:,} questions that the training corpora do not share",
+        *(f"training corpora: {sentence}" for sentence in board.clean.notes),
     )

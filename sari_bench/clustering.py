@@ -1,8 +1,8 @@
 """Answers that hang together: how many independent ones a clustered sample is worth.
 
 Questions about one clip, and samples of one question, are right or wrong together more often than by chance. An
-interval that takes them for independent is too narrow (Miller, "Adding error bars to evals", arXiv 2411.00640,
-section 2.2). Pure functions, without any dependency.
+interval that takes them for independent is too narrow (Miller, "Adding error bars to evals", arXiv 2411.00640).
+Pure functions, without any dependency.
 """
 
 from __future__ import annotations

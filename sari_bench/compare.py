@@ -222,13 +222,15 @@ def compare_scores(
     if len(alike) < max(len(golds_a), len(golds_b)):
         changed = len(golds_a.keys() & golds_b.keys()) - len(alike)
         about = Common(len(alike), changed, (score_a.version, len(golds_a)), (score_b.version, len(golds_b)))
-    chosen = {key: golds_a[key] for key in alike}
+    # A file of predictions may not know which questions are about one clip; a run that does knows it for both.
+    chosen = {key: golds_a[key] if golds_a[key].clip else golds_b[key] for key in alike}
     found = _compare(name_a, score_a.items, name_b, score_b.items, chosen, score_a.scorer, seed)
     voted = None
     if found.samples > 1 and has_votes(score_a) and has_votes(score_b):
         votes = majority(score_a).items, majority(score_b).items
         voted = _compare(name_a, votes[0], name_b, votes[1], chosen, score_a.scorer, seed)
-    return replace(found, voted=voted, common=about)
+    kept_a, kept_b = ([i for i in score.items if i.gold.id in chosen] for score in (score_a, score_b))
+    return replace(found, voted=voted, common=about, transcript=choose_transcript(kept_a, kept_b))
 
 
 def _same(one: Gold, other: Gold) -> bool:
@@ -268,7 +270,6 @@ def _compare(
         groups.setdefault(dimension, {})[label] = part
     groups = {dimension: _adjusted(table) for dimension, table in groups.items()}
     samples = max(len(right) for outcomes in (outcomes_a, outcomes_b) for right in outcomes.values())
-    kept_a, kept_b = ([item for item in items if item.gold.id in golds] for items in (items_a, items_b))
     return Comparison(
         a=name_a,
         b=name_b,
@@ -277,7 +278,7 @@ def _compare(
         accuracy_b=sum(b) / len(b),
         overall=overall,
         by=groups.get("task", {}),
-        transcript=choose_transcript(kept_a, kept_b),
+        transcript=None,
         groups=groups,
         samples=samples,
     )

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from sari_bench.benchmarks.scenes import SEED, HeldOut
+from sari_bench.benchmarks.table_map import TableMap
 from sari_bench.runs import MOST_SAMPLES
 from sari_data.config import Table
 from sari_data.responder import Sampling
@@ -17,9 +18,11 @@ class Bench(Table):
     """What to measure and how.
 
     Args:
-        benchmark: A name that ``sari-bench list`` shows, or ``corpus:PATH#SPLIT``.
-        questions: The benchmark's published file, where it is read from one.
-        audio: Folder with its audio.
+        benchmark: A name that ``sari-bench list`` shows, ``corpus:PATH#SPLIT`` or ``table:PATH``.
+        questions: The benchmark's published file, a folder with it, or ``hub:owner/name[@revision][/path]``; absent:
+            from its own place on the Hub.
+        audio: Folder or archive (.tar, .tar.gz, .zip) with its audio, or ``hub:owner/name/path``; absent: where the
+            questions are.
         model: A checkpoint folder, or ``tiny``.
         responder: Which responder answers.
         mode: Response mode.
@@ -36,6 +39,7 @@ class Bench(Table):
         responder_options: Further options of the responder, by name.
         scenes_seed: Seed of the benchmark ``scenes``; a corpus must not use it.
         scenes: Options of the benchmark ``scenes``.
+        table: Which column is what, for the benchmark ``table``.
     """
 
     benchmark: str = "scenes"
@@ -56,6 +60,7 @@ class Bench(Table):
     responder_options: dict[str, Any] = Field(default_factory=dict)
     scenes_seed: int = SEED
     scenes: HeldOut = Field(default_factory=HeldOut)
+    table: TableMap = Field(default_factory=TableMap)
 
     def sampling(self) -> Sampling:
         """Return the sampling that the table asks for."""
@@ -65,4 +70,6 @@ class Bench(Table):
 
     def benchmark_options(self) -> dict[str, Any]:
         """Return the options that belong to the chosen benchmark."""
+        if self.benchmark == "table" or self.benchmark.startswith("table:"):
+            return {"table": self.table}
         return {"scenes": self.scenes, "scenes_seed": self.scenes_seed} if self.benchmark == "scenes" else {}

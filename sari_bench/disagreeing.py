@@ -30,23 +30,32 @@ def disagreeing(board: Board) -> list[Disagreeing]:
 
 def disagreement_table(board: Board, lists: Sequence[Disagreeing], most: int | None = None) -> TextTable | None:
     """Return them as a table, at most ``most`` of each run (``None``: all); ``None`` where there are none."""
-    rows = [
-        [
-            f"{one.entry.run.name}: {item.gold.id}",
-            *(item.outcomes[name] for name in board.scorers),
-            _cut(item.gold.answer or ""),
-            _cut(item.answer.text or ""),
+    rows: list[list[str]] = []
+    shown = 0
+    for one in lists:
+        # Whether an answer is right matters more than why a wrong one is.
+        ranked = sorted(one.found, key=lambda item: not item.about_right)[:most]
+        shown += len(ranked)
+        rows += [[one.entry.run.name, *[""] * (len(board.scorers) + 2)]] if ranked else []
+        rows += [
+            [
+                f"  {item.gold.id}",
+                *(item.outcomes[name] for name in board.scorers),
+                _cut(item.gold.answer or ""),
+                _cut(item.answer.text or ""),
+            ]
+            for item in ranked
         ]
-        for one in lists
-        for item in one.found[:most]
-    ]
     if not rows:
         return None
     total = sum(len(one.found) for one in lists)
-    left = total - len(rows)
-    title = f"{board.title}: {total:,} answers that {' and '.join(board.scorers)} judge differently"
-    note = (f"{left:,} more of them are in the file of --disagreements or --markdown",) if left else ()
-    return TextTable(title, ["run: question", *board.scorers, "right answer", "what was said"], rows, note)
+    about = sum(item.about_right for one in lists for item in one.found)
+    title = (
+        f"{board.title}: {total:,} answers that {' and '.join(board.scorers)} judge differently, {about:,} of them on "
+        "whether they are right"
+    )
+    note = (f"{total - shown:,} more are in the file of --disagreements or --markdown",) if shown < total else ()
+    return TextTable(title, ["question", *board.scorers, "right answer", "what was said"], rows, note)
 
 
 def disagreement_lines(boards: Iterable[tuple[Board, Sequence[Disagreeing]]]) -> str:

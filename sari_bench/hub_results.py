@@ -11,6 +11,8 @@ import copy
 import difflib
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from sari_bench.metrics import Tally, percent
@@ -36,6 +38,7 @@ _TASK = {"type": "audio-text-to-text", "name": "Audio question answering"}
 _INDEX = "model-index"
 _HEAD = re.compile(r"\A(\s*---[ \t]*\r?\n)(.*?)(^---[ \t]*(?:\r?\n|\Z))", re.DOTALL | re.MULTILINE)
 _HASH = re.compile(r"[0-9a-f]{12}(?![\w.])")
+_UNFIT = re.compile(r"[^\w.-]+")
 _TOP_KEY = re.compile(r"^(?=[^\s#-])", re.MULTILINE)
 
 
@@ -208,9 +211,14 @@ def fetch_card(repo: str, api: HfApi) -> tuple[str, str]:
 
     try:
         commit = str(api.model_info(repo).sha)
-        path = api.hf_hub_download(repo, CARD, revision=commit)
+        with TemporaryDirectory() as folder:
+            path = api.hf_hub_download(repo, CARD, revision=commit, cache_dir=folder)
+            # Line ends as they are: a card is given back byte for byte.
+            return Path(path).read_bytes().decode(), commit
     except EntryNotFoundError:
         return "", commit
+    except UnicodeDecodeError as error:
+        raise InputError(f"the card of {repo} is not UTF-8 text: correct it on the Hub first") from error
     except RepositoryNotFoundError as error:
         raise InputError(
             f"the Hub has no model {repo!r} that this token can see: results go into the card of a model that is "
@@ -218,25 +226,55 @@ def fetch_card(repo: str, api: HfApi) -> tuple[str, str]:
         ) from error
     except transport_errors() as error:
         raise StorageError(f"the card of {repo} could not be read ({first_line(error)}): try later") from error
-    # Line ends as they are: a card is given back byte for byte.
-    with open(path, encoding="utf-8", newline="") as file:
-        return file.read(), commit
 
 
-def push_card(repo: str, text: str, commit: str, api: HfApi) -> str:
-    """Upload a card over the one that was read at ``commit``; returns the model's address.
+def eval_file(entry: Entry, task_id: str) -> tuple[str, str]:
+    """Return path and text of a run's file of the newer form ``.eval_results/*.yaml``, which feeds a data set's board.
+
+    It holds one value, the overall accuracy in percent (https://huggingface.co/docs/hub/eval-results).
+
+    Args:
+        entry: A run that :func:`result_of` accepts.
+        task_id: Id of the task in the benchmark's data set on the Hub; its authors choose it.
+
+    Raises:
+        InputError: The benchmark has no data set on the Hub, or the run is not on a whole registered version.
+    """
+    from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
+    from huggingface_hub.utils import yaml_dump
+
+    about = entry.run.benchmark
+    if about.name not in DATASETS or _HASH.match(about.version) or "," in about.version:
+        raise InputError(
+            f"run {entry.run.name} is on {about.name} ({about.version}): a board of the Hub takes a whole registered "
+            "version of a published benchmark, so leave --eval-task out"
+        )
+    result = EvalResultEntry(
+        dataset_id=DATASETS[about.name][0],
+        task_id=task_id,
+        value=percent(entry.score.overall.accuracy),
+        date=str(entry.run.meta["finished"]),
+        notes=f"{about.version}, mode {entry.run.mode}, scorer {entry.score.scorer} of {TOOL}",
+    )
+    text = str(yaml_dump(eval_result_entries_to_yaml([result]), sort_keys=False))
+    return f".eval_results/{TOOL}-{about.name}-{_UNFIT.sub('-', entry.run.mode)}.yaml", text
+
+
+def push_files(repo: str, files: Mapping[str, str], commit: str, api: HfApi) -> str:
+    """Upload files in one commit on top of the one that the card was read at; returns the model's address.
 
     Raises:
         InputError: The Hub does not accept the card's metadata.
-        StorageError: The card was changed meanwhile, or the Hub refused or cannot be reached.
+        StorageError: The model was changed meanwhile, or the Hub refused or cannot be reached.
     """
+    from huggingface_hub import CommitOperationAdd
+
     from sari_data.hub import first_line, transport_errors
 
     try:
-        api.upload_file(
-            path_or_fileobj=text.encode(),
-            path_in_repo=CARD,
-            repo_id=repo,
+        api.create_commit(
+            repo,
+            [CommitOperationAdd(path_in_repo=path, path_or_fileobj=text.encode()) for path, text in files.items()],
             commit_message=f"Evaluation results measured by {TOOL}",
             parent_commit=commit,
         )
@@ -245,6 +283,6 @@ def push_card(repo: str, text: str, commit: str, api: HfApi) -> str:
     except transport_errors() as error:
         raise StorageError(
             f"the card of {repo} could not be written ({first_line(error)}): give the command again when the Hub can "
-            "be reached, the token may write there, and nobody else is changing the card"
+            "be reached, the token may write there, and nobody else is changing the model"
         ) from error
     return f"{api.endpoint}/{repo}"

@@ -295,6 +295,9 @@ def mcnemar(won: int, lost: int) -> float:
     total = won + lost
     if not total:
         return 1.0
-    # In integers: 2**-total underflows a float from 1,075 differing pairs on.
-    tail = sum(math.comb(total, k) for k in range(min(won, lost) + 1))
+    # In integers: 2**-total underflows a float from 1,075 differing pairs on. Each term comes from the one before it.
+    tail = term = 1
+    for k in range(min(won, lost)):
+        term = term * (total - k) // (k + 1)
+        tail += term
     return min(1.0, 2 * tail / 2**total)

@@ -92,6 +92,9 @@ def compare_groups(
 ) -> list[PairedDifference]:
     """Compare two runs on groups of questions; all bootstrap intervals come from one set of resamples.
 
+    Where all differences of a group are equal, its bootstrap interval would have no width. There it is Bonett and
+    Price's, of one pair for each clip.
+
     Args:
         a: Score of each question in the first run, in [0, 1].
         b: The same questions' scores in the second run.
@@ -112,6 +115,11 @@ def compare_groups(
         sums: dict[str, float] = dict.fromkeys(sorted(set(mine)), 0.0)
         for cluster, part in zip(mine, parts, strict=True):
             sums[cluster] += part
+        if interval[1] - interval[0] < _NOTHING:
+            # All differences are equal, and resampling knows no other: one pair for each clip, and Bonett and Price.
+            sizes = Counter(mine)
+            means = [total / sizes[cluster] for cluster, total in sums.items()]
+            interval = paired_difference([0.0] * len(means), means).interval
         found.append(
             replace(
                 paired_difference([a[place] for place in places], [b[place] for place in places]),

@@ -14,18 +14,21 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-_HEADING = 12  # terminal cells of a heading before it is broken over several lines
+WORDS = {"mode", "right answer", "what was said"}  # columns of text besides the first
+DASH = "–"  # no figure
+_HEADING = 16  # terminal cells of a heading before it is broken over several lines
+_TEXT = 18  # terminal cells that a column of text needs
 
 
 def cell(value: float | None) -> str:
     """Return a share as percent with two decimals, or a dash."""
-    return "–" if value is None else f"{percent(value):.2f}"
+    return DASH if value is None else f"{percent(value):.2f}"
 
 
 def interval_cell(tally: Tally) -> str:
     """Return a tally's 95 % interval in percent: by clip where clips or samples repeat, else Wilson's."""
     interval = tally.best_interval
-    return "–" if interval is None else f"{interval[0] * 100:.1f}–{interval[1] * 100:.1f}"
+    return DASH if interval is None else f"{interval[0] * 100:.1f}–{interval[1] * 100:.1f}"
 
 
 def score_rows(score: Score) -> tuple[list[str], list[list[str]]]:
@@ -74,7 +77,7 @@ def comparison_rows(comparison: Comparison) -> tuple[list[str], list[list[str]]]
 def to_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     """Return a table for the terminal: names on the left, figures right-aligned, cells as plain text.
 
-    Long headings are broken over several lines; figures never are.
+    Long headings and texts are broken over several lines; figures never are.
     """
     from rich import box
     from rich.table import Table
@@ -83,10 +86,10 @@ def to_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -
     body = [list(row) for row in rows]
     table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for index, (name, width) in enumerate(zip(header, column_widths(header, body), strict=True)):
-        if index == 0:
-            table.add_column(Text(name), overflow="fold")
+        if index == 0 or name in WORDS:
+            table.add_column(Text(name), overflow="fold", min_width=min(width, 4))
         else:
-            table.add_column(Text(name), justify="left" if name == "mode" else "right", width=width, overflow="fold")
+            table.add_column(Text(name), justify="right", width=width, overflow="fold")
     for row in body:
         heading = len(row) > 1 and not any(row[1:])
         table.add_row(*(Text(value, style="dim" if heading else "") for value in row))
@@ -94,11 +97,19 @@ def to_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -
 
 
 def column_widths(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
-    """Return how wide each column of a table must be, in terminal cells: its widest value, or its heading if short."""
+    """Return how wide each column of a table must be, in terminal cells.
+
+    A column of figures is as wide as its widest value, or its heading if that is short. Text can be broken, so a column
+    of it needs less.
+    """
     from rich.cells import cell_len
 
-    values = [max((cell_len(row[i]) for row in rows), default=0) for i in range(len(header))]
-    return [max(value, min(cell_len(name), _HEADING)) for name, value in zip(header, values, strict=True)]
+    widths = []
+    for index, name in enumerate(header):
+        value = max((cell_len(row[index]) for row in rows), default=0)
+        needed = max(value, min(cell_len(name), _HEADING))
+        widths.append(min(needed, _TEXT) if name in WORDS else needed)
+    return widths
 
 
 def fit_columns(
@@ -106,7 +117,8 @@ def fit_columns(
 ) -> list[tuple[list[str], list[list[str]]]]:
     """Split a table that is wider than ``width`` into several, each with the first column; most tables come back whole.
 
-    A name in the first column may be broken over several lines once it is longer than a third of the width.
+    A name in the first column may be broken over several lines once it is longer than a third of the width. Later parts
+    leave out rows that have nothing in their columns.
     """
     widths = column_widths(header, rows)
     room = width - 2 - (min(widths[0], width // 3) + 1)
@@ -118,12 +130,18 @@ def fit_columns(
             used = 0
         parts[-1].append(index)
         used += needed + 1
-    return [([header[0], *(header[i] for i in p)], [[row[0], *(row[i] for i in p)] for row in rows]) for p in parts]
+    return [
+        (
+            [header[0], *(header[i] for i in part)],
+            [[row[0], *(row[i] for i in part)] for row in rows if not number or any(row[i] != DASH for i in part)],
+        )
+        for number, part in enumerate(parts)
+    ]
 
 
 def to_markdown(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a table as Markdown under a heading."""
-    marks = [":---" if index == 0 or name == "mode" else "---:" for index, name in enumerate(header)]
+    marks = [":---" if index == 0 or name in WORDS else "---:" for index, name in enumerate(header)]
     lines = [f"## {_plain(title)}", "", _line(header), _line(marks), *(_line(row) for row in rows), ""]
     return "\n".join(lines)
 

@@ -1,9 +1,9 @@
 """The file that a benchmark's test submission takes: the questions as published, each with the model's answer.
 
 MMAU's README asks for "the original MMAU benchmark file with an additional key named 'model_prediction'", and its
-``evaluation.py`` reads ``model_output``; MMAR's names ``model_prediction`` alone. What is written is the text of the
-option that was read out of a response. Where none could be read it is the answer as it was said, and counted: never a
-guess.
+``evaluation.py`` reads ``model_output``; MMAR's programs read ``model_prediction`` (until 2026) or
+``answer_prediction``. Both keys of a benchmark are written with the same text: that of the option that was read out of
+a response. Where none could be read it is the answer as it was said, and counted: never a guess.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from sari_data.errors import BenchmarkError, InputError
 
 # Questions of the published whole, by benchmark: a part of it is no submission. Names as in `sari-bench list`.
 COUNTS = {"mmau-test": 9000, "mmau-test-mini": 1000, "mmar": 1000}
-_ONE_KEY = {"mmar": KEYS[:1]}
+_WRITTEN = {"mmar": ("model_prediction", "answer_prediction")}
+_MMAU = ("model_prediction", "model_output")
 _SHOWN = 5  # ids in a sentence
 
 
@@ -111,7 +112,7 @@ def make_submission(
         raise InputError(
             "raw texts of several samples have no majority: choose one with --sample 0, or leave --raw out"
         )
-    keys = _ONE_KEY.get(benchmark.name, KEYS)
+    keys = _WRITTEN.get(benchmark.name, _MMAU)
     rows, missing, unread, ties = [], [], [], []
     for gold in benchmark.golds:
         text, read, level = _text(gold, answers.get(gold.id, ()), raw, sample)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sari_bench.metrics import Tally, percent, percents
+from sari_bench.metrics import Tally, percent, percents, wilson
 from sari_bench.scoring import BenchmarkGolds, Score, Scored, summarize
 from sari_data.errors import InputError
 
@@ -64,7 +64,7 @@ def majority(score: Score) -> Score:
 
     Votes go to the option's text, so that a repeated option is one. What was not read (unparsed, truncated, refused,
     missing) does not vote. Of options with as many votes the one that was voted for first, by the number of the sample,
-    wins: the paper does not say, and published code counts so. Where nobody votes, the question has the
+    wins: the paper does not say, and lm-evaluation-harness counts so. Where nobody votes, the question has the
     outcome that most of its samples have for the same reason. The outcomes add up to the number of questions.
 
     Raises:
@@ -130,7 +130,9 @@ def pass_chance(n: int, right: int, k: int) -> float:
 def pass_at(score: Score, seed: int = 0) -> tuple[PassAt, ...]:
     """Return pass@k for every k up to the number of samples, each with a bootstrap interval by clip.
 
-    With more than _EVERY_K samples: for the powers of two, and for all samples.
+    With more than _EVERY_K samples: for the powers of two, and for all samples. Where all questions have the same
+    chance (none right, or all) the bootstrap interval would have no width; there it is Wilson's, of as many as there
+    are clips.
 
     Args:
         score: Of several samples a question.
@@ -150,8 +152,11 @@ def pass_at(score: Score, seed: int = 0) -> tuple[PassAt, ...]:
     values = np.array([chances[pair] for pair in counts])
     clips = [items[0].gold.cluster for items in questions]
     intervals = bootstrap_groups(values, np.ones(values.shape, np.bool_), clips, seed=seed)
-    means = values.mean(axis=0).tolist()
-    return tuple(PassAt(*found) for found in zip(ks, means, intervals, strict=True))
+    found = []
+    for k, mean, interval in zip(ks, values.mean(axis=0).tolist(), intervals, strict=True):
+        flat = interval[1] - interval[0] < 1e-9
+        found.append(PassAt(k, mean, wilson(mean * len(set(clips)), len(set(clips))) if flat else interval))
+    return tuple(found)
 
 
 def vote_lines(score: Score) -> list[str]:

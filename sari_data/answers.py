@@ -1,8 +1,8 @@
 """Read a response and grade it: the one reader and grader that calibration, rewards and benchmarks share.
 
 The reader accepts what published models write (tags in any case, close tags left out at the end, a
-letter or the option's text) and never guesses: it returns the choice, or a fixed reason why there
-is none. ``follows_grammar`` is the strict check that the format reward uses. All three take time
+letter or the option's text, prose that concludes with one of them) and never guesses: it returns the
+choice, or a fixed reason why there is none. ``follows_grammar`` is the strict check that the format reward uses. All three take time
 linear in the length of the text.
 """
 
@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
 
+from sari_data.clauses import REFUSED
+from sari_data.conclusions import DISAGREE, HALFWAY, LOOPS, conclude
 from sari_data.errors import InputError
 from sari_data.options import AMBIGUOUS, EMPTY, NOT_AN_OPTION, Options
 from sari_data.prompting import ANSWER, Mode, load_mode, tag_parents, tag_pattern
@@ -21,9 +23,9 @@ from sari_data.types import AudioQuestion
 
 NO_ANSWER = "no answer section"
 CUT_OFF = "answer cut off by the length limit"
-DISAGREE = "several answers that disagree"
-REASONS = (NO_ANSWER, CUT_OFF, DISAGREE, EMPTY, AMBIGUOUS, NOT_AN_OPTION)
+REASONS = (NO_ANSWER, CUT_OFF, DISAGREE, EMPTY, AMBIGUOUS, NOT_AN_OPTION, REFUSED, LOOPS, HALFWAY)
 
+How = Literal["section", "whole", "conclusion"]
 Outcome = Literal["correct", "wrong", "unparsed", "truncated", "refused"]
 
 
@@ -37,12 +39,16 @@ class Reading:
         answer_text: The text that was read as the answer; ``None`` where there is none.
         sections: Dotted path of every section found to its text, without tags and outer white space;
             a section that holds others (``think``) has the text of all of them.
+        how: Where the choice was read: ``section`` (an answer section that is the option), ``whole`` (the text
+            outside all sections is the option), ``conclusion`` (prose, in either place, that concludes with it), or
+            ``None`` where there is no choice.
     """
 
     choice: int | None
     reason: str | None
     answer_text: str | None
     sections: dict[str, str] = field(default_factory=dict)
+    how: How | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +70,21 @@ class _Parse:
     answers: list[str]
     outside: str
     open_at_end: bool
+    open_thought: bool
 
 
 def read_response(text: str, choices: Sequence[str], *, finish_reason: str = "stop") -> Reading:
     """Read which of ``choices`` a response gives.
 
-    Without an answer section the text outside all sections counts, if it is exactly one option.
+    An answer section, or else the text outside all sections, is the option itself (its text, its letter, both) or
+    prose that concludes with it (:mod:`sari_data.conclusions`). A thought is never read for an answer.
 
     Args:
         text: The raw response.
         choices: The options as they were shown.
         finish_reason: ``length`` where the response was cut at its length limit; an answer that was
-            being written then is not read, since "hot" may have become "hot dog".
+            being written then is not read, since "hot" may have become "hot dog", nor is a conclusion outside
+            an answer section, since the text went on after it.
 
     Returns:
         The reading; arbitrary text never raises.
@@ -84,21 +93,38 @@ def read_response(text: str, choices: Sequence[str], *, finish_reason: str = "st
     cut = finish_reason == "length"
     if cut and (parse.open_at_end or not parse.answers):
         return Reading(None, CUT_OFF, parse.answers[-1] if parse.answers else None, parse.sections)
-    options = _options(tuple(choices))
+    shown = tuple(choices)
+    options = _options(shown)
     found = list(dict.fromkeys(a for a in parse.answers if a))
     if not found:
         if parse.answers:
             return Reading(None, EMPTY, "", parse.sections)
-        if not parse.outside:
-            return Reading(None, NO_ANSWER, None, parse.sections)
-        choice, _ = options.match(parse.outside)
-        if choice is None:
-            return Reading(None, NO_ANSWER, None, parse.sections)
-        return Reading(choice, None, parse.outside, parse.sections)
+        return _read_outside(parse, shown)
     first, reason = options.match(found[0])
+    if len(found) == 1 and reason == NOT_AN_OPTION:
+        choice, why = conclude(found[0], shown)
+        if choice is not None:
+            return Reading(choice, None, found[0], parse.sections, "conclusion")
+        return Reading(None, why or reason, found[0], parse.sections)
     if any(options.match(other)[0] != first for other in found[1:]) or (first is None and len(found) > 1):
         return Reading(None, DISAGREE, found[-1], parse.sections)
-    return Reading(first, reason, found[-1], parse.sections)
+    return Reading(first, reason, found[-1], parse.sections, None if first is None else "section")
+
+
+def _read_outside(parse: _Parse, choices: tuple[str, ...]) -> Reading:
+    if not parse.outside:
+        return Reading(None, HALFWAY if parse.open_thought else NO_ANSWER, None, parse.sections)
+    choice, reason = _options(choices).match(parse.outside)
+    if choice is not None:
+        return Reading(choice, None, parse.outside, parse.sections, "whole")
+    if reason == AMBIGUOUS:
+        return Reading(None, reason, parse.outside, parse.sections)
+    choice, reason = conclude(parse.outside, choices)
+    if choice is not None and not parse.open_thought:
+        return Reading(choice, None, parse.outside, parse.sections, "conclusion")
+    if choice is not None or (reason is None and parse.open_thought):
+        reason = HALFWAY
+    return Reading(None, reason or NO_ANSWER, None if reason is None else parse.outside, parse.sections)
 
 
 def grade(text: str, question: AudioQuestion, *, finish_reason: str = "stop") -> Grade:
@@ -106,7 +132,7 @@ def grade(text: str, question: AudioQuestion, *, finish_reason: str = "stop") ->
 
     Returns:
         ``correct`` or ``wrong`` where it gives an option, else ``truncated`` where it was cut at its
-        length limit, else ``unparsed``.
+        length limit or visibly stops halfway, ``refused`` where it says that it gives none, else ``unparsed``.
 
     Raises:
         InputError: The question's answer is withheld.
@@ -117,7 +143,9 @@ def grade(text: str, question: AudioQuestion, *, finish_reason: str = "stop") ->
     if reading.choice is not None:
         right = question.choices[reading.choice] == question.answer
         return Grade("correct" if right else "wrong", reading)
-    return Grade("truncated" if finish_reason == "length" else "unparsed", reading)
+    if finish_reason == "length" or reading.reason in (CUT_OFF, HALFWAY):
+        return Grade("truncated", reading)
+    return Grade("refused" if reading.reason == REFUSED else "unparsed", reading)
 
 
 def follows_grammar(text: str, mode: str | Mode) -> bool:
@@ -198,7 +226,7 @@ def _parse(text: str) -> _Parse:
             stack.clear()
     keep(text[position:].strip())
     sections = {path: "\n".join(texts) for path, texts in pieces.items()}
-    return _Parse(sections, answers, "\n".join(outside), open_at_end=stack == [ANSWER])
+    return _Parse(sections, answers, "\n".join(outside), stack == [ANSWER], bool(stack) and stack != [ANSWER])
 
 
 def _closing(tags: Sequence[tuple[bool, str, int, int]]) -> list[frozenset[str]]:

@@ -23,11 +23,22 @@ from sari_data.types import AudioRef
 SOUNDS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a")
 TABLES = (".json", ".jsonl", ".csv", ".tsv", ".parquet")
 # The usual names of columns, the first one that is there counts.
-_QUESTION = ("question", "question_text", "query", "prompt", "instruction")
-_CHOICES = ("choices", "options", "multi_choice", "multi-choice", "candidates")
-_ANSWER = ("answer", "answer_gt", "correct_answer", "gold", "label", "answer_text")
-_ID = ("id", "question_id", "uid", "qid", "audio_id", "file_name", "filename")
-_AUDIO = ("audio_path", "audio_id", "audio", "audio_file", "path", "file_name", "filename", "location", "wav", "file")
+QUESTION_COLUMNS = ("question", "question_text", "query", "prompt", "instruction")
+CHOICES_COLUMNS = ("choices", "options", "multi_choice", "multi-choice", "candidates")
+ANSWER_COLUMNS = ("answer", "answer_gt", "correct_answer", "gold", "label", "answer_text")
+ID_COLUMNS = ("id", "question_id", "uid", "qid", "audio_id", "file_name", "filename")
+AUDIO_COLUMNS = (
+    "audio_path",
+    "audio_id",
+    "audio",
+    "audio_file",
+    "path",
+    "file_name",
+    "filename",
+    "location",
+    "wav",
+    "file",
+)
 _VIDEO = ("youtube_id", "ytid", "yt_id", "YTID", "video_id", "video_name", "segment_id", "url", "video_url", "link")
 _START = ("segment_start", "start_time", "start_seconds", "start_s", "start", "timestamp_start")
 _END = ("segment_end", "end_time", "end_seconds", "end_s", "end", "timestamp_end")
@@ -180,7 +191,7 @@ def _json(path: Path) -> Iterator[Any]:
         text = path.read_text(encoding="utf-8-sig")
         head = json.loads(text) if text.strip() else None
     held = next((v for v in head.values() if isinstance(v, list)), None) if isinstance(head, dict) else None
-    if isinstance(head, dict) and held and isinstance(held[0], dict) and not _first(head, _QUESTION):
+    if isinstance(head, dict) and held and isinstance(held[0], dict) and not _first(head, QUESTION_COLUMNS):
         yield from held
         return
     if head is not None:
@@ -193,23 +204,24 @@ def _first(row: Mapping[str, Any], names: tuple[str, ...]) -> Any:
 
 
 def _reference(row: Mapping[str, Any], where: str, number: str, root: Path) -> Reference:
-    question, choices = _first(row, _QUESTION), _read_choices(row)
+    question, choices = _first(row, QUESTION_COLUMNS), _read_choices(row)
     segment, audio = _segment(row), _audio(row, root)
     if not isinstance(question, str) or not question.strip():
         question = ""
     if not question and segment is None and audio is None:
         raise BenchmarkError(
-            f"{where}: expected a question ({', '.join(_QUESTION)}), a video ({', '.join(_VIDEO[:4])}, ...) or audio "
-            f"that is there ({', '.join(_AUDIO[:4])}, ...), found the columns {sorted(map(str, row))}: rename them"
+            f"{where}: expected a question ({', '.join(QUESTION_COLUMNS)}), a video ({', '.join(_VIDEO[:4])}, ...) or "
+            f"audio that is there ({', '.join(AUDIO_COLUMNS[:4])}, ...), found the columns {sorted(map(str, row))}: "
+            "rename them"
         )
-    name = _first(row, _ID)
-    answer = _answer(_first(row, _ANSWER), choices, row)
+    name = _first(row, ID_COLUMNS)
+    answer = _answer(_first(row, ANSWER_COLUMNS), choices, row)
     own = number if name is None or isinstance(name, Mapping) else str(name)
     return Reference(own, question, choices, answer, segment, audio)
 
 
 def _read_choices(row: Mapping[str, Any]) -> tuple[str, ...]:
-    found = _first(row, _CHOICES)
+    found = _first(row, CHOICES_COLUMNS)
     if isinstance(found, str):
         try:
             found = json.loads(found)
@@ -257,7 +269,7 @@ def _segment(row: Mapping[str, Any]) -> Segment | None:
             found = Segment(address) if address else parse_name(value)
             if found is not None:
                 break
-    audio = _first(row, _AUDIO)
+    audio = _first(row, AUDIO_COLUMNS)
     named = parse_name(str(audio.get("path") or "") if isinstance(audio, Mapping) else str(audio or ""))
     if found is None or (named is not None and named.video == found.video and not found.known):
         found = named or found
@@ -279,7 +291,7 @@ def _seconds(value: Any) -> float | None:
 
 
 def _audio(row: Mapping[str, Any], root: Path) -> AudioRef | None:
-    for name in _AUDIO:
+    for name in AUDIO_COLUMNS:
         value = row.get(name)
         if isinstance(value, Mapping) and isinstance(value.get("bytes"), bytes):
             return AudioRef(path=value.get("path"), data=value["bytes"])

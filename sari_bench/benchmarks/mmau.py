@@ -1,119 +1,115 @@
-"""MMAU test-mini (Sakshi et al., arXiv 2410.19168), read from its published JSON.
+"""MMAU test-mini (Sakshi et al., arXiv 2410.19168), from its published JSON or its data set on the Hub.
 
 The questions were revised several times under one file name; ids, options and golds differ between
 revisions. A revision is therefore known by the content of its questions, never by the file's name.
+
+The JSON of github.com/Sakshi113/MMAU has a list of ``id``, ``audio_id``, ``question``, ``choices``, ``answer``,
+``task``, ``category`` (a list in some rows), ``sub-category``, ``difficulty``. The Parquet files of
+gamma-lab-umd/MMAU-test-mini have the same as ``instruction``, ``choices`` and ``answer`` with their letters
+(``(A) Man``), the rest as JSON in ``other_attributes``, and the audio itself in ``context``; such rows are turned into
+the JSON's form, so that the same questions have the same version wherever they are from.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
-from sari_bench.benchmarks.base import Benchmark, Gold, check_golds, digest_of
-from sari_bench.jsonfiles import read_objects
-from sari_data.errors import BenchmarkError, InputError
-from sari_data.types import AudioQuestion, AudioRef
+from sari_bench.benchmarks.base import Benchmark, Gold
+from sari_bench.benchmarks.fields import Row, read_choices, read_label, read_text
+from sari_bench.benchmarks.hub import Home
+from sari_bench.benchmarks.loading import Layout, load_layout
+from sari_data.errors import BenchmarkError
 
 NAME = "mmau-test-mini"
 SUMMARY = "MMAU test-mini: 1,000 questions on sound, music and speech"
-LICENCE = "Apache 2.0 (questions); the audio has the licences of its sources"
+QUESTIONS = 1000
+LICENCE = "Apache 2.0 (questions), CC BY-NC 4.0 (the data set on the Hub); the audio has the licences of its sources"
+HUB = "gamma-lab-umd/MMAU-test-mini"
 HOW_TO_GET = (
-    "questions: mmau-test-mini.json from github.com/Sakshi113/MMAU; audio: test-mini-audios.tar.gz named there; "
-    "then --questions mmau-test-mini.json --audio FOLDER (the one that holds test-mini-audios/)"
+    "nothing to do: it is loaded from the Hub; or questions: mmau-test-mini.json from github.com/Sakshi113/MMAU, and "
+    "audio: test-mini-audios.tar.gz named there, given as "
+    "--questions mmau-test-mini.json --audio test-mini-audios.tar.gz"
 )
+FILE = "mmau-test-mini.json (github.com/Sakshi113/MMAU)"
 
-# Content hash of the questions (benchmarks.base.digest_of) to the revision's name.
-REVISIONS = {
-    "5154d1728b2e72469c0bba525f93aaff373170ee9e9446e9ecf289e9f39e2baa": "v03.25.25",
-    "c815b91d009a58701b43666aa8edc8a202c0ae885e2907f12115621f5b027a2f": "v05.15.25",
-}
+COLUMNS = (
+    "id", "audio_id", "question", "choices", "answer", "task", "split", "category", "sub-category", "difficulty",
+    "instruction", "other_attributes",
+)  # fmt: skip
+EMBEDDED = "context"
+_EXPECTED = "MMAU's keys 'id', 'question', 'choices', 'answer', 'task'"
+_AUDIO_FOLDER = "test-mini-audios"
 
-_TEXT_KEYS = ("id", "question", "answer", "task")
-_ALL_KEYS = "'id', 'question', 'choices', 'answer', 'task'"
+
+def load(questions: Path | None, audio_root: Path | None, *, audio: bool = True, **options: Any) -> Benchmark:
+    """Load a revision of MMAU test-mini; arguments and errors are those of ``load_layout`` in ``loading``."""
+    home = Home(HUB, ("*.parquet", "*mmau-test-mini*.json"), ("*test-mini-audios.tar.gz",), FILE)
+    layout = Layout(NAME, "MMAU questions", home, COLUMNS, EMBEDDED, _read)
+    return load_layout(layout, questions, audio_root, audio, options)
 
 
-def load(questions: Path | None, audio_root: Path | None, **options: Any) -> Benchmark:
-    """Load a revision of MMAU test-mini.
+def _read(row: Row, where: str) -> Gold:
+    return read_gold(row, where, "test-mini", withheld=False)
+
+
+def read_gold(row: Row, where: str, split: str, *, withheld: bool) -> Gold:
+    """Read a row of MMAU.
 
     Args:
-        questions: The published JSON (a list of rows).
-        audio_root: Folder that the rows' ``audio_id`` is relative to; the JSON's folder if absent.
-        options: None are known.
+        row: In either layout.
+        where: The row, for messages.
+        split: ``test-mini`` or ``test``: a row that says to be of the other one is refused.
+        withheld: Whether rows may lack their answer.
 
     Raises:
-        MissingFileError: The file does not exist.
-        BenchmarkError: No file named, not JSON, or rows that are not MMAU's.
+        BenchmarkError: It is no such row.
     """
-    if options:
-        raise InputError(f"benchmark {NAME!r} takes no options; found {sorted(options)}: remove them")
-    if questions is None:
+    plain = _plain(row, where) if "other_attributes" in row and "question" not in row else row
+    expected = f"{_EXPECTED} of {split}"
+    other = {"test": "test-mini", "test-mini": "test"}[split]
+    if plain.get("split") == other:
         raise BenchmarkError(
-            f"benchmark {NAME!r} needs its questions: give --questions with the published mmau-test-mini.json "
-            "(github.com/Sakshi113/MMAU)"
+            f"{where}: expected questions of MMAU {split}, found one of {other!r}: choose --benchmark mmau-{other}"
         )
-    root = audio_root if audio_root is not None else questions.parent
-    golds: list[Gold] = []
-    asked: list[AudioQuestion] = []
-    for index, row in enumerate(read_objects(questions, "MMAU questions")):
-        where = f"{questions}: row {index}"
-        gold = _gold(row, where)
-        try:
-            asked.append(gold.to_question(AudioRef(path=str(root / gold.audio)) if gold.audio else None))
-        except InputError as error:
-            raise BenchmarkError(f"{where}: {error}") from error
-        golds.append(gold)
-    check_golds(golds, str(questions))
-    digest = digest_of(golds)
-    return Benchmark(
-        NAME, REVISIONS.get(digest, digest[:12]), digest, tuple(asked), tuple(golds), _notes(golds, digest)
-    )
-
-
-def _notes(golds: list[Gold], digest: str) -> tuple[str, ...]:
-    notes = []
-    if digest not in REVISIONS:
-        notes.append(
-            f"these {len(golds)} questions are none of the registered revisions ({', '.join(REVISIONS.values())}): "
-            f"their version is their content hash, {digest[:12]}"
-        )
-    strays = sum(not gold.gradable for gold in golds)
-    if strays:
-        notes.append(
-            f"{strays} of {len(golds)} questions have an answer that is not among their choices: the scorer 'answer' "
-            "counts them as 'ungradable', which is never right, and 'official' matches their tokens as MMAU does"
-        )
-    return tuple(notes)
-
-
-def _gold(row: dict[str, Any], where: str) -> Gold:
-    for key in _TEXT_KEYS:
-        if not isinstance(row.get(key), str) or not row[key].strip():
-            raise BenchmarkError(
-                f"{where}: expected MMAU's keys {_ALL_KEYS} with text in {key!r}, found {row.get(key)!r} there "
-                f"(keys: {sorted(map(str, row))}): give the published mmau-test-mini.json"
-            )
-    choices = row.get("choices")
-    if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
-        raise BenchmarkError(f"{where}: expected 'choices' to be a list of texts, found {choices!r}: correct the row")
+    texts = {key: read_text(plain, key, where, expected) for key in ("id", "question")}
+    answer = plain.get("answer")
+    if not withheld or (answer is not None and not isinstance(answer, str)) or (answer or "").strip():
+        answer = read_text(plain, "answer", where, expected)
     return Gold(
-        id=row["id"],
-        question=row["question"],
-        choices=tuple(choices),
-        answer=row["answer"],
-        task=row["task"],
-        category=_label(row, "category", where),
-        sub_category=_label(row, "sub-category", where),
-        difficulty=_label(row, "difficulty", where),
-        audio=_label(row, "audio_id", where).removeprefix("./"),
+        **texts,
+        choices=read_choices(plain, "choices", where),
+        answer=answer or None,
+        task=read_text(plain, "task", where, expected),
+        category=read_label(plain, "category", where),
+        sub_category=read_label(plain, "sub-category", where),
+        difficulty=read_label(plain, "difficulty", where),
+        audio=read_label(plain, "audio_id", where).removeprefix("./"),
     )
 
 
-def _label(row: dict[str, Any], key: str, where: str) -> str:
-    """Return a label; ``category`` is a list in some published rows."""
-    value = row.get(key)
-    if value is None:
-        return ""
-    parts = value if isinstance(value, list) else [value]
-    if not all(isinstance(part, str) for part in parts):
-        raise BenchmarkError(f"{where}: expected text in {key!r}, found {value!r}: correct the row")
-    return " + ".join(parts)
+def _plain(row: Row, where: str) -> Row:
+    """Turn a row of the Hub's Parquet files into one of the published JSON."""
+    from sari_data.sources.cells import UnfitError, strip_letters
+
+    attributes = row["other_attributes"]
+    try:
+        attributes = json.loads(attributes) if isinstance(attributes, str) else attributes
+    except ValueError as error:
+        raise BenchmarkError(f"{where}: expected JSON in 'other_attributes', found {attributes!r} ({error})") from error
+    if not isinstance(attributes, dict):
+        raise BenchmarkError(f"{where}: expected an object in 'other_attributes', found {attributes!r}")
+    choices, answer = list(read_choices(row, "choices", where)), row.get("answer")
+    try:
+        bare, answer = strip_letters(choices, answer, "text")
+        choices = [choice or "" for choice in bare]
+    except UnfitError:
+        pass  # options without letters are taken as they are
+    return {
+        **{key: attributes.get(key) for key in ("id", "task", "split", "category", "sub-category", "difficulty")},
+        "question": row.get("instruction"),
+        "choices": choices,
+        "answer": answer,
+        "audio_id": attributes.get("audio_id") or f"./{_AUDIO_FOLDER}/{attributes.get('id')}.wav",
+    }

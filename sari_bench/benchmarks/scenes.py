@@ -17,17 +17,19 @@ from sari_data.sources.scenes import Options, generate
 
 NAME = "scenes"
 SUMMARY = "held-out scenes composed from a known truth: 300 questions each on sound, music and speech"
+QUESTIONS = 900
+HUB = ""
 LICENCE = "CC0 1.0 (synthesized); that of the recordings where recordings are used"
 HOW_TO_GET = "nothing to get: it is generated; [bench.scenes] sets its options"
 
 SEED = 990_017
-QUESTIONS = 300  # for each domain
+PER_DOMAIN = 300
 
 
 class HeldOut(Options):
     """The benchmark's options: those of the source, with the benchmark's own defaults."""
 
-    questions: dict[str, int] = Field(default_factory=lambda: dict.fromkeys(("sound", "music", "speech"), QUESTIONS))
+    questions: dict[str, int] = Field(default_factory=lambda: dict.fromkeys(("sound", "music", "speech"), PER_DOMAIN))
     acoustics: Literal["corpus", "benchmark"] = "benchmark"
 
     @model_validator(mode="before")
@@ -35,16 +37,17 @@ class HeldOut(Options):
     def _only_the_recordings_domain(cls, value: Any) -> Any:
         """Recordings have one domain: without a word on ``questions`` the benchmark asks about that one."""
         if isinstance(value, dict) and isinstance(value.get("recordings"), dict) and "questions" not in value:
-            return {**value, "questions": {value["recordings"].get("domain", "speech"): QUESTIONS}}
+            return {**value, "questions": {value["recordings"].get("domain", "speech"): PER_DOMAIN}}
         return value
 
 
-def load(questions: Path | None, audio_root: Path | None, **options: Any) -> Benchmark:
+def load(questions: Path | None, audio_root: Path | None, *, audio: bool = True, **options: Any) -> Benchmark:
     """Generate the benchmark.
 
     Args:
         questions: Must be ``None``: scenes are generated, not read.
         audio_root: Must be ``None`` too.
+        audio: Makes no difference: scenes are made with their audio.
         options: ``scenes`` (:class:`HeldOut`) and ``scenes_seed`` (default SEED).
 
     Raises:

@@ -60,6 +60,9 @@ def report(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="With --push-to-hub: print what would be written.")
     ] = False,
+    eval_task: Annotated[
+        str | None, typer.Option(help="With --push-to-hub: also .eval_results for the benchmark's task of this id.")
+    ] = None,
     recipe: Annotated[str | None, typer.Option(help="Recipe for what is measured where there are no runs.")] = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
@@ -77,8 +80,8 @@ def report(
     groupings = list(dict.fromkeys(one for text in by or [] for one in parse_grouping(text)))
     if disagreements is not None and len(set(scorer or [])) < 2:
         raise InputError("--disagreements compares scorers: name two at least, as in --scorer official --scorer answer")
-    if (dry_run or repo is not None) and not push_to_hub:
-        raise InputError(f"--repo and --dry-run belong to {PUSH}: add it")
+    if (dry_run or repo is not None or eval_task is not None) and not push_to_hub:
+        raise InputError(f"--repo, --dry-run and --eval-task belong to {PUSH}: add it")
     found = _find_or_measure(runs or [], leaderboard, recipe, overrides)
     for sentence in stale_notes(found):
         note(f"note: {sentence}")
@@ -101,7 +104,7 @@ def report(
     if push_to_hub:
         from sari_bench.commands.pushing import push_results
 
-        push_results(boards, repo, dry_run=dry_run)
+        push_results(boards, repo, dry_run=dry_run, eval_task=eval_task)
 
 
 def _boards(

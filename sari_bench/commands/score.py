@@ -109,7 +109,7 @@ class _Judging:
         from sari_data.metering import Meter
 
         responder = self._responder()
-        with Meter(responder) as meter, progress("judging", len(said)) as advance:
+        with Meter(responder) as meter, progress("judging") as advance:
             scorer, asked = ask_judge(said, responder, self.store, self.only or "all", advance)
         used = f" ({meter})" if str(meter) else ""
         note(f"{responder.name}: {asked.asked:,} verdicts asked for{used}, {asked.stored:,} were there already")
@@ -165,7 +165,7 @@ def _load(
     answers = {
         identifier: [Answer(identifier, text, raw=False)] for identifier, text in read_predictions(predictions).items()
     }
-    return [load_benchmark(benchmark, path) for path in questions or [None]], answers, 1  # type: ignore[list-item]
+    return [load_benchmark(benchmark, path, audio=False) for path in questions or [None]], answers, 1  # type: ignore[list-item]
 
 
 def _score(

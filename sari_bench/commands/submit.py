@@ -80,7 +80,7 @@ def _gather(
         run = read_run(run_path)
         if questions is None:
             return run.benchmark, run.answers, None
-        asked = load_benchmark(run.benchmark.name, questions)
+        asked = load_benchmark(run.benchmark.name, questions, audio=False)
         if asked.digest != run.benchmark.digest:
             raise InputError(
                 f"run {str(run_path)!r} asked {run.benchmark.name} ({run.benchmark.version}), and {questions} holds "
@@ -93,12 +93,15 @@ def _gather(
     answers = {
         identifier: [Answer(identifier, text, raw=False)] for identifier, text in read_predictions(predictions).items()
     }
-    return load_benchmark(benchmark, questions), answers, _published(questions)
+    return load_benchmark(benchmark, questions, audio=False), answers, _published(questions)
 
 
-def _published(questions: Path) -> dict[str, dict[str, Any]]:
+def _published(questions: Path) -> dict[str, dict[str, Any]] | None:
+    """The rows of a JSON file as they are; ``None`` for other forms, whose rows are made of the questions."""
     from sari_bench.jsonfiles import read_objects
 
+    if questions.suffix.lower() not in (".json", ".jsonl") or not questions.is_file():
+        return None
     return {str(row.get("id")): row for row in read_objects(questions, "questions")}
 
 

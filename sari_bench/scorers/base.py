@@ -8,12 +8,10 @@ from typing import NamedTuple, Protocol
 from sari_bench.benchmarks.base import Gold
 from sari_bench.metrics import UNGRADABLE
 from sari_data.answers import CUT_OFF, Reading, read_response
+from sari_data.clauses import REFUSED
+from sari_data.conclusions import HALFWAY
 from sari_data.prompting import ANSWER
 from sari_data.responder import FinishReason
-
-# Reasons of the reader that decide the outcome where it read no choice; every other one is "unparsed".
-REFUSED = "refuses to answer"
-HALFWAY = "stops halfway"
 
 # Reasons that stand whatever the scorer.
 NO_PREDICTION = "no prediction"
@@ -126,13 +124,12 @@ def chosen(gold: Gold, choice: int) -> Verdict:
 
 
 def unread(said: Said, reason: str | None) -> Verdict:
-    """Return the verdict where no option was read: ``refused``, ``truncated`` or ``unparsed``.
+    """Return the verdict where no option was read: ``truncated``, ``refused`` or ``unparsed``.
 
-    The reader's own reason decides, so that every scorer calls the same response refused or cut.
+    The reader's own reason decides, as in :func:`sari_data.answers.grade`, so that every scorer calls the same response
+    cut or refused.
     """
     why = said.reading.reason
-    if why == REFUSED:
-        return Verdict("refused", None, why)
     if said.answer.finish_reason == "length" or why in (CUT_OFF, HALFWAY):
         return Verdict("truncated", None, why if why in (CUT_OFF, HALFWAY) else reason)
-    return Verdict("unparsed", None, reason)
+    return Verdict("refused", None, why) if why == REFUSED else Verdict("unparsed", None, reason)

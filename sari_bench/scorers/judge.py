@@ -195,16 +195,12 @@ def read_verdict(response: Response, choices: tuple[str, ...]) -> tuple[int | No
     """Return the option that a judge names, and a complaint where its answer cannot be read; neither for "none"."""
     reading = read_response(response.text, choices, finish_reason=response.finish_reason)
     stated = reading.answer_text if ANSWER in reading.sections else response.text
-    # Prose is not guessed at: what counts is an answer section, or an answer that stands alone.
-    strict = ANSWER in reading.sections or len(response.text.split()) <= _MOST_WORDS
-    if reading.choice is not None and strict:
+    # Prose that concludes is not enough: what counts is an option in an answer section, or one that stands alone.
+    if reading.choice is not None and reading.how in ("section", "whole"):
         return reading.choice, None
     if response.finish_reason != "length" and loose_form(stated or "") == loose_form(_nothing(choices)):
         return None, None
     return None, UNREADABLE
-
-
-_MOST_WORDS = 12
 
 
 def _nothing(choices: tuple[str, ...]) -> str:

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from sari_bench.scorers.base import NO_PREDICTION, Said, Verdict
+from sari_bench.scorers.base import GOLD_OUTSIDE, NO_PREDICTION, Said, Verdict
 
 NO_WORDS = "no words"
 SEVERAL = "words of several options"
@@ -97,5 +97,7 @@ class OfficialScorer:
             text = text if section is None else section
         rule, held = _rule(gold.answer, gold.choices), words(text)
         if rule.accepts(held):
-            return Verdict("correct", gold.choices.index(gold.answer) if gold.gradable else None)
+            if not gold.gradable:
+                return Verdict("correct", None, GOLD_OUTSIDE)
+            return Verdict("correct", gold.choices.index(gold.answer))
         return Verdict("wrong", *rule.accepted_as(held))

@@ -131,9 +131,10 @@ def stored_judges(folder: Path) -> dict[str, Path]:
     """
     found = {}
     for path in sorted(folder.glob("*.jsonl")) if folder.is_dir() else []:
-        verdicts, _ = _read(path)
-        if verdicts:
-            found[next(iter(verdicts.values())).judge] = path
+        with path.open("rb") as file:
+            first = file.readline()
+        if first.endswith(b"\n"):
+            found[_parsed(first, path, 1).judge] = path
     return found
 
 
@@ -164,12 +165,16 @@ def _read(path: Path) -> tuple[dict[str, StoredVerdict], int]:
     end = body.rfind(b"\n") + 1
     found = {}
     for number, line in enumerate(body[:end].splitlines(), start=1):
-        try:
-            verdict = _verdict(json.loads(line))
-        except (ValueError, TypeError, KeyError) as error:
-            raise BenchmarkError(f"{path}, line {number}: not a stored verdict ({error}): restore the file") from error
+        verdict = _parsed(line, path, number)
         found[verdict.key] = verdict
     return found, end
+
+
+def _parsed(line: bytes, path: Path, number: int) -> StoredVerdict:
+    try:
+        return _verdict(json.loads(line))
+    except (ValueError, TypeError, KeyError) as error:
+        raise BenchmarkError(f"{path}, line {number}: not a stored verdict ({error}): restore the file") from error
 
 
 def _verdict(row: Mapping[str, Any]) -> StoredVerdict:

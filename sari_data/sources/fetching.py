@@ -15,6 +15,7 @@ import shutil
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,7 +27,7 @@ from sari_data.resources import cache_folder
 from sari_data.sources.hub_tables import HUB, fetch
 
 _FORM = re.compile(r"hub:(?P<repo>[^/@]+/[^/@]+)(?:@(?P<revision>[^/]+))?/(?P<path>.+)")
-_ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
+ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
 
 OptionsT = TypeVar("OptionsT", bound=Table)
 
@@ -56,7 +57,7 @@ def fetched(options: OptionsT, files: Sequence[str], folder: str) -> OptionsT:
             changes[key] = found[0]
     audio = getattr(options, folder)
     if audio.startswith(HUB):
-        changes[folder] = _unpacked(audio)
+        changes[folder] = unpacked(audio, _addresses(audio))
     return options.model_copy(update=changes)
 
 
@@ -66,35 +67,54 @@ def _files(place: str) -> list[str]:
     return [str(fetch(address)) for address in _addresses(place)]
 
 
-def _addresses(place: str) -> list[str]:
-    """Return the addresses, with the commit, of the files that a place means."""
+def list_repository(repo: str, revision: str | None, place: str) -> tuple[str, list[str]]:
+    """Return the commit of a data set on the Hub and the names of its files, sorted; messages call it ``place``.
+
+    Raises:
+        MissingFileError: No such data set or revision.
+        StorageError: The Hub cannot be reached.
+    """
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
     from sari_data.hub import first_line, hub_api, transport_errors
 
-    parts = _FORM.fullmatch(place)
-    if parts is None:
-        raise InputError(f"expected hub:owner/name/path (or hub:owner/name@revision/path), found {place!r}")
     try:
-        about = hub_api().dataset_info(parts["repo"], revision=parts["revision"])
+        about = hub_api().dataset_info(repo, revision=revision)
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         raise MissingFileError(f"{place}: expected a data set on the Hub, found none ({first_line(error)})") from error
     except transport_errors() as error:
         raise StorageError(f"{place}: the Hub cannot be reached ({first_line(error)}): try again later") from error
-    names = sorted(sibling.rfilename for sibling in about.siblings or ())
+    return str(about.sha), sorted(sibling.rfilename for sibling in about.siblings or ())
+
+
+def _addresses(place: str) -> list[str]:
+    """Return the addresses, with the commit, of the files that a place means."""
+    parts = _FORM.fullmatch(place)
+    if parts is None:
+        raise InputError(f"expected hub:owner/name/path (or hub:owner/name@revision/path), found {place!r}")
+    commit, names = list_repository(parts["repo"], parts["revision"], place)
     wanted = [name for name in names if name == parts["path"]] or fnmatch.filter(names, parts["path"])
     if not wanted:
         some = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
         raise MissingFileError(f"{place}: expected such a file in the repository, found only {some or 'none at all'}")
-    return [f"hf://datasets/{parts['repo']}@{about.sha}/{name}" for name in wanted]
+    return [f"hf://datasets/{parts['repo']}@{commit}/{name}" for name in wanted]
 
 
-def _unpacked(place: str) -> str:
-    """Fetch archives and unpack them; returns the folder that has what was in them."""
-    addresses = _addresses(place)
-    odd = next((address for address in addresses if not address.endswith(_ARCHIVES)), None)
+def unpacked(place: str, addresses: Sequence[str]) -> str:
+    """Fetch archives and unpack them, once; returns the folder that has what was in them.
+
+    Args:
+        place: What they are called in messages.
+        addresses: ``hf://datasets/owner/name@commit/path`` of archives of one repository and commit.
+
+    Raises:
+        InputError: One is no archive, or would write outside its folder.
+        MissingFileError: The repository has no such file.
+        StorageError: The Hub cannot be reached, or the disk is full.
+    """
+    odd = next((address for address in addresses if not address.endswith(ARCHIVES)), None)
     if odd is not None:
-        raise InputError(f"{place}: expected archives ({', '.join(_ARCHIVES)}), found {odd.rpartition('/')[2]!r}")
+        raise InputError(f"{place}: expected archives ({', '.join(ARCHIVES)}), found {odd.rpartition('/')[2]!r}")
     repo, _, commit = addresses[0].removeprefix("hf://datasets/").partition("@")
     base = cache_folder() / "hub" / repo.replace("/", "--") / commit.partition("/")[0]
     names = [address.partition(f"@{commit.partition('/')[0]}/")[2] for address in addresses]
@@ -102,7 +122,7 @@ def _unpacked(place: str) -> str:
         target = base / name
         if not target.is_dir():
             note(f"fetching and unpacking {name} of {repo} into {target}")
-            _unpack(fetch(address), target)
+            unpack(fetch(address), target)
     # Of several archives the folder that has them all and no others.
     return str(base / names[0]) if len(names) == 1 else str(_together(base, names))
 
@@ -117,14 +137,20 @@ def _together(base: Path, names: Sequence[str]) -> Path:
     return folder
 
 
-def _unpack(archive: Path, target: Path) -> None:
-    """Unpack beside the target and give it its name when all is there, so that a stop leaves nothing half."""
+def unpack(archive: Path, target: Path) -> None:
+    """Unpack a tar, packed or not, or a zip beside the target and rename when all is there: a stop leaves nothing half.
+
+    Raises:
+        InputError: No archive, one that is cut off or has a password, or one that would write outside its folder.
+        StorageError: The disk is full.
+    """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
         try:
             if zipfile.is_zipfile(archive):
                 with zipfile.ZipFile(archive) as packed:
+                    _check_names(packed.namelist(), archive)
                     packed.extractall(work)
             else:
                 with tarfile.open(archive) as packed:
@@ -132,7 +158,16 @@ def _unpack(archive: Path, target: Path) -> None:
             os.replace(work, target)
         finally:
             shutil.rmtree(work, ignore_errors=True)
-    except (tarfile.TarError, zipfile.BadZipFile) as error:
+    # A password is a RuntimeError of zipfile, a cut off gzip an EOFError.
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise InputError(f"{archive}: expected an archive, found a file that does not unpack: {error}") from error
     except OSError as error:
         raise StorageError(f"{target}: could not be unpacked ({error.strerror or error}): free some space") from error
+
+
+def _check_names(names: Sequence[str], archive: Path) -> None:
+    """Refuse what tarfile's filter refuses too: zipfile would silently write such a file elsewhere in the folder."""
+    for name in names:
+        parts = name.replace("\\", "/").split("/")
+        if ".." in parts or parts[0] == "" or ":" in parts[0]:
+            raise InputError(f"{archive}: expected files below the archive's own folder, found {name!r}: do not use it")

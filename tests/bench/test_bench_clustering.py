@@ -23,7 +23,7 @@ def _tally(clips: list[list[bool]]) -> Tally:
 
 
 def _variance_by_pairs(clips: list[list[bool]]) -> float:
-    """Miller's equation 4, pair by pair, with CR1's correction: an independent way to the same figure."""
+    """Miller's clustered variance, pair by pair, with CR1's correction: an independent way to the same figure."""
     values = [(c, float(right)) for c, clip in enumerate(clips) for right in clip]
     mean = sum(value for _, value in values) / len(values)
     total = 0.0

@@ -1,0 +1,180 @@
+"""Which option a response in prose concludes with, or why none: for models that were never asked for tags.
+
+Every sentence is asked what it claims (:mod:`sari_data.clauses`). The firmest kind of claim decides, and of those
+the last; two that name different options contradict each other unless the later one takes the earlier back. A
+response that only describes, weighs or lists options has no choice: nothing is guessed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from sari_data.clauses import CONCLUDES, LEANS, NAMES, REFUSED, STATES, TURNS, Claim, claim_of
+from sari_data.mentions import MANY, MARKS, Mentions, mentions_of
+from sari_data.options import AMBIGUOUS, NOT_AN_OPTION
+from sari_data.wording import fold, sentences, tokens
+
+LOOPS = "repeats itself"
+HALFWAY = "stops halfway"
+DISAGREE = "several answers that disagree"
+
+# A response of so few words that whatever one option it names is its answer.
+_SHORT_WORDS, _SHORT_SENTENCES = 45, 2
+_TENTATIVE = re.compile(r"\b(?:first|initial(?:ly)?|tentative(?:ly)?|might|may|could|maybe|perhaps|at first)\b")
+_FINAL = re.compile(r"\bfinal\b")
+_CLOSED = frozenset(".!?)]}\"'>*`|。！？」』…")
+_UNDONE = frozenset(
+    "a an the and or but because since as that which who of in on at to by from with for is are was were be been i it this "
+    "its their his her not so if while when where than then most more very likely therefore thus could would should can may".split()
+)
+
+
+def conclude(text: str, choices: Sequence[str]) -> tuple[int | None, str | None]:
+    """Return the index of the option that a text concludes with, or ``None`` and the reason.
+
+    Args:
+        text: Prose: what stands outside all sections, or inside the answer section.
+        choices: The options as they were shown.
+
+    Returns:
+        The choice and ``None``, or ``None`` and a reason; ``None`` and ``None`` where the text concludes nothing.
+    """
+    if not choices:
+        return None, None
+    mentions = mentions_of(tuple(choices))
+    parts = [part for piece in dict.fromkeys(sentences(fold(text))) for part in _parts(piece, mentions)]
+    words = sum(map(len, parts))
+    short = words <= _SHORT_WORDS or len(parts) <= _SHORT_SENTENCES
+    claims = [(claim_of(part, mentions), " ".join(part)) for part in parts]
+    found = [(claim, said) for claim, said in claims if claim is not None]
+    choice, reason = _whole(parts, mentions)
+    if choice is None and reason is None:
+        choice, reason = _decide(found, [said for _, said in claims], short)
+    if choice is None and reason == REFUSED:
+        choice = _refusing_option(choices, mentions)
+        reason = None if choice is not None else reason
+    if choice is None and loops(text):
+        return None, LOOPS
+    if choice is None and reason is None and stops_halfway(text):
+        return None, HALFWAY
+    return choice, reason
+
+
+def _parts(sentence: str, mentions: Mentions) -> list[list[str]]:
+    """The words of a sentence, cut at full stops after a letter or digit unless they make it a label ("B. dog")."""
+    items = mentions.mark(tokens(sentence))
+    if "." not in items[:-1]:
+        return [items] if items else []
+    found: list[list[str]] = [[]]
+    for i, word in enumerate(items):
+        found[-1].append(word)
+        if word == "." and i + 1 < len(items):
+            rest = items[i + 1 : i + 4]
+            label = rest and rest[0][0] == "@" and all(w in MARKS for w in rest[1:])
+            if not label:
+                found.append([])
+    return [part for part in found if part]
+
+
+def _whole(parts: Sequence[list[str]], mentions: Mentions) -> tuple[int | None, str | None]:
+    """A text that is nothing but an option in other words, or part of one."""
+    if len(parts) != 1 or len(parts[0]) > 60:
+        return None, None
+    words = [w for w in parts[0] if w not in MARKS]
+    if not words or any(w[0] == "@" for w in words):
+        return None, None
+    choice = mentions.contained(words)
+    return (choice if choice is not None else mentions.reworded(words)), None
+
+
+def _decide(found: list[tuple[Claim, str]], said: list[str], short: bool) -> tuple[int | None, str | None]:
+    for level in (STATES, CONCLUDES, LEANS):
+        claims = [(c, s) for c, s in found if c.level == level and (c.reason is None)]
+        if level == STATES:
+            claims = _settled([(c, s) for c, s in found if c.level == STATES])
+        if not claims:
+            continue
+        last, text = claims[-1]
+        if last.choice is None:
+            return None, last.reason or (NOT_AN_OPTION if last.options == {-1} else AMBIGUOUS)
+        others = [(c, s) for c, s in claims[:-1] if c.options != last.options]
+        if level == LEANS and not short:
+            # Leaning towards an option is a conclusion only where nothing else is named after it.
+            position = [s for _, s in found].index(text)
+            later = {o for c, _ in found[position + 1 :] for o in c.options}
+            if later - last.options:
+                return None, None
+        if others and not _taken_back(others, text, said):
+            return None, DISAGREE
+        if level == STATES and _denies(found, last, text):
+            return None, DISAGREE
+        return last.choice, None
+    return _plain([c for c, _ in found], short)
+
+
+def _settled(claims: list[tuple[Claim, str]]) -> list[tuple[Claim, str]]:
+    """Statements that say something; one that gives no option counts only where none gives one before it."""
+    if any(c.reason is None for c, _ in claims):
+        return [(c, s) for c, s in claims if c.reason is None]
+    return claims[-1:]
+
+
+def _taken_back(others: list[tuple[Claim, str]], last: str, said: list[str]) -> bool:
+    """Whether every earlier, different statement was tentative or is taken back before the last one."""
+    if _FINAL.search(last) and not any(_FINAL.search(s) for _, s in others):
+        return True
+    end = len(said) - 1 - said[::-1].index(last)
+    start = max(i for i, s in enumerate(said[:end]) if s in {t for _, t in others}) if others else 0
+    if any(TURNS.search(s) for s in said[start + 1 : end + 1]):
+        return True
+    return all(_TENTATIVE.search(s) or len(c.options) > 1 for c, s in others)
+
+
+def _denies(found: list[tuple[Claim, str]], last: Claim, text: str) -> bool:
+    position = max(i for i, (_, s) in enumerate(found) if s == text)
+    later = [c for c, _ in found[position + 1 :] if c.level == CONCLUDES and c.choice is not None]
+    return any(c.options != last.options for c in later)
+
+
+def _plain(claims: Sequence[Claim], short: bool) -> tuple[int | None, str | None]:
+    """A text without any cue: a short one that names one option, or one that "is" the only option ever named."""
+    reasons = [c.reason for c in claims if c.reason is not None]
+    if reasons:
+        return None, REFUSED if REFUSED in reasons else reasons[-1]
+    singles = {c.choice for c in claims if c.choice is not None and (short or c.predicate)}
+    several = {o for c in claims if len(c.options) > 1 or MANY in c.options for o in c.options}
+    if len(singles) == 1 and (short or not (several | {o for c in claims for o in c.options}) - singles):
+        return next(iter(singles)), None
+    if len(singles) > 1 or several:
+        return None, AMBIGUOUS if short else None
+    return None, None
+
+
+def _refusing_option(choices: Sequence[str], mentions: Mentions) -> int | None:
+    found = set()
+    for choice, first in zip(choices, mentions.first, strict=True):
+        claim = claim_of(tokens(fold(choice)), mentions_of(()))
+        if claim is not None and claim.reason == REFUSED:
+            found.add(first)
+    return next(iter(found)) if len(found) == 1 else None
+
+
+def loops(text: str) -> bool:
+    """Return whether a text ends in the same phrase three times or more, over 40 characters or more."""
+    tail = text[-600:].rstrip()
+    for period in range(2, min(200, len(tail) // 3) + 1):
+        times = max(3, -(-40 // period))
+        if times * period <= len(tail) and tail.endswith(tail[-period:] * times) and tail[-period:].strip():
+            return True
+    return False
+
+
+def stops_halfway(text: str) -> bool:
+    """Return whether a text ends in the middle of a sentence: without a mark, on a word that asks for another, or late."""
+    end = text.rstrip()
+    if not end or end[-1] in _CLOSED:
+        return False
+    words = end[-400:].split()
+    last = words[-1].strip(",:;-").casefold()
+    return len(words) >= 4 and (end[-1] in ",;:-" or last in _UNDONE or len(words) >= 25)

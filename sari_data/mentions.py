@@ -1,0 +1,213 @@
+"""Where a sentence names an option: by its text in any form that fits just this one.
+
+A plural stands for its singular and a number in words for its digits; "hot dog" does not name "dog". What all
+options have in common may be left out ("the first speaker" and "the second speaker" are "first" and "second").
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+
+from sari_data.wording import ENDS, LIGHT, fold, root, stem, tokens
+
+MARKS = frozenset(".!?;:,()[]=/\"'<>{}")
+MANY = -2  # a form that several options share
+
+_SKIPPED = frozenset(",:()[]/\"'<>{}=")
+_LEADING = frozenset(("in", "at", "on", "to", "by", "from", "during", "with", "of", "it", "is", "they", "there", "are"))
+_LABEL = re.compile(r"^\W{0,3}(?:[a-z]|\d)\s?[.):]\s+(?=\S)")
+_NOTE = frozenset(("maj", "min", "sharp", "flat", "key", "chord"))
+_NO_NUMBER_BEFORE = frozenset(("the", "this", "that", "which", "each", "any", "another", "every", "least", "no", "some"))
+_NO_NUMBER_AFTER = frozenset(("of", "another", "who", "that", "which", "by", "or"))
+_AFTER_LETTER = frozenset(("because", "since", "as", "which", "due", "given", "with", "based", "is", "or", "and", "not"))
+_CHORD = re.compile(r"([a-g][#b]?) (maj|min) 1")
+_TIMES = {"2": "twice", "3": "thrice"}
+_COPULAS = frozenset(("is", "are", "was", "were", "be", "been", "became", "become", "becomes", "being"))
+
+
+def content(words: Sequence[str]) -> tuple[str, ...]:
+    """Return the stems of a text's words without marks, articles, "and" and the "to" between two numbers."""
+    kept = [w for w in words if w not in MARKS]
+    few = [w for i, w in enumerate(kept) if w not in LIGHT and not _range(kept, i)]
+    return tuple(stem(w) for w in few or kept)
+
+
+def _range(words: Sequence[str], i: int) -> bool:
+    return words[i] == "to" and 0 < i < len(words) - 1 and words[i - 1][0].isdigit() and words[i + 1][0].isdigit()
+
+
+class Mentions:
+    """The forms in which sentences may name the options of one question.
+
+    Args:
+        choices: The options in the order in which they were shown; a repeated one stands for its first place.
+    """
+
+    def __init__(self, choices: Sequence[str]) -> None:
+        places: dict[str, int] = {}
+        self.first = [places.setdefault(choice, i) for i, choice in enumerate(choices)]
+        self.count = len(choices)
+        folded = [fold(choice) for choice in choices]
+        bare = [_LABEL.sub("", text) for text in folded]
+        self.labelled = sum(a != b for a, b in zip(folded, bare, strict=True)) == len(folded)
+        exact = [[w for w in tokens(text) if w not in MARKS] for text in (bare if self.labelled else folded)]
+        full = [content(words) for words in exact]
+        self.full = full
+        self._table: dict[str, list[tuple[tuple[str, ...], int]]] = {}
+        self._exact: dict[tuple[str, ...], int] = {}
+        for words, first in zip(exact, self.first, strict=True):
+            key = tuple(w for w in words if w not in LIGHT) or tuple(words)
+            self._exact[key] = first if self._exact.get(key, first) == first else MANY
+        taken: dict[tuple[str, ...], int] = {}
+        self._take(taken, full)
+        self.numeric = bool(full) and all(len(f) == 1 and f[0][0].isdigit() for f in full)
+        different = [full[i] for i in sorted(set(self.first))]
+        for alias in (_cores(different), [_unled(f) for f in different], [_chord(f) for f in different]):
+            spread = [alias[sorted(set(self.first)).index(first)] for first in self.first]
+            self._take(taken, spread, only_new=True)
+        if self.numeric:
+            self._take(taken, [tuple(_TIMES.get(f[0], "").split()) for f in full], only_new=True)
+        for form, choice in taken.items():
+            self._table.setdefault(form[0], []).append((form, choice))
+        for forms in self._table.values():
+            forms.sort(key=lambda item: -len(item[0]))
+        self.starts = frozenset(self._table)
+
+    def _take(self, taken: dict[tuple[str, ...], int], forms: Sequence[tuple[str, ...]], only_new: bool = False) -> None:
+        new: dict[tuple[str, ...], int] = {}
+        for form, first in zip(forms, self.first, strict=True):
+            if form and not (only_new and (form in taken or all(w in _LEADING or len(w) < 2 for w in form))):
+                new[form] = first if new.get(form, first) == first else MANY
+        taken.update((form, choice) for form, choice in new.items() if not (only_new and choice == MANY))
+
+    def mark(self, words: list[str]) -> list[str]:
+        """Return the words of a sentence in which ``@i`` stands for every mention of option ``i`` (``@-2``: of several)."""
+        if self.starts.isdisjoint(words) and self.starts.isdisjoint(map(stem, words)):
+            return words
+        result: list[str] = []
+        at = 0
+        while at < len(words):
+            end, choice = self._at(words, at)
+            if end:
+                while result and result[-1] in ("the", "an") or (result and result[-1] == "a" and not _is_label(result)):
+                    result.pop()
+                result.append(f"@{choice}")
+                at = end
+            else:
+                result.append(words[at])
+                at += 1
+        return result
+
+    def _at(self, words: list[str], at: int) -> tuple[int, int]:
+        """Return where the longest mention that begins here ends (0: none does), and its option."""
+        for form, choice in self._table.get(stem(words[at]), ()):
+            end = self._end(words, at, form)
+            if end and not self._other(words, at, end, form):
+                if choice == MANY:
+                    key = tuple(w for w in words[at:end] if w not in MARKS and w not in LIGHT)
+                    choice = self._exact.get(key, MANY)
+                return end, choice
+        return 0, 0
+
+    def _end(self, words: list[str], at: int, form: tuple[str, ...]) -> int:
+        here, size = at, len(words)
+        for k, want in enumerate(form):
+            while k and here < size and (words[here] in _SKIPPED or words[here] in LIGHT or _range(words, here)):
+                if stem(words[here]) == want:
+                    break
+                here += 1
+            if here >= size or stem(words[here]) != want:
+                return 0
+            here += 1
+        return here
+
+    def _other(self, words: list[str], at: int, end: int, form: tuple[str, ...]) -> bool:
+        """Return whether these words are something else here: an article, a pronoun, part of a longer name."""
+        if len(form) > 1:
+            return False
+        word, before = words[at], words[at - 1] if at else ""
+        after = words[end] if end < len(words) else ""
+        wordy = bool(after) and after not in MARKS
+        if word in ("a", "i"):
+            return wordy and after not in _AFTER_LETTER
+        if len(word) == 1 and word.isalpha() or (len(word) == 2 and word[1] == "#"):
+            return after in ("maj", "min", "sharp", "flat") or (after == "'")
+        if word == "no":
+            return wordy and after not in _AFTER_LETTER
+        if word == "1":
+            return before in _NO_NUMBER_BEFORE or after in _NO_NUMBER_AFTER
+        if word == "2nd":
+            return before in ("a", "each", "every", "per")
+        return False
+
+    def contained(self, words: Sequence[str]) -> int | None:
+        """Return the only option that holds these words in a row, if they are a good part of it or its first word."""
+        form = content(words)
+        if not form or all(len(w) < 2 or w in _LEADING or w in _COPULAS for w in form):
+            return None
+        found = {
+            first
+            for full, first in zip(self.full, self.first, strict=True)
+            if any(full[i : i + len(form)] == form for i in range(len(full) - len(form) + 1))
+        }
+        if len(found) != 1:
+            return None
+        choice = next(iter(found))
+        full = self.full[choice]
+        good = 3 * len(form) >= len(full) or (form[0] in ("yes", "no") and form[0] == full[0])
+        return choice if good and not set(form) & {"not", "no"} - set(full[:1]) else None
+
+    def reworded(self, words: Sequence[str]) -> int | None:
+        """Return the only option with the same words but for endings, "is" and the like, or the order of a pair."""
+
+        def loose(form: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(root(w) for w in form if w not in _COPULAS) or form
+
+        said = loose(content(words))
+        found = {first for full, first in zip(self.full, self.first, strict=True) if loose(full) == said}
+        if not found and len(said) == 2:
+            found = {i for full, i in zip(self.full, self.first, strict=True) if loose(full) == said[::-1]}
+        if not found and self.numeric and len(said) == 1 and said[0][:-2].isdigit():
+            found = {i for full, i in zip(self.full, self.first, strict=True) if full[0] == said[0][:-2]}
+        return next(iter(found)) if len(found) == 1 else None
+
+
+def _is_label(result: list[str]) -> bool:
+    return len(result) > 1 and result[-2] == "("
+
+
+def _cores(forms: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """What is left of the options when the words that all begin or end with are taken away."""
+    if len(forms) < 2:
+        return [() for _ in forms]
+    shortest = min(map(len, forms))
+    head = next((i for i in range(shortest) if len({f[i] for f in forms}) > 1), shortest)
+    left = [f[head:] for f in forms]
+    shortest = min(map(len, left))
+    tail = next((i for i in range(shortest) if len({f[-1 - i] for f in left}) > 1), shortest)
+    cores = [f[: len(f) - tail] for f in left]
+    return cores if all(cores) else [() for _ in forms]
+
+
+def _unled(form: tuple[str, ...]) -> tuple[str, ...]:
+    at = 0
+    while at < len(form) - 1 and form[at] in _LEADING:
+        at += 1
+    return form[at:] if at else ()
+
+
+def _chord(form: tuple[str, ...]) -> tuple[str, ...]:
+    """A chord in root position by its name alone: "C:maj/1" is C major."""
+    match = _CHORD.fullmatch(" ".join(form))
+    return (match[1], match[2]) if match else ()
+
+
+@lru_cache(maxsize=4096)
+def mentions_of(choices: tuple[str, ...]) -> Mentions:
+    """Return the (cached) forms of these options."""
+    return Mentions(choices)
+
+
+__all__ = ["ENDS", "MANY", "MARKS", "Mentions", "content", "mentions_of"]

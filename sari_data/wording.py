@@ -1,0 +1,195 @@
+"""Text as sentences of words, in a form in which two ways of writing one thing are equal.
+
+Case, Unicode quotes and dashes, markdown, contractions and Chinese punctuation make no difference; numbers are
+digits ("twenty-five" is "25", "third" is "3rd"). Everything here takes time linear in the text.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+
+ENDS = ".!?;\n"
+LIGHT = frozenset(("a", "an", "the", "and", "while"))
+
+_PLAIN = str.maketrans(
+    {
+        **dict.fromkeys("‘’‚‛′`´ʼ", "'"),
+        **dict.fromkeys("“”„‟″«»「」『』《》", '"'),
+        **dict.fromkeys("‐‑‒–−", "-"),
+        **dict.fromkeys("—―", ","),
+        **dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff\u00ad", None),
+        **{"。": ". ", "、": ", ", "…": "... ", "♯": "#", "♭": "b"},
+    }
+)
+_CHINESE = re.compile(r"[\u4e00-\u9fff]+")
+_CHINESE_WORDS = (
+    *(("无法确定", " cannot be determined "), ("不能确定", " cannot be determined "), ("不确定", " not sure ")),
+    *(("不是", " is not "), ("正确答案", " correct answer "), ("最终答案", " final answer "), ("答案", " answer ")),
+    *(("选项", " option "), ("选择", " option "), ("应该是", " is "), ("应为", " is "), ("是", " is "), ("为", " is ")),
+    *(("所以", " therefore "), ("因此", " therefore "), ("或", " or "), ("和", " and ")),
+)
+_LATEX = re.compile(r"\\(?:boxed|fbox)\s{0,3}\{")
+_LATEX_TEXT = re.compile(r"\\(?:text|textbf|mathrm|mathbf|n|t|quad|[(),!;\[\]])")
+_SHORT = (
+    *(("can't", "cannot"), ("can not", "cannot"), ("won't", "will not"), ("n't", " not"), ("it's", "it is")),
+    *(("that's", "that is"), ("there's", "there is"), ("i'm ", "i am "), ("i'd ", "i would "), ("i'll ", "i will ")),
+)
+_ENDING = re.compile(r"(?<=[^\W_])'(?:(?:s|re|ve|ll|d|m)(?!\w)|(?=[^\W_]))")
+_SENTENCE = re.compile(r"(?:(?<!\b[a-z0-9])\.|[!?])[.!?]*[\"')\]}>*_]*\s+|;\s|\n")
+_TOKEN = re.compile(
+    r"(?:(?<![\w)])-(?=\d))?(?:(?<![\w.])\.\d[^\W_]*|[^\W_]+(?:(?<=\d)[.,:]\d[^\W_]*)*#?)|[.!?;:,()\[\]=/\"'<>{}]"
+)
+_NUMBERS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen"
+).split()
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+_CARDINALS = {word: n for n, word in enumerate(_NUMBERS)} | {word: 10 * n for n, word in enumerate(_TENS, 2)}
+_UNITS = "first second third fourth fifth sixth seventh eighth ninth".split()
+_ORDINALS = {word: n for n, word in enumerate(_UNITS, 1)} | {
+    **{"tenth": 10, "eleventh": 11, "twelfth": 12, "twentieth": 20, "thirtieth": 30, "fortieth": 40, "fiftieth": 50},
+    **{"sixtieth": 60, "seventieth": 70, "eightieth": 80, "ninetieth": 90, "hundredth": 100},
+    **{f"{word}th": n for n, word in enumerate(_NUMBERS) if 13 <= n <= 19 and word != "eighteen"},
+    "eighteenth": 18,
+}
+_SCALES = {"hundred": 100, "thousand": 1000}
+_NUMBER_WORDS = frozenset((*_CARDINALS, *_ORDINALS, *_SCALES))
+_SAME = {"major": "maj", "minor": "min", "cant": "cannot", "dont": "not", "grey": "gray", "vocals": "vocal"}
+_GROUPED = re.compile(r"-?\d{1,3}(?:,\d{3})+")
+
+
+def fold(text: str) -> str:
+    """Return a text without case, contractions, markdown and typographic variants."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text.translate(_PLAIN)).translate(_PLAIN)
+        if _CHINESE.search(text):
+            for word, meaning in _CHINESE_WORDS:
+                text = text.replace(word, meaning)
+            text = _CHINESE.sub(lambda m: f" {m[0]} ", text)
+        text = unicodedata.normalize("NFKC", text.casefold())
+    else:
+        text = text.lower().replace("`", "'")
+    if "\\" in text:
+        text = _LATEX_TEXT.sub(" ", _LATEX.sub(" answer is ", text)).replace("\\", "")
+    text = text.replace("*", "").replace("_", " ")
+    if "'" in text or "can not" in text:
+        for short, full in _SHORT:
+            if short in text:
+                text = text.replace(short, full)
+        text = _ENDING.sub("", text)
+    return text
+
+
+def sentences(folded: str) -> list[str]:
+    """Split a folded text; a line that ends in a colon belongs to what follows it."""
+    found: list[str] = []
+    joined = ""
+    start = 0
+    for match in _SENTENCE.finditer(folded):
+        piece = folded[start : match.end()].strip()
+        start = match.end()
+        if not piece:
+            continue
+        if joined:
+            piece, joined = f"{joined} {piece}", ""
+        if piece[-1] == ":" and len(piece) < 200:
+            joined = piece
+        else:
+            found.append(piece)
+    last = f"{joined} {folded[start:].strip()}".strip()
+    if last:
+        found.append(last)
+    return found
+
+
+def tokens(folded: str) -> list[str]:
+    """Return words, numbers and marks of a folded text; numbers in words become digits."""
+    found: list[str] = _TOKEN.findall(folded)
+    if not _NUMBER_WORDS.isdisjoint(found):
+        found = _digits(found)
+    return [word if len(word) < 2 else _one(word) for word in found]
+
+
+@lru_cache(maxsize=65536)
+def _one(word: str) -> str:
+    if word[0] == ".":
+        return f"0{word}"
+    if _GROUPED.fullmatch(word):
+        return word.replace(",", "")
+    return _SAME.get(word, word)
+
+
+def _digits(words: list[str]) -> list[str]:
+    result: list[str] = []
+    at, end = 0, len(words)
+    while at < end:
+        if words[at] not in _CARDINALS and words[at] not in _ORDINALS:
+            # "a hundred" is 100; "hundred" in "hundreds of dogs" is another word.
+            if words[at] in _SCALES and (not result or result[-1] in ("a", "the", "one")):
+                result.append(str(_SCALES[words[at]]))
+            else:
+                result.append(words[at])
+            at += 1
+            continue
+        at, number = _number(words, at)
+        result.append(number)
+    return result
+
+
+def _number(words: list[str], at: int) -> tuple[int, str]:
+    """Return where a number in words ends, and its digits."""
+    total, part, ordinal, scaled = 0, -1, False, False
+    while at < len(words) and not ordinal:
+        word = words[at]
+        if word in _ORDINALS:
+            value, ordinal = _ORDINALS[word], True
+        elif word in _CARDINALS:
+            value = _CARDINALS[word]
+        elif word in _SCALES and part >= 0:
+            part = max(part, 1) * _SCALES[word]
+            if word == "thousand":
+                total, part = total + part, 0
+            at, scaled = at + 1, True
+            continue
+        elif word in ("and", ",") and scaled and words[at + 1 : at + 2] and words[at + 1] in _CARDINALS:
+            at += 1
+            continue
+        else:
+            break
+        fits = part < 0 or (part % 100 == 0 and scaled) or (20 <= part % 100 and part % 10 == 0 and 0 < value < 10)
+        if not fits:
+            ordinal = False
+            break
+        part = max(part, 0) + value
+        at += 1
+    value = total + max(part, 0)
+    return at, ordinal_of(value) if ordinal else str(value)
+
+
+def ordinal_of(number: int) -> str:
+    """Return "1st", "2nd", "3rd", "4th"."""
+    last = 0 if number % 100 in (11, 12, 13) else number % 10
+    return f"{number}{('th', 'st', 'nd', 'rd')[last] if last < 4 else 'th'}"
+
+
+@lru_cache(maxsize=65536)
+def stem(word: str) -> str:
+    """Return a word without its plural ending; words of up to three letters, and numbers, stay as they are."""
+    if len(word) < 4 or word[-1] != "s" or word[-2] in "su'" or not word.isalpha():
+        return f"{word[:-1]}" if len(word) > 2 and word[-1] == "s" and word[:-1].replace(".", "").isdigit() else word
+    if word.endswith("ies") and len(word) > 4:
+        return word[:-3] + "y"
+    if word.endswith(("ches", "shes", "xes", "sses", "zes")):
+        return word[:-2]
+    return word[:-1]
+
+
+def root(word: str) -> str:
+    """Return a word without the ending of a verb ("uplifting", "uplifted") either."""
+    word = stem(word)
+    for ending in ("ing", "ed"):
+        if word.endswith(ending) and len(word) >= len(ending) + 4:
+            return word[: -len(ending)]
+    return word

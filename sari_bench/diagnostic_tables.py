@@ -52,13 +52,16 @@ def diagnosis_sentences(found: Diagnostics) -> Iterator[str]:
         p_value = "" if found.trend.p_value is None else f" (p {format_p(found.trend.p_value)})"
         share = f"{found.trend.right_longer * 100:.1f} %"
         yield (
-            f"of a right and a wrong answer the right one has the longer thought in {share} of all pairs{p_value}; 50 % "
-            f"would be no trend; {found.trend.n:,} thoughts that were not cut"
+            f"of a right and a wrong answer the right one has the longer thought in {share} of all pairs{p_value}; "
+            f"50 % would be no trend; {found.trend.n:,} thoughts that were not cut"
         )
     cut = found.truncated / max(found.answers, 1)
-    yield f"{found.truncated:,} of {found.answers:,} answers ({cut:.1%}) ended at the length limit; outcomes: {shown}"
+    yield f"{found.truncated:,} of {found.answers:,} answers ({cut * 100:.1f} %) ended at the length limit; outcomes: {shown}"
     if found.swapped is not None:
         yield found.swapped.sentence
+        left = ", ".join(f"{count:,} {_LEFT_OUT[why]}" for why, count in found.swapped.left_out.items())
+        if left:
+            yield f"responses in which no caption was swapped: {left}"
 
 
 _AGREES = {
@@ -69,9 +72,15 @@ _AGREES = {
 }
 
 
+_LEFT_OUT = {
+    "no caption": "have no caption",
+    "no other caption": "have no other caption to get",
+    "limit": "are beyond the limit",
+}
+
+
 def _swapped(found: Swapped) -> Table:
-    left = ", ".join(f"{count:,} {why}" for why, count in found.left_out.items())
-    title = f"captions swapped in {found.rows[0].n:,} of {found.responses:,} responses" + (f" ({left})" if left else "")
+    title = f"captions swapped in {found.rows[0].n:,} of {found.responses:,} responses"
     rows = []
     for row in found.rows:
         changed = "–" if row.name == "original" else f"{row.changed / row.n * 100:.2f}"

@@ -13,12 +13,13 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
 from sari_bench.metrics import Tally, percent, tally
 from sari_bench.runs import Run
-from sari_bench.scoring import Scored
+from sari_bench.scoring import Score, Scored
 from sari_bench.swapping import Swapped, read_swapped
 from sari_data.answers import Reading, read_response
 from sari_data.options import Options
@@ -144,14 +145,19 @@ class Diagnostics:
         }
 
 
-def diagnose(run: Run, scorer: str = "answer") -> Diagnostics:
+def diagnose(run: Run, scorer: str = "answer", score: Score | None = None) -> Diagnostics:
     """Say what the thoughts of a run have to do with its answers, from its stored responses alone.
+
+    Args:
+        run: The run.
+        scorer: What judges the answers.
+        score: What ``run.score(scorer)`` returns, where it is there already.
 
     Raises:
         InputError: The scorer is unknown.
         BenchmarkError: What swapping captions left beside the run is not as it was written.
     """
-    score = run.score(scorer)
+    score = score if score is not None else run.score(scorer)
     given = [item for item in score.items if item.answer.text is not None]
     readings = [
         read_response(item.answer.text or "", item.gold.choices, finish_reason=item.answer.finish_reason)
@@ -165,7 +171,7 @@ def diagnose(run: Run, scorer: str = "answer") -> Diagnostics:
             reasons.setdefault(item.outcome, Counter())[reading.reason] += 1
     return Diagnostics(
         run=run.name,
-        scorer=scorer,
+        scorer=score.scorer,
         answers=len(given),
         thoughts=len(thinking),
         words=sum(words for _, words in thinking) / len(thinking) if thinking else None,
@@ -276,16 +282,22 @@ def _agrees(item: Scored, reading: Reading) -> str:
         return "unread"
     summary = next((text for path, text in reading.sections.items() if path.split(".")[-1] == "summary" and text), "")
     thought = "\n".join(reading.sections[path] for path in _outermost(reading))
-    named = named_options(summary or last_sentence(thought), Options(item.gold.choices))
+    named = named_options(summary or last_sentence(thought), _options(item.gold.choices))
     if len(named) != 1:
         return "silent"
     return "agree" if named == {reading.choice} else "disagree"
 
 
+@lru_cache(maxsize=4096)  # runs on one benchmark are diagnosed one after the other
+def _options(choices: tuple[str, ...]) -> Options:
+    return Options(choices)
+
+
 def _tally(items: Sequence[Scored]) -> Tally:
-    return tally((item.gold.id, item.outcome) for item in items)
+    clusters = {item.gold.id: item.gold.cluster for item in items}
+    return tally(((item.gold.id, item.outcome) for item in items), clusters=clusters)
 
 
 def _figures(part: Tally) -> dict[str, Any]:
     body = part.to_json()
-    return {key: body[key] for key in ("n", "correct", "accuracy", "interval")}
+    return {key: body[key] for key in ("n", "correct", "accuracy", "interval", "clustered")}

@@ -16,8 +16,7 @@ from sari_bench.config import Bench
 from sari_bench.progress import run_progress
 from sari_bench.run_meta import BuildRequest, RunSettings
 from sari_bench.runner import run_benchmark
-from sari_bench.runs import FAILED, META, RESPONSES, Run, read_responses, read_run
-from sari_bench.timing import timing_of
+from sari_bench.runs import FAILED, META, RESPONSES, Run, read_run
 from sari_data.console import note
 from sari_data.errors import CheckpointError, InputError, StorageError
 from sari_data.metering import describe_usage, list_reasons
@@ -79,10 +78,9 @@ def tell(run: Run, added: int) -> None:
     sitting = run.sittings[-1] if run.sittings else {}
     note(f"{run.folder}: {added:,} answers added")
     if added:
-        rows = [row for row in read_responses(run.folder) if row.get("sitting") == len(run.sittings)]
         usage = sitting.get("usage")
         spent = describe_usage(Usage(**usage)) if usage else ""
-        note(f"{timing_of(rows)}" + (f"; {spent}" if spent else ""))
+        note(f"{run.timing(len(run.sittings))}" + (f"; {spent}" if spent else ""))
     missing = len(run.benchmark.golds) * run.samples - sum(map(len, run.answers.values()))
     if not missing:
         return
@@ -111,6 +109,8 @@ def make_responder(bench: Bench) -> Responder:
         InputError: An option does not fit it.
     """
     taken: dict[str, Any] = {"model": bench.model} if bench.responder in _WITH_MODEL else {}
+    if bench.responder == "local":
+        taken["on_error"] = "skip"  # one clip that does not decode must not keep a run from its end
     for key in _OF_LOCAL:
         value = getattr(bench, key)
         if value is not None and bench.responder == "local":

@@ -71,10 +71,12 @@ class Plan:
     def __init__(self, benchmark: Benchmark, settings: RunSettings) -> None:
         self.benchmark, self.settings = benchmark, settings
         self._rendered = [render_prompt(q, settings.mode, word_limit=settings.word_limit) for q in benchmark.questions]
+        self.example = ""
         prompts, parts = hashlib.sha256(), hashlib.sha256()
         absent: list[str] = []
         for index in range(len(self._rendered)):
             request = self.request(index)
+            self.example = self.example if index else request.prompt
             prompts.update(("\0" if index else "").encode() + request.prompt.encode())
             parts.update(json.dumps([_audio_name(request.audio), request.prefix]).encode())
             audio = request.audio
@@ -86,7 +88,6 @@ class Plan:
                 f"(the first is {absent[0]!r}): give the folder that they are in with --audio"
             )
         self.prompts_digest, self.parts_digest = prompts.hexdigest(), parts.hexdigest()
-        self.example = self.request(0).prompt
 
     def request(self, index: int) -> Request:
         """Return the request of a question, with the benchmark's own id."""

@@ -16,6 +16,7 @@ from typing import Any
 from sari_bench.benchmarks.base import Gold, digest_of
 from sari_bench.scorers import JUDGE_FOLDER, load_scorer
 from sari_bench.scoring import Answer, BenchmarkGolds, Score, score
+from sari_bench.timing import Timing, timing_of
 from sari_data.errors import BenchmarkError, MissingFileError
 
 RESPONSES = "responses.jsonl"
@@ -88,6 +89,11 @@ class Run:
             return {str(identifier): str(why) for identifier, why in found.items()}
         except (ValueError, AttributeError) as error:
             raise BenchmarkError(f"{path} is not what a run writes ({error}): restore or delete it") from error
+
+    def timing(self, sitting: int | None = None) -> Timing:
+        """Return how long the run took, or one of its sittings (they count from 1)."""
+        rows = read_responses(self.folder)
+        return timing_of(row for row in rows if sitting is None or row.get("sitting") == sitting)
 
     def score(self, scorer: str = "answer") -> Score:
         """Score the run; ``judge`` needs the verdicts that ``sari-bench score --judge`` left in its folder."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from sari_bench.benchmarks.base import Benchmark, digest_of
 from sari_bench.measure import make_responder, measure, with_options
-from sari_bench.metrics import PairedDifference, paired_difference
 from sari_bench.reopening import read_bench, reopen
 from sari_bench.runs import RESPONSES, Run
 from sari_bench.scoring import Scored
-from sari_bench.shortcuts.asking import count_answers, write_results
+from sari_bench.shortcuts.asking import Recorded, say_costs, write_results
+from sari_bench.shortcuts.gains import paired_gains
 from sari_bench.shortcuts.results import file_digest
 from sari_bench.swapping import (
     ANSWER_ONLY,
@@ -27,7 +27,6 @@ from sari_bench.swapping import (
     find_captions,
 )
 from sari_data.answers import read_response
-from sari_data.console import note
 from sari_data.errors import BenchmarkError
 from sari_data.responder import Request, Responder
 from sari_data.types import AudioQuestion
@@ -83,10 +82,9 @@ def swap_captions(
         for name in VARIANTS
     }
     parts = {name: part for name, part in parts.items() if part.golds}
-    for name, part in parts.items():
-        done = count_answers(run.folder / FOLDER / f"{name}{suffix}")
-        note(f"{name}: {len(part.golds):,} answers are due, {done:,} of them are there")
-    responder = responder if responder is not None else make_responder(bench)
+    left = say_costs([(name, part, run.folder / FOLDER / f"{name}{suffix}") for name, part in parts.items()], bench)
+    if responder is None:
+        responder = make_responder(bench) if left else Recorded(str(run.meta["model"].get("name")))
     _check_same_model(run, responder)
     answered: dict[str, dict[str, Scored]] = {}
     for name, part in parts.items():
@@ -120,29 +118,23 @@ def compare_swapped(
 ) -> Swapped:
     """Compare the scored answers of the variants, by question id, with the original's and with each other."""
     original, ids = answered[ORIGINAL], list(answered[OWN])
-    rows, changed = [], {}
+    golds = [original[i].gold for i in ids]
+    rows, right, changed = [], {}, {}
     for name, items in answered.items():
         mine = [i for i in ids if i in items]
-        changed[name] = [float(_choice(items[i]) != _choice(original[i])) for i in mine]
-        rows.append(SwapRow(name, len(mine), int(sum(_right(items, mine))), int(sum(changed[name]))))
+        right[name] = {i: float(items[i].outcome == "correct") for i in mine}
+        changed[name] = {i: float(_choice(items[i]) != _choice(original[i])) for i in mine}
+        rows.append(SwapRow(name, len(mine), int(sum(right[name].values())), int(sum(changed[name].values()))))
     return Swapped(
         scorer,
         tuple(rows),
-        forcing=_difference(_right(original, ids), _right(answered[OWN], ids)),
-        swap=_difference(_right(answered[OWN], ids), _right(answered[OTHER], ids)),
-        changes=_difference(changed[OWN], changed[OTHER]),
+        forcing=paired_gains(golds, right[ORIGINAL], right[OWN])[0],
+        swap=paired_gains(golds, right[OWN], right[OTHER])[0],
+        changes=paired_gains(golds, changed[OWN], changed[OTHER])[0],
         responses=responses,
         left_out={why: count for why, count in left_out.items() if count},
         digest=digest,
     )
-
-
-def _right(items: Mapping[str, Scored], ids: Sequence[str]) -> list[float]:
-    return [float(items[i].outcome == "correct") for i in ids]
-
-
-def _difference(a: Sequence[float], b: Sequence[float]) -> PairedDifference:
-    return paired_difference(a, b)
 
 
 def _choice(item: Scored) -> int | None:

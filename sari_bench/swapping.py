@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from sari_bench.benchmarks.base import Gold
-from sari_bench.compare import format_p
 from sari_bench.metrics import PairedDifference, percent, wilson
 from sari_bench.runs import RESPONSES, Run
-from sari_bench.shortcuts.results import file_digest, read_difference
+from sari_bench.shortcuts.gains import points, read_difference
+from sari_bench.shortcuts.results import file_digest
 from sari_data.errors import BenchmarkError
 from sari_data.pairing import ring_order
 from sari_data.prompting import ANSWER, tag_pattern
@@ -127,8 +127,7 @@ class Swapped:
     @property
     def used(self) -> bool:
         """Whether more answers change with another caption than with the own one: interval and p both exclude none."""
-        p_value = self.changes.p_value
-        return self.changes.interval[0] > 0 and (p_value is None or p_value < 0.05)
+        return self.changes.verdict == "better"
 
     @property
     def sentence(self) -> str:
@@ -138,8 +137,8 @@ class Swapped:
         says = "the thought is used" if self.used else "no sign that the thought is used"
         return (
             f"{says}: with another clip's caption {other.changed / other.n * 100:.1f} % of {other.n:,} answers change, "
-            f"with their own {own.changed / own.n * 100:.1f} % ({_points(self.changes)}); accuracy changes by "
-            f"{_points(self.swap)}"
+            f"with their own {own.changed / own.n * 100:.1f} %, a difference of {points(self.changes)}; accuracy "
+            f"changes by {points(self.swap)}"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -260,9 +259,3 @@ class _Ring:
 
 def _words(caption: str) -> str:
     return " ".join(caption.casefold().split())
-
-
-def _points(change: PairedDifference) -> str:
-    low, high = change.interval
-    p_value = "" if change.p_value is None else f", p {format_p(change.p_value)}"
-    return f"{change.difference * 100:+.2f} points (95 % interval {low * 100:+.2f} to {high * 100:+.2f}{p_value})"

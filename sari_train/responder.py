@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 from sari_data.console import note
-from sari_data.errors import InputError
+from sari_data.errors import AudioError, InputError, MissingFileError
 from sari_data.responder import Request, Response, Sampling
 from sari_train.batch import Example, encode_example
 from sari_train.models.base import AudioLM
@@ -22,6 +22,7 @@ from sari_train.rollout import Rollout, RolloutPrompt
 
 # Requests are read in windows of this many batches and sorted by length inside a window.
 WINDOW_BATCHES = 8
+WINDOW_BYTES = 512 * 2**20  # of audio features in a window; one batch is read all the same
 # Weight files beyond this size are identified by their length and some bytes of every MiB, so that every
 # matrix of a large model has its say.
 _HASH_WHOLE = 64 * 2**20
@@ -42,6 +43,8 @@ class LocalResponder:
         cache_mib: Bound on the keys and values kept at once, in MiB; fewer rows are then decoded together.
         long_audio: What is done with audio that is longer than the model hears, as in training: ``error``, ``split`` or
             ``truncate``; absent: as the model is set.
+        on_error: What becomes of a request whose audio does not decode or is not there: ``stop``: it is an error;
+            ``skip``: it is left out of the responses and named in ``failed``.
 
     Raises:
         CheckpointError: The model cannot be loaded.
@@ -56,10 +59,13 @@ class LocalResponder:
         dtype: str = "float32",
         cache_mib: int = 4096,
         long_audio: Mode | None = None,
+        on_error: Literal["skip", "stop"] = "stop",
     ) -> None:
         for name, value in (("batch_size", batch_size), ("cache_mib", cache_mib)):
             if value < 1:
                 raise InputError(f"{name} must be 1 or more; found {value}")
+        if on_error not in ("skip", "stop"):
+            raise InputError(f"on_error must be one of skip, stop; found {on_error!r}")
         if long_audio is not None and long_audio not in get_args(Mode):
             raise InputError(f"long_audio must be one of {', '.join(get_args(Mode))}; found {long_audio!r}")
         self.lm = load_model(model, dtype=dtype, device=device) if isinstance(model, str) else model
@@ -68,6 +74,8 @@ class LocalResponder:
         self._cuts = len(self.lm.truncated)  # clips whose cut was told, or is somebody else's to tell
         self.batch_size = batch_size
         self.cache_mib = cache_mib
+        self.on_error = on_error
+        self.failed: dict[str, str] = {}
 
     @cached_property
     def name(self) -> str:
@@ -83,13 +91,10 @@ class LocalResponder:
     def respond(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Response]:
         """Yield every sample of every request, batch by batch; inside a window the order is by length."""
         engine = Rollout(self.lm, sampling)
+        self.failed.clear()
         source = iter(requests)
-        while window := list(islice(source, self.batch_size * WINDOW_BATCHES)):
-            prompts = [
-                RolloutPrompt(r.id, encode_example(self.lm, Example(r.audio, r.prompt, prefix=r.prefix)), r.wanted)
-                for r in window
-            ]
-            prefixes = {r.id: r.prefix for r in window if r.prefix}
+        prefixes: dict[str, str] = {}
+        while prompts := self._window(source, prefixes):
             room = Room.of(self.lm, self.cache_mib // workers(self.lm), sampling.max_new_tokens)
             batches = pack(prompts, self.batch_size, room)
             while some := list(islice(batches, workers(self.lm))):
@@ -101,6 +106,28 @@ class LocalResponder:
         if len(self.lm.truncated) > self._cuts and (told := self.lm.truncation_note):
             self._cuts = len(self.lm.truncated)
             note(told)
+
+    def _window(self, source: Iterator[Request], prefixes: dict[str, str]) -> list[RolloutPrompt]:
+        """Encode the next requests: as many batches as there may be in a window, fewer where their audio is long."""
+        prompts: list[RolloutPrompt] = []
+        prefixes.clear()
+        clips: dict[str, int] = {}
+        for request in source:
+            try:
+                row = encode_example(self.lm, Example(request.audio, request.prompt, prefix=request.prefix))
+            except (AudioError, MissingFileError) as error:
+                if self.on_error == "stop":
+                    raise
+                self.failed[request.id] = f"its audio cannot be read: {error}"
+                continue
+            prompts.append(RolloutPrompt(request.id, row, request.wanted))
+            if request.prefix:
+                prefixes[request.id] = request.prefix
+            clips[row.clip.key] = row.clip.bytes
+            full = len(prompts) >= self.batch_size and sum(clips.values()) > WINDOW_BYTES
+            if full or len(prompts) >= self.batch_size * WINDOW_BATCHES:
+                break
+        return prompts
 
 
 def pack(prompts: Iterable[RolloutPrompt], rows: int, room: Room | None = None) -> Iterator[list[RolloutPrompt]]:

@@ -40,16 +40,24 @@ def effective_bench(recipe: str | None, overrides: list[str] | None, given: dict
     return table
 
 
-def responder_options(pairs: list[str] | None) -> dict[str, str]:
-    """Return the options of a responder from texts such as ``path=answers.jsonl``.
+def responder_options(pairs: list[str] | None) -> dict[str, Any]:
+    """Return the options of a responder from texts such as ``path=answers.jsonl`` or ``concurrency=8``.
+
+    A number, truth value, list or table in TOML is one; anything else is text.
 
     Raises:
         InputError: One is not key=value.
     """
-    found = {}
+    import tomllib
+
+    found: dict[str, Any] = {}
     for pair in pairs or []:
-        key, separator, value = pair.partition("=")
+        key, separator, text = pair.partition("=")
         if not separator or not key:
             raise InputError(f"--responder-option {pair}: expected key=value, for instance path=answers.jsonl")
-        found[key] = value
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        found[key] = value if isinstance(value, (bool, int, float, str, list, dict)) else text
     return found

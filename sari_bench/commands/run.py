@@ -61,7 +61,7 @@ def run(
     done = measure(bench, asked, folder)
     result = done.score()
     if as_json:
-        print_json({"folder": str(folder), **result.to_json()})
+        print_json({"folder": str(folder), **result.to_json(), "timing": done.timing().to_json()})
     else:
         print_score(result, f"{done.name} on {asked.name} ({asked.version})")
         note(f"raw answers: {folder}/responses.jsonl")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -96,7 +96,7 @@ def _rules(asked: Benchmark, only: list[str] | None) -> Shortcuts:
     return rules_only(asked)
 
 
-def _of_run(folder: Path, only: list[str] | None, seed: int, scorer: str, options: dict[str, str]) -> Shortcuts:
+def _of_run(folder: Path, only: list[str] | None, seed: int, scorer: str, options: dict[str, Any]) -> Shortcuts:
     from sari_bench.runs import read_run
     from sari_bench.shortcuts.asking import measure_shortcuts
     from sari_bench.shortcuts.variants import choose_variants

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from sari_bench.shortcuts.results import FOLDER, RESULTS, Shortcuts
 from sari_bench.shortcuts.variants import NO_AUDIO, Variant, make_variant
 from sari_data.console import note
 from sari_data.errors import InputError, ResponderError, StorageError
-from sari_data.responder import Responder
+from sari_data.responder import Request, Responder, Response, Sampling
 
 
 def measure_shortcuts(
@@ -53,9 +53,10 @@ def measure_shortcuts(
     bench = with_options(read_bench(run), options or {})
     benchmark = benchmark if benchmark is not None else reopen(run)
     variants = [make_variant(name, benchmark, seed) for name in names]
-    for variant in variants:
-        _say_cost(variant, bench, run.folder)
-    responder = responder if responder is not None else make_responder(bench)
+    due = [(variant.name, variant.benchmark, run.folder / FOLDER / variant.name) for variant in variants]
+    left = say_costs(due, bench) + missing_answers(benchmark, run.folder, bench)
+    if responder is None:
+        responder = make_responder(bench) if left else Recorded(str(run.meta["model"].get("name")))
     run = measure(bench, benchmark, run.folder, responder=responder)
     for variant in variants:
         _ask(variant, bench, run.folder, responder)
@@ -87,10 +88,37 @@ def count_answers(folder: Path) -> int:
     return len(read_lines(path)[0]) if path.is_file() else 0
 
 
-def _say_cost(variant: Variant, bench: Bench, folder: Path) -> None:
-    due = len(variant.benchmark.questions) * bench.samples
-    there = count_answers(folder / FOLDER / variant.name)
-    note(f"{variant.name}: {due:,} answers are due, {there:,} of them are there")
+def missing_answers(benchmark: Benchmark, folder: Path, bench: Bench) -> int:
+    """Return how many answers a run of these questions in ``folder`` lacks."""
+    return max(len(benchmark.questions) * bench.samples - count_answers(folder), 0)
+
+
+def say_costs(due: Sequence[tuple[str, Benchmark, Path]], bench: Bench) -> int:
+    """Say of each (name, questions, run folder) how many answers are due, and return how many are missing in all."""
+    left = 0
+    for name, benchmark, folder in due:
+        missing = missing_answers(benchmark, folder, bench)
+        count = len(benchmark.questions) * bench.samples
+        note(f"{name}: {count:,} answers are due, {count - missing:,} of them are there")
+        left += missing
+    return left
+
+
+class Recorded:
+    """Stands for a model that has nothing left to answer, so that it need not be loaded.
+
+    Args:
+        name: The model's name, as it was recorded.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def respond(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Response]:
+        """Raise ResponderError: whoever counted the answers found none missing."""
+        raise ResponderError(
+            f"answers of {self.name!r} went missing while they were counted: run the same command again"
+        )
 
 
 def _ask(variant: Variant, bench: Bench, folder: Path, responder: Responder) -> None:

@@ -153,7 +153,7 @@ def evaluate(
     bias = sum(abs(p.chosen / answered - p.expected / due) for p in positions) / 2 if answered else None
     total = len(golds) * samples
     return (
-        tally(outcomes),
+        tally(outcomes, clusters={gold.id: gold.cluster for gold in golds}),
         shares,
         Circular(len(items), sum(means) / total, consistent / total, bias, positions, repeats),
     )

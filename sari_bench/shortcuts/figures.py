@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sari_bench.benchmarks.base import Benchmark, Gold
-from sari_bench.metrics import PairedDifference, Tally, label_order, paired_difference
+from sari_bench.metrics import Tally
 from sari_bench.runs import META, RESPONSES, Run, read_meta, read_run
 from sari_bench.scoring import Score, Scored
 from sari_bench.shortcuts.circular import evaluate
+from sari_bench.shortcuts.gains import paired_gains
 from sari_bench.shortcuts.priors import chance, check_answers, priors
 from sari_bench.shortcuts.results import FOLDER, WITHOUT, Row, Shortcuts, file_digest
 from sari_bench.shortcuts.variants import CIRCULAR, VARIANTS
@@ -56,7 +57,7 @@ def evaluate_shortcuts(run: Run, scorer: str = "answer", notes: Sequence[str] = 
             about = "every rotation of the options; right only if right in all"
         else:
             tally, right, about = score.overall, _shares(score.items), WITHOUT[name]
-        rows.append(_row(name, "variant", about, tally, golds, shares, right, list_right=True))
+        rows.append(_row(name, "variant", about, tally, golds, shares, right))
     about_benchmark = {key: run.meta["benchmark"][key] for key in ("name", "version", "digest")}
     told = [*notes, *_missing(run, digests, scorer)]
     return Shortcuts(
@@ -96,35 +97,15 @@ def _row(
     golds: Sequence[Gold],
     own: Mapping[str, float] | None,
     right: Mapping[str, float],
-    *,
-    list_right: bool = False,
 ) -> Row:
     asked = [gold for gold in golds if gold.id in right]
-    tasks: dict[str, list[str]] = {}
-    for gold in asked:
-        tasks.setdefault(gold.task, []).append(gold.id)
-
-    def gain(ids: Sequence[str]) -> PairedDifference:
-        assert own is not None
-        return paired_difference([right[i] for i in ids], [own[i] for i in ids])
-
-    ordered = sorted(tasks.items(), key=lambda item: label_order(item[0]))
-    return Row(
-        name,
-        kind,
-        about,
-        tally.n,
-        tally.accuracy or 0.0,
-        _interval(tally),
-        tally.correct,
-        None if own is None else gain([gold.id for gold in asked]),
-        {} if own is None else {task: gain(ids) for task, ids in ordered},
-        tuple(gold.id for gold in asked if right[gold.id] == 1.0) if list_right else (),
-    )
+    gain, by = (None, {}) if own is None else paired_gains(asked, right, own, tasks=kind == "variant")
+    listed = tuple(gold.id for gold in asked if right[gold.id] == 1.0) if kind == "variant" else ()
+    return Row(name, kind, about, tally.n, tally.accuracy or 0.0, _interval(tally), tally.correct, gain, by, listed)
 
 
 def _interval(tally: Tally) -> tuple[float, float]:
-    return tally.interval or (0.0, 1.0)  # of nothing nothing is known
+    return tally.best_interval or (0.0, 1.0)  # of nothing nothing is known
 
 
 def _shares(items: Sequence[Scored]) -> dict[str, float]:

@@ -148,7 +148,7 @@ def _score(name: str, about: str, golds: Sequence[Gold], guesses: Sequence[Guess
     outcomes = (
         (gold.id, "correct" if gold.id in right else "wrong" if gold.gradable else UNGRADABLE) for gold in golds
     )
-    return Prior(name, about, right, tally(outcomes))
+    return Prior(name, about, right, tally(outcomes, clusters={gold.id: gold.cluster for gold in golds}))
 
 
 def _letter(at: int) -> str:

@@ -10,10 +10,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from sari_bench.compare import format_p
 from sari_bench.metrics import PairedDifference, percent
 from sari_bench.runs import RESPONSES
 from sari_bench.shortcuts.circular import Circular
+from sari_bench.shortcuts.gains import points, read_difference
 from sari_bench.shortcuts.variants import NO_AUDIO, OTHER_AUDIO, SILENCE
 from sari_data.errors import BenchmarkError
 
@@ -35,11 +35,11 @@ class Row:
         about: What exactly is done.
         n: Answers that count.
         accuracy: In [0, 1]; for chance its expectation.
-        interval: Wilson's 95 % interval; for chance the middle 95 % of guessers.
+        interval: 95 %, by clip where clips repeat, else Wilson's; for chance the middle 95 % of guessers.
         correct: Right answers; ``None`` for chance.
         gain: Own audio minus this, paired by question; ``None`` where there is no run, and for chance and the run
         itself.
-        by: The same for each task.
+        by: The same for each task, of a variant.
         right: Ids of the questions that a variant gets right in every sample.
     """
 
@@ -58,26 +58,19 @@ class Row:
     def verdict(self) -> str:
         """``listens``, ``worse`` or ``undecided``: whether the gain's interval and p exclude 0, and on which side."""
         assert self.gain is not None, f"row {self.name!r} is compared with nothing"
-        low, high = self.gain.interval
-        if self.gain.p_value is not None and self.gain.p_value >= 0.05:
-            return "undecided"
-        return "listens" if low > 0 else "worse" if high < 0 else "undecided"
+        return {"better": "listens", "worse": "worse", "undecided": "undecided"}[self.gain.verdict]
 
     @property
     def sentence(self) -> str:
         """The audio gain over this variant in one sentence."""
         assert self.gain is not None, f"row {self.name!r} is compared with nothing"
-        gain, without = self.gain, WITHOUT[self.name]
+        without = WITHOUT[self.name]
         says = {
             "listens": "the model listens",
             "worse": f"the model does worse with its own audio than {without}",
             "undecided": f"cannot be told from {without}",
         }[self.verdict]
-        p_value = "" if gain.p_value is None else f", p {format_p(gain.p_value)}"
-        return (
-            f"audio gain over {self.name}: {gain.difference * 100:+.2f} points (95 % interval "
-            f"{gain.interval[0] * 100:+.2f} to {gain.interval[1] * 100:+.2f}, {gain.n:,} questions{p_value}): {says}"
-        )
+        return f"audio gain over {self.name}: {points(self.gain)}: {says}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the row; shares are in percent, gains in points."""
@@ -197,11 +190,3 @@ def read_shortcuts(folder: Path) -> Shortcuts | None:
 def file_digest(path: Path) -> str:
     """Return the SHA-256 of a file as hexadecimal digits; of a file that is not there, that of nothing."""
     return hashlib.sha256(path.read_bytes() if path.is_file() else b"").hexdigest()
-
-
-def read_difference(body: dict[str, Any]) -> PairedDifference:
-    """Read what ``PairedDifference.to_json`` returned."""
-    low, high = body["interval"]
-    return PairedDifference(
-        body["n"], body["points"] / 100, (low / 100, high / 100), body["won"], body["lost"], body["p_value"]
-    )

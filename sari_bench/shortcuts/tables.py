@@ -27,7 +27,7 @@ def task_rows(found: Shortcuts) -> tuple[list[str], list[list[str]]]:
         if row.kind == "variant" and row.by:
             rows.append([row.name, *[""] * 4])
             rows += [[f"  {task}", str(part.n), *_gain(part)] for task, part in row.by.items()]
-    return ["own − this, by task", "n", "points", "95 % interval", "p"], rows
+    return ["own − this, by task", "n", "points", "95 % interval", "p (Holm)"], rows
 
 
 def position_rows(found: Shortcuts) -> tuple[list[str], list[list[str]]]:
@@ -54,13 +54,14 @@ def table_title(found: Shortcuts) -> str:
 
 
 def rule_notes(rows: tuple[Row, ...]) -> list[str]:
-    """Return what each rule does exactly, a line each."""
-    return [f"{row.name}: {row.about}" for row in rows if row.kind in ("chance", "rule")]
+    """Return what each rule does exactly where its name does not say it, a line each."""
+    return [f"{row.name}: {row.about}" for row in rows if row.kind == "rule" and not row.name.startswith("always")]
 
 
 def _gain(gain: PairedDifference | None) -> list[str]:
     if gain is None:
         return ["–", "–", "–"]
-    low, high = gain.interval
-    p_value = "–" if gain.p_value is None else format_p(gain.p_value).removeprefix("= ")
-    return [f"{gain.difference * 100:+.2f}", f"{low * 100:+.2f} to {high * 100:+.2f}", p_value]
+    low, high = gain.deciding_interval
+    p_value = gain.adjusted_p if gain.adjusted_p is not None else gain.deciding_p
+    said = "–" if p_value is None else format_p(p_value).removeprefix("= ")
+    return [f"{gain.difference * 100:+.2f}", f"{low * 100:+.2f} to {high * 100:+.2f}", said]

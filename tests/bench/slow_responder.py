@@ -1,20 +1,12 @@
-"""A run that can be killed: a responder that takes its time and writes down every request that it takes.
-
-As a process: ``python slow_responder.py RUN_FOLDER LOG QUESTIONS SAMPLES SECONDS``.
-"""
+"""A responder that takes its time and writes down every request that it takes, so that its runs can be killed."""
 
 from __future__ import annotations
 
 import hashlib
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from bench_toys import make_questions
-
-from sari_bench.benchmarks.base import from_questions
-from sari_bench.runner import RunSettings, run_benchmark
 from sari_data.responder import Request, Response, Sampling
 
 AHEAD = 5  # requests that it takes before it answers the first
@@ -30,8 +22,8 @@ class SlowResponder:
 
     name = "slow"
 
-    def __init__(self, log: Path, seconds: float) -> None:
-        self.log, self.seconds = log, seconds
+    def __init__(self, log: str | Path, seconds: float) -> None:
+        self.log, self.seconds = Path(log), seconds
 
     def respond(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Response]:
         """Yield every sample of every request."""
@@ -56,13 +48,3 @@ def text_of(identifier: str, sample: int) -> str:
     """What is answered: the same for the same question and sample."""
     word = ("dog", "cat", "rain", "bell")[hashlib.sha256(f"{identifier}/{sample}".encode()).digest()[0] % 4]
     return f"<answer>{word}</answer> {sample}"
-
-
-if __name__ == "__main__":
-    folder, log, questions, samples, seconds = sys.argv[1:]
-    run_benchmark(
-        from_questions("toy", make_questions(int(questions))),
-        SlowResponder(Path(log), float(seconds)),
-        Path(folder),
-        RunSettings("direct", Sampling(temperature=1.0), samples=int(samples)),
-    )

@@ -12,17 +12,16 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from bench_toys import make_questions
+import pytest
 from slow_responder import AHEAD, SlowResponder, text_of
 
-from sari_bench.benchmarks.base import from_questions
 from sari_bench.benchmarks.scenes import HeldOut, load
 from sari_bench.runner import RunSettings, run_benchmark
 from sari_bench.runs import read_responses, read_run
 from sari_data.responder import Sampling
 
 HERE = Path(__file__).parent
-QUESTIONS, SAMPLES, KILLS = 60, 3, 5
+QUESTIONS, SAMPLES, KILLS = 45, 3, 3
 
 
 def _wait(path: Path, lines: int, process: subprocess.Popen[bytes]) -> None:
@@ -34,14 +33,32 @@ def _wait(path: Path, lines: int, process: subprocess.Popen[bytes]) -> None:
     raise AssertionError(f"{path} did not come to {lines} lines; the process ended with {process.poll()}")
 
 
-def test_a_run_that_is_killed_again_and_again_ends_as_one_that_never_was(tmp_path: Path) -> None:
-    folder, log = tmp_path / "run", tmp_path / "asked.txt"
+@pytest.fixture
+def slow_plugin(tmp_path: Path) -> dict[str, str]:
+    """The environment of a process that has the slow responder installed as the plugin ``slow``."""
+    site = tmp_path / "site" / "slow_plugin-1.0.dist-info"
+    site.mkdir(parents=True)
+    (site / "METADATA").write_text("Metadata-Version: 2.1\nName: slow-plugin\nVersion: 1.0\n")
+    (site / "entry_points.txt").write_text("[sari.responders]\nslow = slow_responder:SlowResponder\n")
+    paths = [str(site.parent), str(HERE), str(HERE.parent.parent)]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def test_a_run_that_is_killed_again_and_again_ends_as_one_that_never_was(
+    tmp_path: Path, slow_plugin: dict[str, str]
+) -> None:
+    log = tmp_path / "asked.txt"
+    folder = tmp_path / "runs" / "scenes" / "slow@direct"
     draw = random.Random(6)
-    command = [sys.executable, str(HERE / "slow_responder.py"), str(folder), str(log), str(QUESTIONS), str(SAMPLES)]
+    command = [sys.executable, "-c", "from sari_bench.cli import main; main()", "run", "--responder", "slow"]
+    command += ["--responder-option", f"log={log}", "--mode", "direct", "--samples", str(SAMPLES), "--temperature", "1"]
+    command += ["--name", "slow@direct", "--set", f"bench.scenes.questions={{sound = {QUESTIONS}}}"]
     responses = folder / "responses.jsonl"
     there = 0
     for _ in range(KILLS):
-        process = subprocess.Popen([*command, "0.004"])
+        process = subprocess.Popen(
+            [*command, "--responder-option", "seconds=0.004"], cwd=tmp_path, env=slow_plugin, stderr=subprocess.DEVNULL
+        )
         _wait(responses, there + draw.randint(1, 25), process)
         time.sleep(draw.uniform(0, 0.01))
         os.kill(process.pid, signal.SIGKILL)
@@ -49,20 +66,23 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_never_was(tmp_pat
         before, there = there, responses.read_bytes().count(b"\n")
         assert before < there < QUESTIONS * SAMPLES
         assert read_run(folder).meta["finished"] is None
+        assert (folder / "recipe.json").is_file(), "so that it can be opened again however it ended"
+
+    command += ["--responder-option", "seconds=0.0"]
+    done = subprocess.run(command, cwd=tmp_path, env=slow_plugin, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"{QUESTIONS * SAMPLES - there} answers added" in done.stderr
 
     settings = RunSettings("direct", Sampling(temperature=1.0), samples=SAMPLES)
-    benchmark = from_questions("toy", make_questions(QUESTIONS))
-    added = run_benchmark(benchmark, SlowResponder(log, 0.0), folder, settings)
+    benchmark = load(None, None, scenes=HeldOut(questions={"sound": QUESTIONS}))
     run_benchmark(benchmark, SlowResponder(tmp_path / "other.txt", 0.0), tmp_path / "whole", settings)
-    assert added == QUESTIONS * SAMPLES - there
 
     def texts(path: Path) -> list[tuple[str, int, str]]:
         return sorted((row["id"], row["sample"], row["text"]) for row in read_responses(path))
 
     assert texts(folder) == texts(tmp_path / "whole")
-    assert {text for _, _, text in texts(folder)} == {
-        text_of(f"q{index:03d}", sample) for index in range(QUESTIONS) for sample in range(SAMPLES)
-    }
+    expected = [(q.id, sample, text_of(q.id, sample)) for q in benchmark.questions for sample in range(SAMPLES)]
+    assert texts(folder) == sorted(expected)
     asked = Counter(log.read_text(encoding="utf-8").split("\n")[:-1])
     assert len(asked) == QUESTIONS * SAMPLES
     # A kill costs at most what was under way: the requests that were taken and not yet written.

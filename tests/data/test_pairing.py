@@ -1,0 +1,36 @@
+"""Which other clip a question is heard with: never its own, the same every time, one ring a group."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sari_data.pairing import pair_clips, ring_order
+
+ROWS = st.lists(st.tuples(st.integers(0, 6), st.sampled_from(("sound", "music"))), max_size=20)
+
+
+@given(ROWS, st.integers(0, 5))
+def test_nobody_hears_their_own_clip_and_a_group_hears_its_own(rows: list[tuple[int, str]], seed: int) -> None:
+    clips = [b"clip %d" % clip for clip, _ in rows]
+    groups = [group for _, group in rows]
+    pairs = pair_clips(clips, groups, seed)
+    assert all(clips[row] != other for row, other in pairs.items())
+    assert len(pairs) == (len(rows) if len(set(clips)) > 1 else 0)
+    for group in set(groups):
+        members = {clip for clip, of in zip(clips, groups, strict=True) if of == group}
+        if len(members) > 1:
+            heard = {clips[row]: pairs[row] for row, of in enumerate(groups) if of == group}
+            assert Counter(heard.values()) == Counter(members), "each clip of the group is heard once, as another's"
+    # Neither the order of the rows nor anything but clip, group and seed matters.
+    back = pair_clips(clips[::-1], groups[::-1], seed)
+    assert {len(rows) - 1 - row: clip for row, clip in back.items()} == pairs
+
+
+def test_another_seed_gives_another_ring() -> None:
+    clips = [b"%d" % index for index in range(8)]
+    orders = {tuple(ring_order(clips, seed)) for seed in range(20)}
+    assert len(orders) > 15
+    assert ring_order(clips + clips, 3) == ring_order(clips, 3)

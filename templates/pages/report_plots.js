@@ -16,9 +16,9 @@ function heatMap(home, data) {
   const note = element("p", undefined, "quiet small");
   home.append(controls, scroll, note);
 
-  const cell = (line, run, name, figure) => {
+  const cell = (line, run, name, figure, places) => {
     const node = line.insertCell();
-    node.textContent = figure ? digits(figure[2], figure[0] < 100 ? 0 : 1) : "–";
+    node.textContent = figure ? digits(figure[2], places) : "–";
     node.dataset.sort = figure ? figure[2] : "";
     node.dataset.tip = `${run}\n${name}: ${inWords(figure)}`;
     node.setAttribute("aria-label", node.dataset.tip.replace("\n", ", "));
@@ -36,6 +36,8 @@ function heatMap(home, data) {
     const n = element("th", "n");
     head.append(title, n, ...data.runs.map((run) => breakable(element("th"), run)));
     const body = table.createTBody();
+    // No more digits than the smallest group can bear.
+    const places = figures[by.key].flat().every((figure) => figure && figure[0] >= 100) ? 1 : 0;
     const row = (name, cells, fixed) => {
       const line = body.insertRow(), label = element("th", name, "name"), most = cells.filter(Boolean).map((f) => f[0]);
       label.scope = "row";
@@ -44,7 +46,7 @@ function heatMap(home, data) {
       if (pair) label.replaceChildren(element("span", `${pair[1]} × `, "quiet-part"), element("span", pair[2]));
       if (fixed) line.className = "fixed";
       line.append(label, element("td", most.length ? count(Math.max(...most)) : "0", "num size"));
-      cells.forEach((figure, i) => cell(line, data.runs[i], name, figure));
+      cells.forEach((figure, i) => cell(line, data.runs[i], name, figure, fixed ? 1 : places));
     };
     row("all questions", figures.all, true);
     by.groups.forEach((name, g) => row(name, figures[by.key].map((groups) => groups[g]), false));

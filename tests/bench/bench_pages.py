@@ -46,7 +46,8 @@ def thinking(share: float) -> Callable[[AudioQuestion], str]:
 
 def hostile(question: AudioQuestion) -> str:
     """Answer right in words that only some scorers take, or with markup."""
-    return EVIL if question.domain == "speech" else f"I hear {question.answer} and nothing else"
+    other = next(choice for choice in question.choices if choice != question.answer)
+    return EVIL if question.domain == "speech" else f"The answer is {question.answer}. A {other} can be ruled out."
 
 
 def in_memory(

@@ -74,7 +74,8 @@ def source(boards: list[Board]) -> str:
 
 def test_the_page_holds_what_it_should(source: str, boards: list[Board]) -> None:
     page = _Page(source)
-    for expected in ("good@structured beats", "sub-category", "skill 1", "24 of 24 questions", "Official"):
+    gain = f"Gain over {boards[0].entries[-1].run.name}"
+    for expected in (gain, "paired over 24 questions", "sub-category", "skill 1", "24 of 24 questions", "Official"):
         assert expected in page.words
     for entry in boards[0].entries:
         assert f"{entry.score.overall.accuracy:.2%}".removesuffix("%") in page.words

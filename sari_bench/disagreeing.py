@@ -70,6 +70,6 @@ def disagreement_lines(boards: Iterable[tuple[Board, Sequence[Disagreeing]]]) ->
 
 
 def _cut(text: str) -> str:
-    """The end of a text in one line: where a model that thinks says its answer."""
-    line = " ".join(text.split())
+    """The end of a text in one line: where a model that thinks says its answer. Control characters are replaced."""
+    line = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in " ".join(text.split()))
     return line if len(line) <= _SHOWN else f"…{line[-_SHOWN:]}"

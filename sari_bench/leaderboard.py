@@ -216,11 +216,11 @@ def _contamination(run: Run, corpora: Sequence[Path]) -> Contamination:
     from sari_bench.contamination import contamination
     from sari_bench.reopening import reopen
     from sari_data.console import note
-    from sari_data.errors import BenchmarkError, InputError, MissingFileError
+    from sari_data.errors import SariError
 
     try:
         benchmark = reopen(run)
-    except (MissingFileError, BenchmarkError, InputError) as error:
+    except SariError as error:
         note(
             f"note: the audio of {run.benchmark.name} is not compared with the training corpora, only its text: {error}"
         )

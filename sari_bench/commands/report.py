@@ -80,8 +80,7 @@ def report(
     groupings = list(dict.fromkeys(one for text in by or [] for one in parse_grouping(text)))
     if disagreements is not None and len(set(scorer or [])) < 2:
         raise InputError("--disagreements compares scorers: name two at least, as in --scorer official --scorer answer")
-    if (dry_run or repo is not None or eval_task is not None) and not push_to_hub:
-        raise InputError(f"--repo, --dry-run and --eval-task belong to {PUSH}: add it")
+    _check_push(push_to_hub, dry_run or repo is not None or eval_task is not None, dry_run and as_json)
     found = _find_or_measure(runs or [], leaderboard, recipe, overrides)
     for sentence in stale_notes(found):
         note(f"note: {sentence}")
@@ -105,6 +104,13 @@ def report(
         from sari_bench.commands.pushing import push_results
 
         push_results(boards, repo, dry_run=dry_run, eval_task=eval_task)
+
+
+def _check_push(push_to_hub: bool, belonging: bool, both_print: bool) -> None:
+    if belonging and not push_to_hub:
+        raise InputError(f"--repo, --dry-run and --eval-task belong to {PUSH}: add it")
+    if both_print:
+        raise InputError("--json and --dry-run both print to standard output: leave one of them out")
 
 
 def _boards(

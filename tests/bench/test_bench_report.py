@@ -89,6 +89,17 @@ def test_the_terminal_says_where_the_other_disagreements_are(run_command: Comman
     assert " ".join(printed.split()).count("by task × category × sub-category × difficulty, scorer") == 4
 
 
+def test_what_a_model_said_does_not_steer_the_terminal(
+    run_command: Command, benchmark_of: Of, run_of: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _narrow(monkeypatch, 100)
+    run = run_of(benchmark_of(3), lambda q: f"\x1b[2J\x07 I hear a {q.answer} [bold]")
+    code, printed, _ = run_command("sari-bench", "report", run.folder, "--scorer", "official", "--scorer", "letter")
+    assert code == 0
+    assert "[bold]" in printed
+    assert not {"\x1b", "\x07"} & set(printed)
+
+
 def test_published_rows_of_ones_own(run_command: Command, runs: Path, empty_folder: Path) -> None:
     version = json.loads((runs / "toy" / "b@direct" / META).read_text(encoding="utf-8"))["benchmark"]["version"]
     row = {"model": "Theirs", "benchmark": "toy", "version": version, "source": "a paper", "average": 88.0}
@@ -166,6 +177,7 @@ def test_a_run_with_withheld_answers_is_named_and_left_out(run_command: Command,
         (["--published", "none.json", "--no-published"], "leave one of them out"),
         (["--training", "nowhere"], "nowhere"),
         (["--dry-run"], "belong to --push-to-hub"),
+        (["--push-to-hub", "a/b", "--dry-run", "--json"], "leave one of them out"),
     ],
 )
 def test_wrong_usage_is_one_sentence(run_command: Command, runs: Path, options: list[str], message: str) -> None:

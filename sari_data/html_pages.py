@@ -15,12 +15,13 @@ from functools import partial
 from sari_data.resources import templates_dir
 
 
-def render_html(name: str, *, styles: Sequence[str] = (), **values: object) -> str:
-    """Render ``templates/pages/<name>.html.jinja`` with its style sheets and ``<name>.js`` inside.
+def render_html(name: str, *, styles: Sequence[str] = (), scripts: Sequence[str] = (), **values: object) -> str:
+    """Render ``templates/pages/<name>.html.jinja`` with its style sheets and scripts inside.
 
     Args:
         name: The page's name.
-        styles: Further style sheets of that folder, by name, before the page's own.
+        styles: Further style sheets of that folder, by name, between ``base.css`` and the page's own.
+        scripts: Further scripts of that folder, by name, between ``common.js`` and the page's own: one script together.
         values: What the template shows. It also gets ``style``, ``script`` and ``script_digest`` (SHA-256, base64, as
             a content policy names it).
     """
@@ -36,8 +37,8 @@ def render_html(name: str, *, styles: Sequence[str] = (), **values: object) -> s
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    script = (folder / f"{name}.js").read_text(encoding="utf-8")
-    sheets = [(folder / f"{sheet}.css").read_text(encoding="utf-8") for sheet in (*styles, name)]
+    script = "\n".join((folder / f"{part}.js").read_text(encoding="utf-8") for part in ("common", *scripts, name))
+    sheets = [(folder / f"{sheet}.css").read_text(encoding="utf-8") for sheet in ("base", *styles, name)]
     return environment.get_template(f"{name}.html.jinja").render(
         **values,
         style=Markup("\n".join(sheets)),

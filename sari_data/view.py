@@ -7,8 +7,6 @@ opened. What a model or a data set wrote stays text (see :mod:`sari_data.html_pa
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import os
 import tempfile
@@ -17,33 +15,28 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from sari_data.audio import decode, encode_wav, load_audio
-from sari_data.errors import CorpusError, InputError, SariError
+from sari_data.errors import CorpusError, InputError
+from sari_data.html_clips import Audio, Clips
 from sari_data.html_pages import json_for_script, render_html
 from sari_data.schema import from_row
 from sari_data.shards import iter_rows, storing
 from sari_data.sources.files import Choice, choose
 from sari_data.store import read_manifest, read_set_aside
-from sari_data.types import AudioRef
 from sari_data.view_rows import page_row
 
-Audio = Literal["small", "full", "none"]
 ROWS = 2000
 AUDIO_MIB = 64.0  # of clips on a page, before base64 makes them a third larger
-SMALL_RATE = 16_000  # samples a second of a clip that is made small
 
 ASIDE_ROWS = 500  # of what was set aside, the first are listed
 
 _BLOCK = 100
 _DATA = "<!--data-->"
-_MP3_LEVEL = 0.6  # of 0 (best) to 1: about 5 kB a second at 16 kHz
 _ELSEWHERE = {
     "none": "The corpus is without this clip, which may not be shared: `sari-data rehydrate` puts it back.",
     "problem": "audio is not in the corpus",
 }
-_PLAYED = {b"RIFF": "audio/wav", b"fLaC": "audio/flac", b"OggS": "audio/ogg"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +99,7 @@ def write_view(
     path = Path(target)
     shown = min(rows, total)
     head, tail = _frame(Path(folder), manifest, _facts(manifest, wanted, shown, total, seed, audio))
-    clips = _Clips(audio, audio_mib)
+    clips = Clips(audio, audio_mib)
     with storing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent)
@@ -123,69 +116,6 @@ def write_view(
             os.unlink(name)
         raise
     return Page(str(path), shown, total, clips.inside, clips.left_out, clips.unreadable, path.stat().st_size)
-
-
-class _Clips:
-    """Encodes each clip once, up to a bound; counts what became of them."""
-
-    def __init__(self, audio: Audio, audio_mib: float) -> None:
-        self.audio, self._left = audio, audio_mib * 2**20
-        self.inside = self.left_out = self.unreadable = 0
-        self._known: dict[str, dict[str, Any]] = {}
-
-    def place(self, ref: AudioRef) -> tuple[dict[str, Any], str]:
-        """Return what a row says of its clip, and the clip's own element where it comes for the first time."""
-        if self.audio == "none":
-            return {"none": "The page was written without audio."}, ""
-        if ref.key in self._known:
-            return self._known[ref.key], ""
-        said, element = self._encode(ref)
-        self._known[ref.key] = said
-        return said, element
-
-    def _encode(self, ref: AudioRef) -> tuple[dict[str, Any], str]:
-        if self._left <= 0:
-            self.left_out += 1
-            return {"none": "The page was full: its audio is bounded (--audio-mib)."}, ""
-        try:
-            data, kind = _small(ref) if self.audio == "small" else _full(ref)
-        except SariError as error:
-            self.unreadable += 1
-            return {"none": str(error), "problem": "audio cannot be decoded"}, ""
-        if len(data) > self._left:
-            self._left = 0  # from here on none: which have sound does not depend on who happens to fit
-            self.left_out += 1
-            return {"none": "The page was full: its audio is bounded (--audio-mib)."}, ""
-        self._left -= len(data)
-        self.inside += 1
-        number = self.inside
-        text = base64.b64encode(data).decode()
-        return {"clip": number, "kind": kind}, f'<script type="text/plain" id="clip-{number}">{text}</script>\n'
-
-
-def _small(ref: AudioRef) -> tuple[bytes, str]:
-    import soundfile
-
-    samples = load_audio(ref, SMALL_RATE)
-    buffer = io.BytesIO()
-    soundfile.write(
-        buffer, samples, SMALL_RATE, format="MP3", compression_level=_MP3_LEVEL, bitrate_mode="VARIABLE"
-    )  # every browser plays MP3; Ogg not
-    return buffer.getvalue(), "audio/mpeg"
-
-
-def _full(ref: AudioRef) -> tuple[bytes, str]:
-    if ref.start or ref.duration is not None:
-        return encode_wav(*decode(ref)), "audio/wav"
-    data = ref.data if ref.data is not None else _bytes_of(ref)
-    return data, _PLAYED.get(data[:4], "audio/mpeg")
-
-
-def _bytes_of(ref: AudioRef) -> bytes:
-    try:
-        return Path(str(ref.path)).read_bytes()
-    except OSError as error:
-        raise InputError(f"audio {ref.path!r}: could not be read ({error.strerror})") from error
 
 
 def _pick(manifest: Mapping[str, Any], splits: Sequence[str]) -> list[str]:
@@ -228,7 +158,7 @@ def _data(
     manifest: Mapping[str, Any],
     splits: Sequence[str],
     chosen: Choice,
-    clips: _Clips,
+    clips: Clips,
     advance: Callable[[int], None],
 ) -> Iterator[str]:
     """The page's data, in its order: clips, and blocks of rows."""
@@ -261,9 +191,17 @@ def _frame(folder: Path, manifest: Mapping[str, Any], facts: Sequence[str]) -> t
 
     name = manifest.get("name") or folder.resolve().name
     page = render_html(
-        "view", styles=("report",), title=f"Corpus {name}", folder=str(folder), facts=facts, data=Markup(_DATA),
-        funnel=_funnel(manifest), aside=_aside(folder), aside_total=_number(manifest.get("set_aside")),
-    )  # fmt: skip
+        "view",
+        styles=("rowlist",),
+        scripts=("rowlist",),
+        title=f"Corpus {name}",
+        folder=str(folder),
+        facts=facts,
+        data=Markup(_DATA),
+        funnel=_funnel(manifest),
+        aside=_aside(folder),
+        aside_total=_number(manifest.get("set_aside")),
+    )
     head, _, tail = page.partition(_DATA)
     return head, tail
 

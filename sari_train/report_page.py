@@ -57,7 +57,6 @@ def render_page(run: Run, target: str | Path, *, audio_mib: float = AUDIO_MIB, t
     every = points_per_mean(run)
     return render_html(
         "run",
-        styles=("report",),
         title=f"{KINDS[run.kind]} run {run.folder}",
         status=_status(run),
         finished=run.finished,

@@ -52,6 +52,7 @@ def report(
         Path | None, typer.Option(help="Also write every answer on which the scorers disagree, JSON lines.")
     ] = None,
     transcripts: Annotated[int, typer.Option(min=0, help="Questions with transcripts on the HTML page.")] = 300,
+    audio_budget: Annotated[float, typer.Option(min=0, help="Most MiB of clips on the HTML page; 0: none.")] = 20.0,
     push_to_hub: Annotated[
         bool, typer.Option(PUSH, help="Write the results into a model's card on the Hub; a repository may follow.")
     ] = False,
@@ -88,7 +89,7 @@ def report(
     if html is not None:
         from sari_bench.pages import render_page
 
-        write_text(html, render_page(boards, questions_shown=transcripts))
+        write_text(html, render_page(boards, questions_shown=transcripts, audio_mib=audio_budget))
     if markdown is not None:
         write_text(markdown, boards_markdown(boards, leaderboard, groupings, lists))
     if csv is not None:

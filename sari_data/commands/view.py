@@ -24,7 +24,8 @@ def view(
 ) -> None:
     """Write one HTML page of a corpus: listen to it, see its chains and pass rates, filter and search it."""
     from sari_data.errors import InputError
-    from sari_data.view import Audio, write_view
+    from sari_data.html_clips import Audio
+    from sari_data.view import write_view
 
     if audio not in get_args(Audio):
         raise InputError(f"expected --audio small, full or none, found {audio!r}")

@@ -1,16 +1,4 @@
 "use strict";
-// What a model or a data set wrote is put in with textContent only: nothing in it becomes markup.
-
-const ROW = 62, SPARE = 6;
-const byId = (id) => document.getElementById(id);
-const count = (n) => n.toLocaleString("en-US");
-
-function element(tag, text, name) {
-  const node = document.createElement(tag);
-  if (text !== undefined && text !== null) node.textContent = text;
-  if (name) node.className = name;
-  return node;
-}
 
 function meter(share) {
   const bar = element("span", undefined, "meter"), fill = element("i");
@@ -228,49 +216,27 @@ function show(row, at, total) {
   part("Where it is from", origin(row));
 }
 
-// ---- The list: only the rows in sight are in the page ----
+// ---- The list ----
 
-const list = byId("list"), space = byId("space");
-let found = [], at = -1, drawn = new Map();
+const list = byId("list");
+let found = [], at = -1;
 
-function rowNode(row, i) {
-  const node = element("div", undefined, "row"), marks = element("div", undefined, "marks"), rate = own(row);
-  node.id = `row-${i}`;
-  node.setAttribute("role", "option");
-  node.setAttribute("aria-posinset", i + 1);
-  node.setAttribute("aria-setsize", found.length);
-  node.style.top = `${i * ROW}px`;
+function rowNode(row) {
+  const node = element("div"), marks = element("div", undefined, "marks"), rate = own(row);
   [row.split, row.domain, row.difficulty, row.source].filter(Boolean).forEach((text) => marks.append(element("span", text)));
   if (rate) marks.append(meter(rate.passes / rate.samples), element("span", `${rate.passes}/${rate.samples}`));
   const first = row.problems[0];
   if (first) marks.append(element("span", row.problems.length > 1 ? `${first} +${row.problems.length - 1}` : first, "bad"));
   node.append(element("div", row.question, "asked"), marks);
-  node.addEventListener("click", () => select(i, false));
   return node;
 }
 
-function draw() {
-  const first = Math.max(0, Math.floor(list.scrollTop / ROW) - SPARE);
-  const last = Math.min(found.length, Math.ceil((list.scrollTop + list.clientHeight) / ROW) + SPARE);
-  for (const [i, node] of drawn) if (i < first || i >= last) { node.remove(); drawn.delete(i); }
-  for (let i = first; i < last; i++) {
-    if (!drawn.has(i)) { const node = rowNode(found[i], i); drawn.set(i, node); space.append(node); }
-    drawn.get(i).setAttribute("aria-selected", String(i === at));
-  }
-}
-
-function select(i, focusList) {
-  at = Math.min(found.length - 1, Math.max(0, i));
-  if (!found.length) { at = -1; show(null); return; }
-  const top = at * ROW;
-  if (top < list.scrollTop) list.scrollTop = top;
-  else if (top + ROW > list.scrollTop + list.clientHeight) list.scrollTop = top + ROW - list.clientHeight;
-  draw();
-  list.setAttribute("aria-activedescendant", `row-${at}`);
-  show(found[at], at, found.length);
-  history.replaceState(null, "", `#${encodeURIComponent(found[at].id)}`);
-  if (focusList) list.focus({ preventScroll: true });
-}
+const shown = new RowList(list, "row", rowNode, (row, i) => {
+  at = row ? i : -1;
+  show(row, at, found.length);
+  if (row) history.replaceState(null, "", `#${encodeURIComponent(row.id)}`);
+});
+const select = (i, focusList) => shown.select(i, focusList);
 
 // ---- Filters ----
 
@@ -341,17 +307,10 @@ function totals() {
 }
 
 function refresh() {
-  const words = search.value.toLowerCase().split(/\s+/).filter(Boolean), kept = at >= 0 ? found[at] : null;
+  const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
   found = rows.filter((row) => filters.every((filter) => filter.fits(row)) && words.every((word) => textOf(row).includes(word)));
-  drawn.forEach((node) => node.remove());
-  drawn = new Map();
-  space.style.height = `${found.length * ROW}px`;
-  space.querySelector(".none")?.remove();
-  if (!found.length) space.append(element("p", "No question fits these filters.", "none"));
   totals();
-  list.scrollTop = 0;
-  const again = kept ? found.indexOf(kept) : -1;
-  if (again >= 0) { at = again; select(again, false); } else select(0, false);
+  shown.fill(found);
 }
 
 bench.addEventListener("input", refresh);
@@ -360,14 +319,7 @@ reset.addEventListener("click", () => {
   search.value = "";
   refresh();
 });
-list.addEventListener("scroll", draw, { passive: true });
-new ResizeObserver(draw).observe(list);
-list.addEventListener("keydown", (event) => {
-  const page = Math.max(1, Math.floor(list.clientHeight / ROW) - 1);
-  const to = { ArrowDown: at + 1, ArrowUp: at - 1, PageDown: at + page, PageUp: at - page, Home: 0, End: found.length - 1 }[event.key];
-  if (to !== undefined) { event.preventDefault(); select(to, false); }
-  if (event.key === "Enter") byId("detail").focus();
-});
+list.addEventListener("keydown", (event) => { if (event.key === "Enter") byId("detail").focus(); });
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const typing = event.target instanceof Element && event.target.closest("input, select, textarea");

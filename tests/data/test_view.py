@@ -20,11 +20,12 @@ from hypothesis import strategies as st
 from view_examples import HOSTILE, rated, scenes, write_example, write_hostile
 
 from sari_data.errors import CorpusError, InputError, MissingFileError, StorageError
+from sari_data.html_clips import SMALL_RATE
 from sari_data.html_pages import json_for_script
 from sari_data.rehydrate import without_audio
 from sari_data.store import read_split, write_corpus
 from sari_data.types import AudioRef, PassRate, Reasoning
-from sari_data.view import ASIDE_ROWS, SMALL_RATE, write_view
+from sari_data.view import ASIDE_ROWS, write_view
 from sari_data.view_rows import problems
 
 Run = Callable[..., tuple[int, str, str]]

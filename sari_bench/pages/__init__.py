@@ -1,0 +1,86 @@
+"""The report as one self-contained HTML page (see :mod:`sari_data.html_pages` for how model output is kept inert).
+
+A board has one section: its leaderboard as a table that stands in the page itself, and as data for the page's script
+what is drawn on demand: heat maps, plots, and the questions with their transcripts and clips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sari_bench.leaderboard import Board
+from sari_bench.pages.figures import comparisons, full_scores
+from sari_bench.pages.groups import group_data
+from sari_bench.pages.questions import question_data
+from sari_bench.pages.sound import Sounds
+from sari_bench.pages.table import leaderboard, other_versions, source_numbers
+from sari_bench.pages.thoughts import diagnoses, shortcut_tables, thought_lengths, thought_tables
+from sari_data.html_pages import json_for_script, render_html
+
+__all__ = ["AUDIO_MIB", "QUESTIONS_SHOWN", "render_page"]
+
+QUESTIONS_SHOWN = 300  # transcripts on a page, for each board
+AUDIO_MIB = 20.0  # of clips on a page, before base64 makes them a third larger
+
+_SCRIPTS = ("rowlist", "report_tables", "report_plots", "report_questions")
+
+
+def render_page(
+    boards: Sequence[Board], *, questions_shown: int = QUESTIONS_SHOWN, audio_mib: float = AUDIO_MIB
+) -> str:
+    """Render boards, full scores, heat maps, plots, comparisons, diagnostics and transcripts as one HTML page.
+
+    The same boards give the same page, byte for byte. A clip that cannot be had is no error: the page says why.
+
+    Args:
+        boards: What to show.
+        questions_shown: How many questions of each board have their transcripts on the page: first those on which
+            scorers disagree, then those on which runs disagree.
+        audio_mib: Bound on the clips inside the page, in MiB; 0 for none.
+    """
+    sounds = Sounds(audio_mib)
+    shown = [_board(board, number, questions_shown, sounds) for number, board in enumerate(boards)]
+    return render_html(
+        "report", styles=("rowlist",), scripts=_SCRIPTS, boards=shown, clips=_markup("".join(sounds.elements))
+    )
+
+
+def _board(board: Board, number: int, questions_shown: int, sounds: Sounds) -> dict[str, Any]:
+    questions = question_data(board, questions_shown, sounds)
+    diagnosed = diagnoses(board)
+    groups = group_data(board) | {"lengths": [thought_lengths(one) for one in diagnosed]}
+    return {
+        "key": f"b{number}",
+        "title": board.title,
+        "scorer": board.scorer,
+        "digest": board.digest,
+        "notes": [*board.notes, *_clean_notes(board)],
+        "table": leaderboard(board),
+        "earlier": other_versions(board),
+        "sources": list(source_numbers(board)),
+        "base": board.entries[-1].run.name,
+        "comparisons": comparisons(board),
+        "scores": full_scores(board),
+        "thoughts": thought_tables(diagnosed),
+        "shortcuts": shortcut_tables(board),
+        "questions": {key: questions[key] for key in ("said", "heard")},
+        "group_json": _markup(json_for_script(groups)),
+        "question_json": _markup(json_for_script(questions)),
+    }
+
+
+def _markup(text: str) -> Any:
+    """Text that the template puts in as it is: made here, and without any character that could end its element."""
+    from markupsafe import Markup
+
+    return Markup(text)
+
+
+def _clean_notes(board: Board) -> list[str]:
+    """What the clean subset is, and what the comparison with training corpora does not prove."""
+    if board.clean is None:
+        return []
+    total, marked = board.clean.questions, len(board.clean.marked)
+    said = f"clean: the {total - marked:,} of {total:,} questions that {board.clean.names} does not share"
+    return [said, *(f"clean: {note}" for note in board.clean.notes)]

@@ -1,0 +1,53 @@
+"""Every figure of each run, and what each gains over the last one, as texts for tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sari_bench.compare import Comparison, compare_scores
+from sari_bench.difference_tables import group_rows
+from sari_bench.leaderboard import Board, Entry
+from sari_bench.report import score_rows
+
+
+def comparisons(board: Board) -> list[dict[str, Any]]:
+    """Return what each run gains over the last of the board, with a sentence and a table for each dimension."""
+    base = board.entries[-1]
+    return [
+        _comparison(compare_scores(base.run.name, base.score, entry.run.name, entry.score))
+        for entry in board.entries[:-1]
+    ]
+
+
+def _comparison(found: Comparison) -> dict[str, Any]:
+    tables = []
+    for dimension in found.groups:
+        header, rows = group_rows(found, dimension)
+        tables.append({"header": header, "rows": rows, "note": found.group_note(dimension)})
+    return {"name": found.b, "sentence": found.sentence, "notes": found.notes, "tables": tables}
+
+
+def full_scores(board: Board) -> list[dict[str, Any]]:
+    """Return of each run where it comes from, its first prompt, and every figure by every scorer."""
+    return [_full(entry) for entry in board.entries]
+
+
+def _full(entry: Entry) -> dict[str, Any]:
+    meta = entry.run.meta
+    about = {
+        "model": f"{meta['model']['name']} ({meta['model'].get('path', '')})",
+        "mode": entry.run.mode,
+        "benchmark": f"{meta['benchmark']['name']} {meta['benchmark']['version']}",
+        "sampling": ", ".join(f"{key} {value}" for key, value in meta["sampling"].items()),
+        "samples": str(entry.run.samples),
+        "code": f"sari {meta.get('code_version', '?')}",
+        "started": meta.get("started", ""),
+        "finished": meta.get("finished") or "not finished",
+        "folder": str(entry.run.folder),
+    }
+    tables = []
+    for scorer, score in entry.scores.items():
+        header, rows = score_rows(score)
+        tables.append({"scorer": scorer, "header": header, "rows": rows, "notes": score.notes})
+    example = meta.get("prompt", {}).get("example", "")
+    return {"name": entry.run.name, "about": about, "tables": tables, "prompt": example}

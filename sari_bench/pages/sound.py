@@ -1,0 +1,60 @@
+"""The clips inside the page: each once, small, in all no larger than a bound; else the reason why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sari_bench.leaderboard import Board
+from sari_bench.reopening import reopen
+from sari_data.errors import SariError
+from sari_data.html_clips import Clips
+from sari_data.types import AudioRef
+
+
+class Sounds:
+    """Finds and encodes the clips of questions; ``elements`` are the clips as the page holds them.
+
+    Args:
+        audio_mib: Bound on the clips of the whole page, in MiB before base64; 0 for none.
+    """
+
+    def __init__(self, audio_mib: float) -> None:
+        self.elements: list[str] = []
+        self._clips = Clips("small" if audio_mib > 0 else "none", audio_mib, "--audio-budget")
+
+    def place(self, board: Board, ids: Iterable[str]) -> tuple[dict[str, dict[str, Any]], str]:
+        """Return what the page says of the clip of each question, by id, and a sentence about all of them."""
+        wanted = list(ids)
+        if not wanted:
+            return {}, ""
+        if self._clips.audio == "none":
+            return {key: {"none": "The page was written without audio."} for key in wanted}, "Without audio."
+        refs, why = _audio(board)
+        if refs is None:
+            return {key: {"none": "The clip is not at hand."} for key in wanted}, f"No clip can be heard: {why}."
+        found = {}
+        for identifier in wanted:
+            said, element = self._clips.place(refs[identifier])
+            self.elements.append(element)
+            found[identifier] = said
+        heard = sum("clip" in said for said in found.values())
+        return found, self._sentence(found, heard)
+
+    def _sentence(self, found: dict[str, dict[str, Any]], heard: int) -> str:
+        if heard == len(found):
+            return f"All {heard:,} can be heard."
+        reasons = {said["none"] for said in found.values() if "none" in said}
+        why = f": {next(iter(reasons))}" if len(reasons) == 1 else ", the others say why not."
+        return f"{heard:,} of {len(found):,} can be heard{why}"
+
+
+def _audio(board: Board) -> tuple[dict[str, AudioRef] | None, str]:
+    """The clips by question id, from the first run that still says where they are."""
+    why = ""
+    for entry in board.entries:
+        try:
+            return {question.id: question.audio for question in reopen(entry.run).questions}, ""
+        except SariError as error:
+            why = why or str(error)
+    return None, why

@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import machine
-from sari_bench.bootstrap import bootstrap_groups, bootstrap_interval
-from sari_bench.clustering import effective_size
-from sari_bench.metrics import wilson
-from sari_bench.paired import compare_groups
+from sari_bench.statistics.bootstrap import bootstrap_groups, bootstrap_interval
+from sari_bench.statistics.clustering import effective_size
+from sari_bench.statistics.metrics import wilson
+from sari_bench.statistics.paired import compare_groups
 
 # Clips, most questions about one, share of right answers, correlation of answers about one clip.
 INTERVALS = (

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import machine
-from sari_bench.metrics import wilson
+from sari_bench.statistics.metrics import wilson
 from sari_data.answers import Reading, read_response
 
 LABELS = Path(__file__).with_name("reader_labels.json")

@@ -99,9 +99,9 @@ def store_verdicts(golds: tuple[Gold, ...], answers: dict[str, list[Answer]], fo
 def bootstrap(scores: dict[str, Score]) -> int:
     """Return how many intervals were computed: of every scorer overall and of every group, 1,000 resamples each."""
     import numpy as np
-    from sari_bench.bootstrap import bootstrap_groups
 
     from sari_bench.benchmarks.base import DIMENSIONS
+    from sari_bench.statistics.bootstrap import bootstrap_groups
 
     done = 0
     for one in scores.values():

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from sari_bench.benchmarks.scenes import SEED, HeldOut
 from sari_bench.benchmarks.table_map import TableMap
-from sari_bench.runs import MOST_SAMPLES
+from sari_bench.running.runs import MOST_SAMPLES
 from sari_data.config import Table
 from sari_data.responder import Sampling
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sari_bench.benchmarks.base import Benchmark
-from sari_bench.clustering import newcombe
-from sari_bench.metrics import Tally, percent, percents
 from sari_bench.scoring import BenchmarkGolds, Score, summarize
+from sari_bench.statistics.clustering import newcombe
+from sari_bench.statistics.metrics import Tally, percent, percents
 
 if TYPE_CHECKING:
     from sari_data.dedup import Dedup, Finding

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sari_bench.benchmarks.base import DIMENSIONS, Benchmark, Gold
-from sari_bench.metrics import OUTCOMES, UNGRADABLE, Tally, group, percent, tally
 from sari_bench.scorers import SCORERS, load_scorer
 from sari_bench.scorers.base import Answer, Said, Scorer
 from sari_bench.scorers.official import string_match
+from sari_bench.statistics.metrics import OUTCOMES, UNGRADABLE, Tally, group, percent, tally
 from sari_data.errors import InputError
 
 __all__ = [
@@ -49,7 +49,7 @@ class Scored:
     Args:
         gold: The question.
         answer: What was said to it.
-        outcome: One of :data:`sari_bench.metrics.OUTCOMES`, or ``ungradable``.
+        outcome: One of :data:`sari_bench.statistics.metrics.OUTCOMES`, or ``ungradable``.
         choice: Index of the option that was read, where the scorer reads one.
         reason: Why no option was read, in a few fixed words.
     """

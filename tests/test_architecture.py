@@ -102,7 +102,7 @@ def test_packages_import_only_whom_they_may(path: Path) -> None:
 
 
 def test_the_import_rules_notice_what_breaks_them() -> None:
-    assert wrong_imports("sari_train", "def f():\n    import sari_bench.runner")
+    assert wrong_imports("sari_train", "def f():\n    import sari_bench.running.runner")
     assert wrong_imports("sari_bench", "from sari_train.models import load")
     assert wrong_imports("sari_data", "from sari_train.responder import LocalResponder")
     assert wrong_imports("sari_data", "def f():\n    import torch.nn")

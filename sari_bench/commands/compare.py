@@ -13,7 +13,7 @@ from sari_data.console import note, out, print_json
 from sari_data.errors import InputError
 
 if TYPE_CHECKING:
-    from sari_bench.compare import Comparison
+    from sari_bench.comparing.compare import Comparison
 
 
 def compare(
@@ -41,10 +41,10 @@ def compare(
 ) -> None:
     """Say whether the run AFTER beats the run BEFORE, by how many points, with a paired 95 % interval and p."""
     from sari_bench.benchmarks.base import DIMENSIONS
-    from sari_bench.compare import compare_scores
-    from sari_bench.difference_tables import adjust_runs, run_rows, runs_note
-    from sari_bench.report import to_table
-    from sari_bench.sides import read_sides
+    from sari_bench.comparing.compare import compare_scores
+    from sari_bench.comparing.difference_tables import adjust_runs, run_rows, runs_note
+    from sari_bench.comparing.sides import read_sides
+    from sari_bench.reporting.report import to_table
 
     if len(runs) < 2:
         raise InputError("compare needs two run folders or prediction files or more: the one before, then those after")
@@ -69,8 +69,8 @@ def compare(
 
 
 def _print(comparison: Comparison, dimensions: list[str], transcript: bool) -> None:
-    from sari_bench.difference_tables import group_rows
-    from sari_bench.report import to_table, transcript_view
+    from sari_bench.comparing.difference_tables import group_rows
+    from sari_bench.reporting.report import to_table, transcript_view
 
     out.print(comparison.sentence, markup=False, highlight=False, soft_wrap=True)
     for sentence in comparison.notes:

@@ -28,14 +28,14 @@ def diagnose(
     as_json: JsonOption = False,
 ) -> None:
     """Show thought length against accuracy, sections, whether the answer agrees with the summary, and truncation."""
-    from sari_bench.diagnostic_tables import diagnosis_sentences, diagnosis_tables
-    from sari_bench.diagnostics import diagnose as diagnose_run
-    from sari_bench.report import to_table
-    from sari_bench.runs import read_run
+    from sari_bench.reporting.report import to_table
+    from sari_bench.running.runs import read_run
+    from sari_bench.thoughts.diagnostic_tables import diagnosis_sentences, diagnosis_tables
+    from sari_bench.thoughts.diagnostics import diagnose as diagnose_run
 
     found = read_run(run)
     if swap_captions:
-        from sari_bench.swap_asking import swap_captions as swap
+        from sari_bench.thoughts.swap_asking import swap_captions as swap
 
         swap(found, limit=limit, seed=seed, scorer=scorer, options=responder_options(responder_option))
     elif limit is not None:

@@ -11,7 +11,7 @@ from sari_data.errors import StorageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from sari_bench.board_tables import TextTable
+    from sari_bench.reporting.board_tables import TextTable
     from sari_bench.scoring import Score
 
 _PIPE = 160  # terminal cells where the width is unknown
@@ -19,7 +19,7 @@ _PIPE = 160  # terminal cells where the width is unknown
 
 def print_score(result: Score, title: str) -> None:
     """Print a score: every group in a table, the outcomes in a line, and what else must be known."""
-    from sari_bench.report import outcome_line, score_rows, to_table
+    from sari_bench.reporting.report import outcome_line, score_rows, to_table
 
     header, rows = score_rows(result)
     print_table(to_table(title, header, rows))
@@ -30,7 +30,7 @@ def print_score(result: Score, title: str) -> None:
 
 def print_text_table(table: TextTable) -> None:
     """Print a table, in several parts where the terminal is too narrow for it, and its notes."""
-    from sari_bench.report import fit_columns, to_table
+    from sari_bench.reporting.report import fit_columns, to_table
 
     console = _console()
     for number, (header, rows) in enumerate(fit_columns(table.header, table.rows, console.width)):

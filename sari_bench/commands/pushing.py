@@ -9,7 +9,7 @@ from sari_data.console import note, say
 from sari_data.errors import InputError
 
 if TYPE_CHECKING:
-    from sari_bench.leaderboard import Board
+    from sari_bench.reporting.leaderboard import Board
 
 
 def push_results(boards: Sequence[Board], repo: str | None, *, dry_run: bool, eval_task: str | None = None) -> None:
@@ -25,7 +25,7 @@ def push_results(boards: Sequence[Board], repo: str | None, *, dry_run: bool, ev
         InputError: The runs are of several models, a run is incomplete, or there is no such repository.
         StorageError: The Hub refused or cannot be reached.
     """
-    from sari_bench.hub_results import (
+    from sari_bench.reporting.hub_results import (
         CARD,
         card_diff,
         eval_file,

@@ -16,10 +16,10 @@ from sari_data.errors import InputError, MissingFileError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sari_bench.disagreeing import Disagreeing
-    from sari_bench.groups import Grouping
-    from sari_bench.leaderboard import Board
-    from sari_bench.runs import Run
+    from sari_bench.reporting.disagreeing import Disagreeing
+    from sari_bench.reporting.groups import Grouping
+    from sari_bench.reporting.leaderboard import Board
+    from sari_bench.running.runs import Run
 
 _SHOWN = 10  # disagreements of each run in the terminal; files list all
 
@@ -72,10 +72,10 @@ def report(
     With --leaderboard in a folder without runs/, the embedded base model and the checkpoints in
     ./checkpoints are measured on the held-out scenes first.
     """
-    from sari_bench.disagreeing import disagreeing, disagreement_lines
-    from sari_bench.groups import parse_grouping
-    from sari_bench.measure import stale_notes
-    from sari_bench.report_files import boards_csv, boards_json, boards_markdown
+    from sari_bench.reporting.disagreeing import disagreeing, disagreement_lines
+    from sari_bench.reporting.groups import parse_grouping
+    from sari_bench.reporting.report_files import boards_csv, boards_json, boards_markdown
+    from sari_bench.running.measure import stale_notes
 
     groupings = list(dict.fromkeys(one for text in by or [] for one in parse_grouping(text)))
     if disagreements is not None and len(set(scorer or [])) < 2:
@@ -116,8 +116,8 @@ def _check_push(push_to_hub: bool, belonging: bool, both_print: bool) -> None:
 def _boards(
     runs: list[Run], scorers: list[str], published: list[Path], no_published: bool, training: list[Path]
 ) -> list[Board]:
-    from sari_bench.leaderboard import make_boards, withheld
     from sari_bench.published import read_published
+    from sari_bench.reporting.leaderboard import make_boards, withheld
 
     if published and no_published:
         raise InputError("--published shows rows and --no-published shows none: leave one of them out")
@@ -139,8 +139,8 @@ def _boards(
 def _find_or_measure(
     paths: list[Path], leaderboard: bool, recipe: str | None, overrides: list[str] | None
 ) -> list[Run]:
-    from sari_bench.measure import MEASURING, RUNS, measure_defaults
-    from sari_bench.runs import META, find_runs
+    from sari_bench.running.measure import MEASURING, RUNS, measure_defaults
+    from sari_bench.running.runs import META, find_runs
 
     if paths:
         return find_runs(paths)
@@ -163,9 +163,9 @@ def _find_or_measure(
 def _print_boards(
     boards: list[Board], leaderboard: bool, groupings: list[Grouping], lists: Sequence[Sequence[Disagreeing]]
 ) -> None:
-    from sari_bench.board_tables import board_table, earlier_tables, group_tables
-    from sari_bench.compare import compare as compare_runs
-    from sari_bench.disagreeing import disagreement_table
+    from sari_bench.comparing.compare import compare as compare_runs
+    from sari_bench.reporting.board_tables import board_table, earlier_tables, group_tables
+    from sari_bench.reporting.disagreeing import disagreement_table
 
     for board, found in zip(boards, lists, strict=True):
         if leaderboard:

@@ -38,8 +38,8 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Put a benchmark to a model and keep its raw answers; a run that was stopped goes on."""
-    from sari_bench.measure import load_for, measure, run_folder, with_options
-    from sari_bench.voting import vote_lines, votes_json
+    from sari_bench.running.measure import load_for, measure, run_folder, with_options
+    from sari_bench.statistics.voting import vote_lines, votes_json
 
     given = {
         "model": model,

@@ -153,7 +153,7 @@ def _load(
 ) -> tuple[list[Benchmark | BenchmarkGolds], Mapping[str, Sequence[Answer]], int]:
     """Return what to score on (each revision), the answers by id, and how many each question was due."""
     if run_path is not None:
-        from sari_bench.runs import read_run
+        from sari_bench.running.runs import read_run
 
         run = read_run(run_path)
         return [run.benchmark], run.answers, run.samples

@@ -13,10 +13,10 @@ from typing import Any
 
 from sari_bench.changes import Change, changes, counts
 from sari_bench.commands.output import print_score, print_table, write_text
-from sari_bench.metrics import Tally
-from sari_bench.report import cell, to_table
+from sari_bench.reporting.report import cell, to_table
 from sari_bench.scoring import Disagreement, Score, honest_of
 from sari_bench.scoring import disagreements as find_disagreements
+from sari_bench.statistics.metrics import Tally
 from sari_data.console import note, print_json, say
 from sari_data.errors import InputError
 

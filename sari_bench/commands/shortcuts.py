@@ -71,7 +71,7 @@ def shortcuts(
             )
         result = _of_run(run, only, seed, scorer, options)
     else:
-        from sari_bench.measure import RUNS, load_for, run_folder, with_options
+        from sari_bench.running.measure import RUNS, load_for, run_folder, with_options
 
         bench = with_options(effective_bench(recipe, overrides, given), options)
         asked = load_for(bench)
@@ -97,7 +97,7 @@ def _rules(asked: Benchmark, only: list[str] | None) -> Shortcuts:
 
 
 def _of_run(folder: Path, only: list[str] | None, seed: int, scorer: str, options: dict[str, Any]) -> Shortcuts:
-    from sari_bench.runs import read_run
+    from sari_bench.running.runs import read_run
     from sari_bench.shortcuts.asking import measure_shortcuts
     from sari_bench.shortcuts.variants import choose_variants
 
@@ -109,7 +109,7 @@ def _measured(
     bench: Bench, asked: Benchmark, folder: Path, only: list[str] | None, seed: int, scorer: str
 ) -> Shortcuts:
     """Run the benchmark first, as ``sari-bench run`` does; a run that is there already is gone on with."""
-    from sari_bench.measure import make_responder, measure
+    from sari_bench.running.measure import make_responder, measure
     from sari_bench.shortcuts.asking import measure_shortcuts
     from sari_bench.shortcuts.priors import check_answers
     from sari_bench.shortcuts.variants import choose_variants
@@ -122,7 +122,7 @@ def _measured(
 
 
 def _print(result: Shortcuts) -> None:
-    from sari_bench.report import to_table
+    from sari_bench.reporting.report import to_table
     from sari_bench.shortcuts.tables import position_rows, rule_notes, shortcut_rows, table_title, task_rows
 
     print_table(to_table(table_title(result), *shortcut_rows(result)))

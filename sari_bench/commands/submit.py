@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sari_bench.benchmarks.base import Benchmark
+    from sari_bench.reporting.submit import Submission
     from sari_bench.scoring import Answer, BenchmarkGolds
-    from sari_bench.submit import Submission
 
 
 def submit(
@@ -44,7 +44,7 @@ def submit(
 
     An incomplete file is not written (exit code 1) unless --allow-missing is given.
     """
-    from sari_bench.submit import make_submission
+    from sari_bench.reporting.submit import make_submission
 
     golds, answers, rows = _gather(run_path, predictions, benchmark, questions)
     for sentence in golds.notes:
@@ -71,7 +71,7 @@ def _gather(
     """The questions, the answers, and the published rows where a question file is given."""
     from sari_bench.benchmarks import load_benchmark
     from sari_bench.predictions import read_predictions
-    from sari_bench.runs import read_run
+    from sari_bench.running.runs import read_run
     from sari_bench.scoring import Answer
 
     if (predictions is None) == (run_path is None):

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sari_bench.leaderboard import Board
 from sari_bench.pages.figures import comparisons, full_scores
 from sari_bench.pages.groups import group_data
 from sari_bench.pages.questions import question_data
 from sari_bench.pages.sound import Sounds
 from sari_bench.pages.table import leaderboard, other_versions, source_numbers
 from sari_bench.pages.thoughts import diagnoses, shortcut_tables, thought_lengths, thought_tables
+from sari_bench.reporting.leaderboard import Board
 from sari_data.html_pages import json_for_script, render_html
 
 __all__ = ["AUDIO_MIB", "QUESTIONS_SHOWN", "render_page"]

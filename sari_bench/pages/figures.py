@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sari_bench.compare import Comparison, compare_scores
-from sari_bench.difference_tables import group_rows
-from sari_bench.leaderboard import Board, Entry
-from sari_bench.report import score_rows
+from sari_bench.comparing.compare import Comparison, compare_scores
+from sari_bench.comparing.difference_tables import group_rows
+from sari_bench.reporting.leaderboard import Board, Entry
+from sari_bench.reporting.report import score_rows
 
 
 def comparisons(board: Board) -> list[dict[str, Any]]:

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sari_bench.benchmarks.base import DIMENSIONS
-from sari_bench.groups import Grouping, chance_note, group_name, grouping_name, tallies
-from sari_bench.leaderboard import Board
-from sari_bench.metrics import Tally, percent
+from sari_bench.reporting.groups import Grouping, chance_note, group_name, grouping_name, tallies
+from sari_bench.reporting.leaderboard import Board
 from sari_bench.scoring import Score
+from sari_bench.statistics.metrics import Tally, percent
 
 GROUPINGS: tuple[Grouping, ...] = (
     *((name,) for name in DIMENSIONS),

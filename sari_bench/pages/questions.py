@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sari_bench.benchmarks.base import Gold
-from sari_bench.leaderboard import Board
 from sari_bench.pages.sound import Sounds
+from sari_bench.reporting.leaderboard import Board
 from sari_bench.scoring import Score, Scored
 from sari_data.prompting import tag_parents
 

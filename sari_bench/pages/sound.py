@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sari_bench.leaderboard import Board
-from sari_bench.reopening import reopen
+from sari_bench.reporting.leaderboard import Board
+from sari_bench.running.reopening import reopen
 from sari_data.errors import SariError
 from sari_data.html_clips import Clips
 from sari_data.types import AudioRef

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sari_bench.leaderboard import Board, Entry
-from sari_bench.metrics import Tally
 from sari_bench.published import PublishedRow
-from sari_bench.report import cell, interval_cell
+from sari_bench.reporting.leaderboard import Board, Entry
+from sari_bench.reporting.report import cell, interval_cell
 from sari_bench.scoring import Score
+from sari_bench.statistics.metrics import Tally
 
 Cell = dict[str, Any]
 _NONE: Cell = {"text": "–", "sort": ""}

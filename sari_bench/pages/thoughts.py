@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sari_bench.diagnostic_tables import diagnosis_sentences, diagnosis_tables
-from sari_bench.diagnostics import Diagnostics, diagnose
-from sari_bench.leaderboard import Board
-from sari_bench.metrics import percent
+from sari_bench.reporting.leaderboard import Board
 from sari_bench.shortcuts import Shortcuts, read_shortcuts
 from sari_bench.shortcuts.tables import position_rows, rule_notes, shortcut_rows, task_rows
+from sari_bench.statistics.metrics import percent
+from sari_bench.thoughts.diagnostic_tables import diagnosis_sentences, diagnosis_tables
+from sari_bench.thoughts.diagnostics import Diagnostics, diagnose
 
 UNIT = "words"  # of the length of a thought
 

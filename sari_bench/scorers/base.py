@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from sari_bench.benchmarks.base import Gold
-from sari_bench.metrics import UNGRADABLE
+from sari_bench.statistics.metrics import UNGRADABLE
 from sari_data.answers import CUT_OFF, Reading, read_response
 from sari_data.clauses import REFUSED
 from sari_data.conclusions import HALFWAY
@@ -44,7 +44,7 @@ class Verdict(NamedTuple):
     """What a scorer says of one answer.
 
     Args:
-        outcome: One of :data:`sari_bench.metrics.OUTCOMES`, or ``ungradable``.
+        outcome: One of :data:`sari_bench.statistics.metrics.OUTCOMES`, or ``ungradable``.
         choice: Index of the option that was read (the first of those with the same text), if one was.
         reason: Why none was, in a few fixed words.
     """

@@ -10,9 +10,9 @@ from typing import Any
 
 from sari_bench.benchmarks.base import Benchmark
 from sari_bench.config import Bench
-from sari_bench.measure import make_responder, measure, with_options
-from sari_bench.reopening import read_bench, reopen
-from sari_bench.runs import RESPONSES, Run, read_lines
+from sari_bench.running.measure import make_responder, measure, with_options
+from sari_bench.running.reopening import read_bench, reopen
+from sari_bench.running.runs import RESPONSES, Run, read_lines
 from sari_bench.shortcuts.figures import evaluate_shortcuts
 from sari_bench.shortcuts.priors import check_answers
 from sari_bench.shortcuts.results import FOLDER, RESULTS, Shortcuts
@@ -47,7 +47,7 @@ def measure_shortcuts(
         benchmark: The questions with their audio, where they are loaded already.
 
     Raises:
-        SariError: As :func:`sari_bench.measure.measure` and :func:`sari_bench.reopening.reopen`.
+        SariError: As :func:`sari_bench.running.measure.measure` and :func:`sari_bench.running.reopening.reopen`.
     """
     check_answers(run.benchmark.golds)
     bench = with_options(read_bench(run), options or {})

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from sari_bench.benchmarks.base import Gold
-from sari_bench.metrics import Tally, percent, tally, wilson
 from sari_bench.scoring import Scored
 from sari_bench.shortcuts.variants import rotated_id
+from sari_bench.statistics.metrics import Tally, percent, tally, wilson
 from sari_data.answers import read_response
 
 

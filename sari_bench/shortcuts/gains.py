@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sari_bench.adjust import holm
 from sari_bench.benchmarks.base import Gold
-from sari_bench.compare import format_p
-from sari_bench.metrics import PairedDifference, label_order
-from sari_bench.paired import compare_groups
+from sari_bench.comparing.compare import format_p
+from sari_bench.statistics.adjust import holm
+from sari_bench.statistics.metrics import PairedDifference, label_order
+from sari_bench.statistics.paired import compare_groups
 
 
 def paired_gains(

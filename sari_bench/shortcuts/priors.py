@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from sari_bench.benchmarks.base import Gold
-from sari_bench.metrics import UNGRADABLE, Tally, percent, tally
+from sari_bench.statistics.metrics import UNGRADABLE, Tally, percent, tally
 from sari_data.errors import BenchmarkError
 from sari_data.options import loose_form
 

@@ -10,11 +10,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from sari_bench.metrics import PairedDifference, percent
-from sari_bench.runs import RESPONSES
+from sari_bench.running.runs import RESPONSES
 from sari_bench.shortcuts.circular import Circular
 from sari_bench.shortcuts.gains import points, read_difference
 from sari_bench.shortcuts.variants import NO_AUDIO, OTHER_AUDIO, SILENCE
+from sari_bench.statistics.metrics import PairedDifference, percent
 from sari_data.errors import BenchmarkError
 
 FOLDER, RESULTS = "shortcuts", "shortcuts.json"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sari_bench.compare import format_p
-from sari_bench.metrics import PairedDifference
-from sari_bench.report import cell
+from sari_bench.comparing.compare import format_p
+from sari_bench.reporting.report import cell
 from sari_bench.shortcuts.results import Row, Shortcuts
+from sari_bench.statistics.metrics import PairedDifference
 
 
 def shortcut_rows(found: Shortcuts) -> tuple[list[str], list[list[str]]]:

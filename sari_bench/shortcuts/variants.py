@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from sari_bench.benchmarks.base import Benchmark, Gold, check_golds, digest_of
-from sari_bench.run_meta import BuildRequest
+from sari_bench.running.run_meta import BuildRequest
 from sari_data.errors import BenchmarkError, InputError
 from sari_data.pairing import pair_clips
 from sari_data.responder import Request

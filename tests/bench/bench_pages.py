@@ -13,9 +13,9 @@ from bench_toys import make_questions, right, wrong
 from sari_bench.benchmarks import load_benchmark
 from sari_bench.benchmarks.base import Benchmark, from_questions
 from sari_bench.config import Bench
-from sari_bench.leaderboard import Board, make_boards
 from sari_bench.published import PublishedRow
-from sari_bench.runs import RECIPE, Run
+from sari_bench.reporting.leaderboard import Board, make_boards
+from sari_bench.running.runs import RECIPE, Run
 from sari_bench.scoring import Answer, BenchmarkGolds
 from sari_data.types import AudioQuestion
 

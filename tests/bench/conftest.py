@@ -9,8 +9,8 @@ import pytest
 from bench_toys import make_questions
 
 from sari_bench.benchmarks.base import Benchmark, from_questions
-from sari_bench.runner import RunSettings, run_benchmark
-from sari_bench.runs import Run, read_run
+from sari_bench.running.runner import RunSettings, run_benchmark
+from sari_bench.running.runs import Run, read_run
 from sari_data.responders.scripted import ScriptedResponder
 from sari_data.types import AudioQuestion
 

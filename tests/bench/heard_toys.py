@@ -10,8 +10,8 @@ import numpy as np
 
 from sari_bench.benchmarks.base import Benchmark, from_questions
 from sari_bench.config import Bench
-from sari_bench.measure import measure
-from sari_bench.runs import Run
+from sari_bench.running.measure import measure
+from sari_bench.running.runs import Run
 from sari_data.audio import decode, encode_wav
 from sari_data.responder import Request, Responder
 from sari_data.responders.scripted import ScriptedResponder

@@ -12,7 +12,7 @@ from published_files import clip, mmau_hub_row, mmau_row, parquet, tar, write_js
 
 from sari_bench.benchmarks import load_benchmark
 from sari_bench.benchmarks.base import Benchmark
-from sari_bench.runner import RunSettings, run_benchmark
+from sari_bench.running.runner import RunSettings, run_benchmark
 from sari_data.errors import AudioError, BenchmarkError, InputError, StorageError
 from sari_data.resources import cache_folder
 from sari_data.responders.scripted import ScriptedResponder

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import bootstrap, norm
 
-from sari_bench.bootstrap import bootstrap_difference, bootstrap_groups, bootstrap_interval
+from sari_bench.statistics.bootstrap import bootstrap_difference, bootstrap_groups, bootstrap_interval
 
 RESAMPLES = 10_000
 # Both ends of two such intervals are as close as so many standard deviations of the mean, 99 times in 100.

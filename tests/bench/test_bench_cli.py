@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from bench_toys import right, wrong
 
-from sari_bench import cli, measure
+from sari_bench import cli
 from sari_bench.benchmarks.base import Benchmark
 from sari_bench.benchmarks.scenes import HeldOut, load
-from sari_bench.runs import Run
+from sari_bench.running import measure
+from sari_bench.running.runs import Run
 from sari_data.responders.scripted import ScriptedResponder
 
 QUESTIONS = [

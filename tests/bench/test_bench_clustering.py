@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import t as student
 
-from sari_bench.clustering import Z95, effective_size, newcombe, student_quantile
-from sari_bench.metrics import OUTCOMES, Tally, tally, wilson
+from sari_bench.statistics.clustering import Z95, effective_size, newcombe, student_quantile
+from sari_bench.statistics.metrics import OUTCOMES, Tally, tally, wilson
 
 # Of each clip the outcomes of its questions.
 CLIPS = st.lists(st.lists(st.booleans(), min_size=1, max_size=5), min_size=1, max_size=25)

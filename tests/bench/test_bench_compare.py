@@ -8,12 +8,12 @@ import pytest
 from bench_toys import right, wrong
 
 from sari_bench.benchmarks.base import Benchmark
-from sari_bench.board_tables import board_table
-from sari_bench.compare import compare
-from sari_bench.leaderboard import make_boards
-from sari_bench.report import score_rows, to_markdown
-from sari_bench.report_files import boards_json, boards_markdown
-from sari_bench.runs import Run
+from sari_bench.comparing.compare import compare
+from sari_bench.reporting.board_tables import board_table
+from sari_bench.reporting.leaderboard import make_boards
+from sari_bench.reporting.report import score_rows, to_markdown
+from sari_bench.reporting.report_files import boards_json, boards_markdown
+from sari_bench.running.runs import Run
 from sari_data.errors import BenchmarkError
 from sari_data.types import AudioQuestion
 

@@ -10,7 +10,7 @@ import pytest
 from bench_toys import right, wrong
 
 from sari_bench.benchmarks.base import Benchmark
-from sari_bench.runs import Run
+from sari_bench.running.runs import Run
 
 Call = Callable[..., tuple[int, str, str]]
 

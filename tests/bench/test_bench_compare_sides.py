@@ -12,10 +12,10 @@ from bench_scores import score_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sari_bench.compare import compare_scores
-from sari_bench.difference_tables import adjust_runs, group_rows, run_rows, runs_note
+from sari_bench.comparing.compare import compare_scores
+from sari_bench.comparing.difference_tables import adjust_runs, group_rows, run_rows, runs_note
+from sari_bench.comparing.sides import read_sides
 from sari_bench.scoring import BenchmarkGolds, Score, summarize
-from sari_bench.sides import read_sides
 from sari_data.errors import BenchmarkError, InputError, MissingFileError
 
 PAIRS = st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(0, 5)), min_size=1, max_size=40)

@@ -13,9 +13,9 @@ from bench_scores import score_of
 
 from sari_bench.benchmarks import load_benchmark
 from sari_bench.benchmarks.base import Benchmark, from_questions
-from sari_bench.clustering import newcombe
 from sari_bench.contamination import CleanScores, Contamination, clean_scores, contamination
 from sari_bench.scoring import BenchmarkGolds
+from sari_bench.statistics.clustering import newcombe
 from sari_data.dedup import Dedup, Finding
 from sari_data.errors import InputError, MissingFileError
 from sari_data.types import AudioQuestion, AudioRef, Provenance

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sari_bench.benchmarks.base import Benchmark, from_questions
-from sari_bench.diagnostic_tables import diagnosis_sentences, diagnosis_tables
-from sari_bench.diagnostics import cut_bins, diagnose, rank_trend
-from sari_bench.runner import RunSettings, run_benchmark
-from sari_bench.runs import Run, read_run
+from sari_bench.running.runner import RunSettings, run_benchmark
+from sari_bench.running.runs import Run, read_run
+from sari_bench.thoughts.diagnostic_tables import diagnosis_sentences, diagnosis_tables
+from sari_bench.thoughts.diagnostics import cut_bins, diagnose, rank_trend
 from sari_data.responder import Request, Response, Sampling
 from sari_data.thoughts import last_sentence
 from sari_data.types import AudioQuestion

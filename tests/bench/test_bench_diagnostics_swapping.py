@@ -12,13 +12,14 @@ from heard_toys import OPTIONS, heard_benchmark, heard_questions, listen, run_mo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sari_bench import measure, swap_asking
 from sari_bench.benchmarks.base import Gold, from_questions
-from sari_bench.diagnostic_tables import diagnosis_sentences, diagnosis_tables
-from sari_bench.diagnostics import diagnose
-from sari_bench.runs import Run, read_run
-from sari_bench.swap_asking import swap_captions
-from sari_bench.swapping import Captioned, Swapped, choose_captions, find_captions, read_swapped
+from sari_bench.running import measure
+from sari_bench.running.runs import Run, read_run
+from sari_bench.thoughts import swap_asking
+from sari_bench.thoughts.diagnostic_tables import diagnosis_sentences, diagnosis_tables
+from sari_bench.thoughts.diagnostics import diagnose
+from sari_bench.thoughts.swap_asking import swap_captions
+from sari_bench.thoughts.swapping import Captioned, Swapped, choose_captions, find_captions, read_swapped
 from sari_data.errors import BenchmarkError, InputError, ResponderError
 from sari_data.responder import Request, Responder, Response, Sampling
 from sari_data.responders.scripted import ScriptedResponder

@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sari_bench.benchmarks.base import Benchmark
-from sari_bench.hub_results import merge_index, result_of, update_card
-from sari_bench.leaderboard import Entry, make_boards
-from sari_bench.runs import Run
+from sari_bench.reporting.hub_results import merge_index, result_of, update_card
+from sari_bench.reporting.leaderboard import Entry, make_boards
+from sari_bench.running.runs import Run
 from sari_data.errors import InputError
 
 Of = Callable[[int], Benchmark]

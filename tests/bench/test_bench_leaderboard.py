@@ -14,14 +14,14 @@ import pytest
 from bench_toys import right, wrong
 
 from sari_bench.benchmarks.base import Benchmark
-from sari_bench.board_tables import board_table, earlier_tables, group_tables
 from sari_bench.contamination import Contamination
-from sari_bench.groups import all_tallies, chance_note, crossings, parse_grouping, tallies
-from sari_bench.leaderboard import make_boards, withheld
 from sari_bench.published import PublishedRow
-from sari_bench.report import column_widths, fit_columns
-from sari_bench.report_files import boards_csv, boards_json, boards_markdown
-from sari_bench.runs import Run
+from sari_bench.reporting.board_tables import board_table, earlier_tables, group_tables
+from sari_bench.reporting.groups import all_tallies, chance_note, crossings, parse_grouping, tallies
+from sari_bench.reporting.leaderboard import make_boards, withheld
+from sari_bench.reporting.report import column_widths, fit_columns
+from sari_bench.reporting.report_files import boards_csv, boards_json, boards_markdown
+from sari_bench.running.runs import Run
 from sari_data.errors import InputError
 
 Of = Callable[[int], Benchmark]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, bootstrap
 
-from sari_bench.metrics import OUTCOMES, UNGRADABLE, group, mcnemar, paired_difference, tally, wilson
+from sari_bench.statistics.metrics import OUTCOMES, UNGRADABLE, group, mcnemar, paired_difference, tally, wilson
 from sari_data.errors import BenchmarkError
 
 COUNTS = st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))

@@ -15,11 +15,11 @@ from bench_pages import EVIL, in_memory, scene_board, thinking, toy_boards
 from bench_toys import make_questions
 
 from sari_bench.benchmarks.base import from_questions
-from sari_bench.leaderboard import Board, make_boards
 from sari_bench.pages import render_page
 from sari_bench.pages.groups import group_data
 from sari_bench.pages.questions import question_data
 from sari_bench.pages.sound import Sounds
+from sari_bench.reporting.leaderboard import Board, make_boards
 from sari_bench.scoring import disagreements
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}

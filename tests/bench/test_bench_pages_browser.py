@@ -14,8 +14,8 @@ from bench_toys import make_questions
 from browser import ABSENT, CHROMIUM, Browser
 
 from sari_bench.benchmarks.base import from_questions
-from sari_bench.leaderboard import Board, make_boards
 from sari_bench.pages import render_page
+from sari_bench.reporting.leaderboard import Board, make_boards
 from sari_data.types import AudioQuestion
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=ABSENT)

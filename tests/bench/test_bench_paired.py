@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, false_discovery_control, permutation_test
 
-from sari_bench.adjust import benjamini_hochberg, holm, note_for, note_for_intervals
-from sari_bench.paired import compare_groups, questions_needed, sign_flip_p
+from sari_bench.statistics.adjust import benjamini_hochberg, holm, note_for, note_for_intervals
+from sari_bench.statistics.paired import compare_groups, questions_needed, sign_flip_p
 
 EIGHTHS = st.integers(-8, 8).map(lambda eighths: eighths / 8)
 

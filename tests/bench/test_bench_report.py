@@ -14,7 +14,7 @@ from rich.console import Console
 
 from sari_bench.benchmarks.base import Benchmark, from_questions
 from sari_bench.commands import output
-from sari_bench.runs import META, QUESTIONS, Run
+from sari_bench.running.runs import META, QUESTIONS, Run
 from sari_data.types import AudioQuestion
 
 Of = Callable[[int], Benchmark]

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from bench_toys import make_questions, right, wrong
 
-from sari_bench import measure as measuring
-from sari_bench import progress
 from sari_bench.benchmarks.base import from_questions
 from sari_bench.benchmarks.scenes import HeldOut, load
 from sari_bench.commands.arguments import responder_options
 from sari_bench.config import Bench
-from sari_bench.measure import make_responder, measure, with_options
-from sari_bench.progress import State
+from sari_bench.running import measure as measuring
+from sari_bench.running import progress
+from sari_bench.running.measure import make_responder, measure, with_options
+from sari_bench.running.progress import State
 from sari_data.config import load_tables
 from sari_data.errors import InputError, RecipeError
 from sari_data.responder import Request, Response, Usage

@@ -10,8 +10,8 @@ import pytest
 from bench_toys import make_questions, right, wrong
 
 from sari_bench.benchmarks.base import Benchmark, from_questions
-from sari_bench.runner import RunSettings, run_benchmark
-from sari_bench.runs import Run, find_runs, read_run
+from sari_bench.running.runner import RunSettings, run_benchmark
+from sari_bench.running.runs import Run, find_runs, read_run
 from sari_data.errors import AudioError, BenchmarkError, MissingFileError, ResponderError, StorageError
 from sari_data.responder import Request, Response, Sampling
 from sari_data.responders.scripted import ScriptedResponder
@@ -126,7 +126,7 @@ def test_what_is_not_answered_counts_as_missing(benchmark_of: Callable[[int], Be
 def test_a_full_disk_is_one_sentence_and_the_run_goes_on_later(
     benchmark_of: Callable[[int], Benchmark], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sari_bench import runner
+    from sari_bench.running import runner
 
     folder, benchmark = tmp_path / "run", benchmark_of(6)
     plain = json.dumps

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sari_bench.benchmarks.base import Benchmark, from_questions
-from sari_bench.run_meta import Plan
-from sari_bench.runner import RunSettings, run_benchmark
-from sari_bench.runs import Run, find_runs, read_run
-from sari_bench.timing import Timing, timing_of
+from sari_bench.running.run_meta import Plan
+from sari_bench.running.runner import RunSettings, run_benchmark
+from sari_bench.running.runs import Run, find_runs, read_run
+from sari_bench.running.timing import Timing, timing_of
 from sari_data.errors import AudioError, BenchmarkError, ResponderError
 from sari_data.responder import Request, Response, Sampling, Usage
 from sari_data.responders.scripted import ScriptedResponder

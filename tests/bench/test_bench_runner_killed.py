@@ -16,8 +16,8 @@ import pytest
 from slow_responder import AHEAD, SlowResponder, text_of
 
 from sari_bench.benchmarks.scenes import HeldOut, load
-from sari_bench.runner import RunSettings, run_benchmark
-from sari_bench.runs import read_responses, read_run
+from sari_bench.running.runner import RunSettings, run_benchmark
+from sari_bench.running.runs import read_responses, read_run
 from sari_data.responder import Sampling
 
 HERE = Path(__file__).parent

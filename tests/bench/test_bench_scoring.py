@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from sari_bench import scorers
 from sari_bench.benchmarks import load_benchmark
 from sari_bench.benchmarks.base import Benchmark, Gold
-from sari_bench.metrics import percent
 from sari_bench.predictions import read_predictions
 from sari_bench.scorers import base
 from sari_bench.scorers.official import Rule
@@ -30,6 +29,7 @@ from sari_bench.scoring import (
     string_match,
     subset,
 )
+from sari_bench.statistics.metrics import percent
 from sari_data.answers import Reading, read_response
 from sari_data.errors import InputError, PluginError
 

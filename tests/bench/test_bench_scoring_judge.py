@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sari_bench.benchmarks.base import Benchmark, Gold
-from sari_bench.runs import Run
+from sari_bench.running.runs import Run
 from sari_bench.scorers import load_scorer
 from sari_bench.scorers.judge import NOTHING, UNREADABLE, ask_judge, read_verdict, stored_judge
 from sari_bench.scorers.verdicts import VerdictStore, file_name

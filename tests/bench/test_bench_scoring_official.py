@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sari_bench.metrics import percent
 from sari_bench.scorers.official import Rule
 from sari_bench.scoring import string_match
+from sari_bench.statistics.metrics import percent
 
 GOLDEN = Path(__file__).parent / "golden" / "mmar_verdicts.json"
 

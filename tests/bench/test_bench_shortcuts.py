@@ -22,7 +22,7 @@ from heard_toys import (
 )
 
 from sari_bench.benchmarks.base import from_questions
-from sari_bench.runs import find_runs, read_run
+from sari_bench.running.runs import find_runs, read_run
 from sari_bench.shortcuts import Shortcuts, read_shortcuts
 from sari_bench.shortcuts.asking import measure_shortcuts
 from sari_bench.shortcuts.variants import VARIANTS, make_variant, rotate, silence

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from heard_toys import heard_benchmark, heard_questions, run_model
 
-from sari_bench import measure
 from sari_bench.benchmarks.base import from_questions
-from sari_bench.swap_asking import swap_captions
-from sari_bench.swapping import find_captions
+from sari_bench.running import measure
+from sari_bench.thoughts.swap_asking import swap_captions
+from sari_bench.thoughts.swapping import find_captions
 from sari_data.responder import Request
 from sari_data.responders.scripted import ScriptedResponder
 

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from bench_toys import right
 
-from sari_bench import submit
 from sari_bench.benchmarks import load_benchmark
 from sari_bench.benchmarks.base import Benchmark
 from sari_bench.predictions import read_predictions
-from sari_bench.runs import Run
+from sari_bench.reporting import submit
+from sari_bench.reporting.submit import make_submission
+from sari_bench.running.runs import Run
 from sari_bench.scoring import Answer
-from sari_bench.submit import make_submission
 from sari_data.errors import InputError
 
 Of = Callable[[int], Benchmark]

@@ -11,9 +11,9 @@ from bench_scores import gold_of, score_of, scored
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sari_bench.metrics import OUTCOMES, wilson
 from sari_bench.scoring import BenchmarkGolds, summarize
-from sari_bench.voting import (
+from sari_bench.statistics.metrics import OUTCOMES, wilson
+from sari_bench.statistics.voting import (
     count_votes,
     has_votes,
     majority,

@@ -8,8 +8,8 @@ import pytest
 from chat_server import ChatServer, Reply
 
 from sari_bench.config import Bench
-from sari_bench.reopening import reopen
-from sari_bench.runs import read_run
+from sari_bench.running.reopening import reopen
+from sari_bench.running.runs import read_run
 
 FEW = "bench.scenes.questions={sound = 12}"
 Command = Callable[..., tuple[int, str, str]]

@@ -12,8 +12,8 @@ from train_helpers import make_clip
 
 from sari_bench.benchmarks.base import Benchmark, from_questions
 from sari_bench.benchmarks.scenes import HeldOut, load
-from sari_bench.runner import RunSettings, run_benchmark
-from sari_bench.runs import read_run
+from sari_bench.running.runner import RunSettings, run_benchmark
+from sari_bench.running.runs import read_run
 from sari_data.errors import AudioError
 from sari_data.responder import Request, Sampling
 from sari_data.types import AudioQuestion, AudioRef

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from sari_bench.benchmarks.base import Gold
-from sari_bench.metrics import PairedDifference, percent, wilson
-from sari_bench.runs import RESPONSES, Run
+from sari_bench.running.runs import RESPONSES, Run
 from sari_bench.shortcuts.gains import points, read_difference
 from sari_bench.shortcuts.results import file_digest
+from sari_bench.statistics.metrics import PairedDifference, percent, wilson
 from sari_data.errors import BenchmarkError
 from sari_data.pairing import ring_order
 from sari_data.prompting import ANSWER, tag_pattern

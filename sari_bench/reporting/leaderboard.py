@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sari_bench.metrics import label_order, percent
 from sari_bench.published import PublishedRow, published_rows
-from sari_bench.runs import Run
+from sari_bench.running.runs import Run
 from sari_bench.scorers import JUDGE_FOLDER, load_scorer
 from sari_bench.scoring import Score, score_all, subset
+from sari_bench.statistics.metrics import label_order, percent
 
 if TYPE_CHECKING:
     from sari_bench.contamination import Contamination
@@ -198,7 +198,7 @@ def _entry(run: Run, scorers: Sequence[str], clean: Contamination | None) -> Ent
 def _voted(score: Score, samples: int) -> tuple[Score | None, dict[int, float]]:
     if samples == 1:
         return None, {}
-    from sari_bench.voting import has_votes, majority, pass_at_k
+    from sari_bench.statistics.voting import has_votes, majority, pass_at_k
 
     shown = sorted({samples, *(2**i for i in range(samples.bit_length()))})
     return majority(score) if has_votes(score) else None, {k: pass_at_k(score, k) for k in shown}
@@ -214,7 +214,7 @@ def _clean_score(score: Score, clean: Contamination | None) -> Score | None:
 def _contamination(run: Run, corpora: Sequence[Path]) -> Contamination:
     """Compare a run's questions with training corpora: with audio where it can be opened, else by their text."""
     from sari_bench.contamination import contamination
-    from sari_bench.reopening import reopen
+    from sari_bench.running.reopening import reopen
     from sari_data.console import note
     from sari_data.errors import SariError
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 from sari_bench.benchmarks.base import DIMENSIONS
-from sari_bench.metrics import Tally, label_order, tally
 from sari_bench.scoring import Score, Scored
+from sari_bench.statistics.metrics import Tally, label_order, tally
 from sari_data.errors import InputError
 
 Grouping = tuple[str, ...]  # names of dimensions, in the order of DIMENSIONS

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sari_bench.compare import format_p
-from sari_bench.diagnostics import Diagnostics
-from sari_bench.metrics import Tally
-from sari_bench.report import cell, interval_cell
-from sari_bench.swapping import Swapped
+from sari_bench.comparing.compare import format_p
+from sari_bench.reporting.report import cell, interval_cell
+from sari_bench.statistics.metrics import Tally
+from sari_bench.thoughts.diagnostics import Diagnostics
+from sari_bench.thoughts.swapping import Swapped
 
 Table = tuple[str, list[str], list[list[str]]]
 

@@ -13,9 +13,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from sari_bench.bootstrap import RESAMPLES, bootstrap_groups
-from sari_bench.clustering import Z95
-from sari_bench.metrics import PairedDifference, paired_difference
+from sari_bench.statistics.bootstrap import RESAMPLES, bootstrap_groups
+from sari_bench.statistics.clustering import Z95
+from sari_bench.statistics.metrics import PairedDifference, paired_difference
 
 _Z80 = 0.8416212335729143  # the 0.8 quantile of the standard normal distribution
 _MOST_STEPS = 2**18  # that the sums of differences may span; each costs 16 bytes

@@ -17,10 +17,10 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
-from sari_bench.metrics import Tally, percent, tally
-from sari_bench.runs import Run
+from sari_bench.running.runs import Run
 from sari_bench.scoring import Score, Scored
-from sari_bench.swapping import Swapped, read_swapped
+from sari_bench.statistics.metrics import Tally, percent, tally
+from sari_bench.thoughts.swapping import Swapped, read_swapped
 from sari_data.answers import Reading, read_response
 from sari_data.options import Options
 from sari_data.prompting import ANSWER, list_modes, load_mode

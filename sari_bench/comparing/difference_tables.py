@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sari_bench.adjust import holm
-from sari_bench.compare import Comparison, format_p
-from sari_bench.metrics import PairedDifference
+from sari_bench.comparing.compare import Comparison, format_p
+from sari_bench.statistics.adjust import holm
+from sari_bench.statistics.metrics import PairedDifference
 
 Rows = tuple[list[str], list[list[str]]]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from sari_bench.benchmarks import load_benchmark
 from sari_bench.benchmarks.base import Benchmark
 from sari_bench.predictions import read_predictions
-from sari_bench.runs import Run, read_run
+from sari_bench.running.runs import Run, read_run
 from sari_bench.scoring import Answer, BenchmarkGolds, Score, score
 from sari_data.errors import InputError, MissingFileError
 

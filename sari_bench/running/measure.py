@@ -13,10 +13,10 @@ from typing import Any
 from sari_bench.benchmarks import load_benchmark
 from sari_bench.benchmarks.base import Benchmark
 from sari_bench.config import Bench
-from sari_bench.progress import run_progress
-from sari_bench.run_meta import BuildRequest, RunSettings
-from sari_bench.runner import run_benchmark
-from sari_bench.runs import FAILED, META, RESPONSES, Run, read_run
+from sari_bench.running.progress import run_progress
+from sari_bench.running.run_meta import BuildRequest, RunSettings
+from sari_bench.running.runner import run_benchmark
+from sari_bench.running.runs import FAILED, META, RESPONSES, Run, read_run
 from sari_data.console import note
 from sari_data.errors import CheckpointError, InputError, StorageError
 from sari_data.metering import describe_usage, list_reasons
@@ -48,11 +48,11 @@ def measure(
         folder: The run folder.
         options: Further options of the responder; they win over the table's.
         responder: A responder that was made already, for several runs with one model.
-        variant: What is asked otherwise, see :class:`sari_bench.run_meta.RunSettings`.
+        variant: What is asked otherwise, see :class:`sari_bench.running.run_meta.RunSettings`.
         requests: How, likewise.
 
     Raises:
-        SariError: As :func:`sari_bench.runner.run_benchmark`, and where the responder cannot be loaded.
+        SariError: As :func:`sari_bench.running.runner.run_benchmark`, and where the responder cannot be loaded.
     """
     bench = with_options(bench, options or {})
     asked = responder if responder is not None else make_responder(bench)

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from sari_bench.benchmarks.base import Benchmark, digest_of
-from sari_bench.measure import make_responder, measure, with_options
-from sari_bench.reopening import read_bench, reopen
-from sari_bench.runs import RESPONSES, Run
+from sari_bench.running.measure import make_responder, measure, with_options
+from sari_bench.running.reopening import read_bench, reopen
+from sari_bench.running.runs import RESPONSES, Run
 from sari_bench.scoring import Scored
 from sari_bench.shortcuts.asking import Recorded, say_costs, write_results
 from sari_bench.shortcuts.gains import paired_gains
 from sari_bench.shortcuts.results import file_digest
-from sari_bench.swapping import (
+from sari_bench.thoughts.swapping import (
     ANSWER_ONLY,
     FOLDER,
     ORIGINAL,

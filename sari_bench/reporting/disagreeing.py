@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sari_bench.board_tables import TextTable
-from sari_bench.leaderboard import Board, Entry
+from sari_bench.reporting.board_tables import TextTable
+from sari_bench.reporting.leaderboard import Board, Entry
 from sari_bench.scoring import Disagreement, disagreements
 
 _SHOWN = 60  # characters of a question and of an answer in a table; files hold them whole

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sari_bench.benchmarks.base import DIMENSIONS
-from sari_bench.board_tables import TextTable, board_table, earlier_tables, group_tables
-from sari_bench.disagreeing import Disagreeing, disagreement_table
-from sari_bench.groups import Grouping, all_tallies, grouping_name, tallies
-from sari_bench.leaderboard import Board
-from sari_bench.metrics import OUTCOMES, UNGRADABLE, Tally, percent
-from sari_bench.report import markdown_notes, score_rows, to_markdown
+from sari_bench.reporting.board_tables import TextTable, board_table, earlier_tables, group_tables
+from sari_bench.reporting.disagreeing import Disagreeing, disagreement_table
+from sari_bench.reporting.groups import Grouping, all_tallies, grouping_name, tallies
+from sari_bench.reporting.leaderboard import Board
+from sari_bench.reporting.report import markdown_notes, score_rows, to_markdown
+from sari_bench.statistics.metrics import OUTCOMES, UNGRADABLE, Tally, percent
 
 Lists = Sequence[Sequence[Disagreeing]]
 

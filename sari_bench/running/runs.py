@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from sari_bench.benchmarks.base import Gold, digest_of
+from sari_bench.running.timing import Timing, timing_of
 from sari_bench.scorers import JUDGE_FOLDER, load_scorer
 from sari_bench.scoring import Answer, BenchmarkGolds, Score, score
-from sari_bench.timing import Timing, timing_of
 from sari_data.errors import BenchmarkError, MissingFileError
 
 RESPONSES = "responses.jsonl"

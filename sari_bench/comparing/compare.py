@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sari_bench.adjust import holm, note_for
 from sari_bench.benchmarks.base import DIMENSIONS, Gold, digest_row
-from sari_bench.metrics import PairedDifference, label_order, percent
-from sari_bench.paired import compare_groups
-from sari_bench.runs import Run
+from sari_bench.comparing.transcripts import Transcript, choose_transcript
+from sari_bench.running.runs import Run
 from sari_bench.scoring import Score, Scored
-from sari_bench.transcripts import Transcript, choose_transcript
-from sari_bench.voting import has_votes, majority
+from sari_bench.statistics.adjust import holm, note_for
+from sari_bench.statistics.metrics import PairedDifference, label_order, percent
+from sari_bench.statistics.paired import compare_groups
+from sari_bench.statistics.voting import has_votes, majority
 from sari_data.errors import BenchmarkError
 
 __all__ = ["Common", "Comparison", "Transcript", "choose_transcript", "compare", "compare_scores", "format_p"]

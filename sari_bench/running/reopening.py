@@ -7,7 +7,7 @@ import json
 from sari_bench.benchmarks import load_benchmark
 from sari_bench.benchmarks.base import Benchmark
 from sari_bench.config import Bench
-from sari_bench.runs import RECIPE, Run
+from sari_bench.running.runs import RECIPE, Run
 from sari_data.errors import BenchmarkError, MissingFileError
 
 

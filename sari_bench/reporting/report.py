@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from sari_bench.compare import Comparison, Transcript, format_p
-from sari_bench.metrics import PairedDifference, Tally, percent
+from sari_bench.comparing.compare import Comparison, Transcript, format_p
 from sari_bench.scoring import Score, honest_of
+from sari_bench.statistics.metrics import PairedDifference, Tally, percent
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from sari_bench.benchmarks.base import Benchmark
-from sari_bench.run_meta import Plan, RunSettings, check_same, describe, machine, now, used_since
-from sari_bench.runs import FAILED, META, QUESTIONS, RECIPE, RESPONSES, read_lines, read_meta, read_responses
+from sari_bench.running.run_meta import Plan, RunSettings, check_same, describe, machine, now, used_since
+from sari_bench.running.runs import FAILED, META, QUESTIONS, RECIPE, RESPONSES, read_lines, read_meta, read_responses
 from sari_data.errors import BenchmarkError, ResponderError, SariError, StorageError
 from sari_data.responder import Request, Responder, Response, Usage
 from sari_data.types import AudioQuestion

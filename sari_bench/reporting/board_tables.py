@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sari_bench.groups import Grouping, chance_note, group_name, grouping_name, tallies
-from sari_bench.leaderboard import Board, Entry
 from sari_bench.published import PublishedRow
-from sari_bench.report import DASH, cell, interval_cell
+from sari_bench.reporting.groups import Grouping, chance_note, group_name, grouping_name, tallies
+from sari_bench.reporting.leaderboard import Board, Entry
+from sari_bench.reporting.report import DASH, cell, interval_cell
 
 PUBLISHED = (
     "published rows were scored by their authors, mostly with the benchmark's own script ('--scorer official' is most "

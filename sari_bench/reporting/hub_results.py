@@ -15,14 +15,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from sari_bench.metrics import Tally, percent
 from sari_bench.scoring import Score
+from sari_bench.statistics.metrics import Tally, percent
 from sari_data.errors import InputError, StorageError
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-    from sari_bench.leaderboard import Entry
+    from sari_bench.reporting.leaderboard import Entry
 
 TOOL = "sari-bench"
 CARD = "README.md"

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sari_bench.metrics import Tally, percent, percents, wilson
 from sari_bench.scoring import BenchmarkGolds, Score, Scored, summarize
+from sari_bench.statistics.metrics import Tally, percent, percents, wilson
 from sari_data.errors import InputError
 
 _EVERY_K = 64  # up to so many samples pass@k is told for every k; beyond for powers of two and for all samples
@@ -140,7 +140,7 @@ def pass_at(score: Score, seed: int = 0) -> tuple[PassAt, ...]:
     """
     import numpy as np
 
-    from sari_bench.bootstrap import bootstrap_groups
+    from sari_bench.statistics.bootstrap import bootstrap_groups
 
     questions = list(_by_question(score))
     samples = min(map(len, questions), default=0)

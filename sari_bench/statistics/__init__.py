@@ -1,0 +1,1 @@
+"""Counts, intervals, tests and votes: pure functions over outcomes."""

@@ -1,0 +1,1 @@
+"""What a model's thoughts have to do with its answers."""

@@ -27,6 +27,7 @@ __all__ = [
     "Score",
     "Scored",
     "check_has_answers",
+    "count_withheld",
     "disagreements",
     "honest_of",
     "said_of",
@@ -195,13 +196,18 @@ def score_said(
 
 def check_has_answers(benchmark: Benchmark | BenchmarkGolds) -> None:
     """Raise InputError where the benchmark withholds the answers to questions, so that nothing can be scored."""
-    withheld = sum(gold.answer is None for gold in benchmark.golds)
+    withheld = count_withheld(benchmark)
     if withheld:
         raise InputError(
             f"benchmark {benchmark.name!r} ({benchmark.version}) withholds the answers to {withheld} of its "
             f"{len(benchmark.golds)} questions, so it cannot be scored here: 'sari-bench submit' writes the file that "
             "its authors score"
         )
+
+
+def count_withheld(benchmark: Benchmark | BenchmarkGolds) -> int:
+    """Return how many questions' right answers the benchmark keeps to itself."""
+    return sum(gold.answer is None for gold in benchmark.golds)
 
 
 def strays(benchmark: Benchmark | BenchmarkGolds, answers: Iterable[str]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sari_data.console import note, out
+from sari_data.console import note, out, say
 from sari_data.errors import StorageError
 
 if TYPE_CHECKING:
@@ -18,12 +18,14 @@ _PIPE = 160  # terminal cells where the width is unknown
 
 
 def print_score(result: Score, title: str) -> None:
-    """Print a score: every group in a table, the outcomes in a line, and what else must be known."""
-    from sari_bench.reporting.report import outcome_line, score_rows, to_table
+    """Print a score: every group in a table, the outcomes in a line, what samples vote, and what else must be known."""
+    from sari_bench.reporting.board_tables import TextTable
+    from sari_bench.reporting.report import outcome_line, score_rows
+    from sari_bench.statistics.voting import vote_lines
 
-    header, rows = score_rows(result)
-    print_table(to_table(title, header, rows))
-    out.print(outcome_line(result), markup=False, highlight=False, soft_wrap=True)
+    print_text_table(TextTable(title, *score_rows(result)))
+    for line in (outcome_line(result), *vote_lines(result)):
+        say(line)
     for sentence in result.notes:
         note(f"note: {sentence}")
 

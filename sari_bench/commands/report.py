@@ -117,11 +117,12 @@ def _boards(
     runs: list[Run], scorers: list[str], published: list[Path], no_published: bool, training: list[Path]
 ) -> list[Board]:
     from sari_bench.published import read_published
-    from sari_bench.reporting.leaderboard import make_boards, withheld
+    from sari_bench.reporting.leaderboard import make_boards
+    from sari_bench.scoring import count_withheld
 
     if published and no_published:
         raise InputError("--published shows rows and --no-published shows none: leave one of them out")
-    hidden = [run for run in runs if withheld(run)]
+    hidden = [run for run in runs if count_withheld(run.benchmark)]
     for run in hidden:
         note(
             f"note: {run.name} answers {run.benchmark.name}, whose right answers are withheld, so it is not reported: "

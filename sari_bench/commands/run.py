@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sari_bench.commands.arguments import JsonOption, RecipeArgument, SetOption, effective_bench, responder_options
 from sari_bench.commands.output import print_score
 from sari_data.console import note, print_json, say
+
+if TYPE_CHECKING:
+    from sari_bench.running.runs import Run
 
 
 def run(
@@ -39,7 +42,8 @@ def run(
 ) -> None:
     """Put a benchmark to a model and keep its raw answers; a run that was stopped goes on."""
     from sari_bench.running.measure import load_for, measure, run_folder, with_options
-    from sari_bench.statistics.voting import vote_lines, votes_json
+    from sari_bench.scoring import count_withheld
+    from sari_bench.statistics.voting import score_json
 
     given = {
         "model": model,
@@ -60,12 +64,25 @@ def run(
     label = bench.model if bench.responder in ("local", "server") or model is not None else bench.responder
     folder = run_folder(out_folder, asked.name, label, bench.mode, name)
     done = measure(bench, asked, folder)
-    result = done.score()
-    if as_json:
-        votes = {"votes": votes_json(result)} if bench.samples > 1 else {}
-        print_json({"folder": str(folder), **result.to_json(), **votes, "timing": done.timing().to_json()})
+    timing = done.timing().to_json()
+    if count_withheld(done.benchmark):
+        _tell_unscored(done, timing, as_json)
+    elif as_json:
+        print_json({"folder": str(folder), **score_json(done.score()), "timing": timing})
     else:
-        print_score(result, f"{done.name} on {asked.name} ({asked.version})")
-        for line in vote_lines(result):
-            say(line)
-        note(f"raw answers: {folder}/responses.jsonl")
+        print_score(done.score(), f"{done.name} on {asked.name} ({asked.version})")
+    note(f"raw answers: {folder}/responses.jsonl")
+
+
+def _tell_unscored(done: Run, timing: dict[str, Any], as_json: bool) -> None:
+    """Say how a run ended whose benchmark keeps its right answers to itself: it is to be submitted, not scored."""
+    about = done.benchmark
+    due, there = len(about.golds) * done.samples, sum(map(len, done.answers.values()))
+    if as_json:
+        body = {"folder": str(done.folder), "benchmark": about.name, "version": about.version}
+        print_json({**body, "n": due, "answers": there, "scored": False, "timing": timing})
+        return
+    say(
+        f"{done.name} on {about.name} ({about.version}): {there:,} of {due:,} answers are there; the right ones are "
+        f"withheld, so there is no score: 'sari-bench submit {done.folder}' writes the file that the authors score"
+    )

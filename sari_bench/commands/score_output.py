@@ -17,6 +17,7 @@ from sari_bench.reporting.report import cell, to_table
 from sari_bench.scoring import Disagreement, Score, honest_of
 from sari_bench.scoring import disagreements as find_disagreements
 from sari_bench.statistics.metrics import Tally
+from sari_bench.statistics.voting import score_json
 from sari_data.console import note, print_json, say
 from sari_data.errors import InputError
 
@@ -75,7 +76,7 @@ def _body(
     """One revision and scorer: the score itself. Several scorers: one entry each. Several revisions: by version."""
     bodies: dict[str, Any] = {}
     for version, by in scores.items():
-        body: dict[str, Any] = {name: one.to_json() for name, one in by.items()}
+        body: dict[str, Any] = {name: score_json(one) for name, one in by.items()}
         if version in differing:
             body["disagreements"] = _counts_by_pair(by, differing[version])
         bodies[version] = body

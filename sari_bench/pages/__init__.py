@@ -55,7 +55,7 @@ def _board(board: Board, number: int, questions_shown: int, sounds: Sounds) -> d
         "title": board.title,
         "scorer": board.scorer,
         "digest": board.digest,
-        "notes": [*board.notes, *_clean_notes(board)],
+        "notes": [*board.notes, *board.clean_notes],
         "table": leaderboard(board),
         "earlier": other_versions(board),
         "sources": list(source_numbers(board)),
@@ -75,12 +75,3 @@ def _markup(text: str) -> Any:
     from markupsafe import Markup
 
     return Markup(text)
-
-
-def _clean_notes(board: Board) -> list[str]:
-    """What the clean subset is, and what the comparison with training corpora does not prove."""
-    if board.clean is None:
-        return []
-    total, marked = board.clean.questions, len(board.clean.marked)
-    said = f"clean: the {total - marked:,} of {total:,} questions that {board.clean.names} does not share"
-    return [said, *(f"clean: {note}" for note in board.clean.notes)]

@@ -45,7 +45,7 @@ def board_table(board: Board) -> TextTable:
         f"{board.title}, scorer {board.scorer}",
         header,
         [cells for _, _, cells in ranked],
-        (*board.notes, *_clean_notes(board), *published_notes(board.published)),
+        (*board.notes, *board.clean_notes, *published_notes(board.published)),
     )
 
 
@@ -170,13 +170,3 @@ def group_tables(board: Board, grouping: Grouping) -> list[TextTable]:
             )
         )
     return tables
-
-
-def _clean_notes(board: Board) -> tuple[str, ...]:
-    if board.clean is None:
-        return ()
-    total, marked = len(board.entries[0].run.benchmark.golds), len(board.clean.marked)
-    return (
-        f"clean: accuracy over the {total - marked:,} of {total:,} questions that the training corpora do not share",
-        *(f"training corpora: {sentence}" for sentence in board.clean.notes),
-    )

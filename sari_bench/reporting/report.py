@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from sari_bench.comparing.compare import Comparison, Transcript, format_p
+from sari_bench.comparing.compare import Transcript
 from sari_bench.scoring import Score, honest_of
-from sari_bench.statistics.metrics import PairedDifference, Tally, percent
+from sari_bench.statistics.metrics import Tally, percent
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -34,24 +34,17 @@ def interval_cell(tally: Tally) -> str:
 def score_rows(score: Score) -> tuple[list[str], list[list[str]]]:
     """Return a score's header and rows as text: overall, then every group of every dimension.
 
-    The row before a dimension's groups has its name alone. "unread" is unparsed, truncated and refused; "of all %" is
-    the accuracy over every question, where the scorer's own total leaves unanswered ones out.
+    The row before a dimension's groups has its name alone. Every outcome that occurs has a column, so that each row
+    adds up to n (without "missing" where unanswered questions are no part of it). "of all %" is the accuracy over every
+    question, where the scorer's own total leaves unanswered ones out.
     """
     beside = score.drops_missing
-    header = [
-        "",
-        "n",
-        "correct",
-        "acc. %",
-        "95 % int.",
-        "wrong",
-        "unread",
-        "missing",
-        *(["of all %"] if beside else []),
-    ]
+    named = {"wrong", "missing"}
+    outcomes = [name for name, count in score.honest.outcomes.items() if name in named or (count and name != "correct")]
+    header = ["", "n", "correct", "acc. %", "95 % int.", *outcomes, *(["of all %"] if beside else [])]
 
     def row(name: str, tally: Tally) -> list[str]:
-        counts = [str(tally.outcomes["wrong"]), str(tally.unread), str(tally.outcomes["missing"])]
+        counts = [str(tally.outcomes.get(outcome, 0)) for outcome in outcomes]
         counts += [cell(honest_of(tally).accuracy)] if beside else []
         return [name, str(tally.n), str(tally.correct), cell(tally.accuracy), interval_cell(tally), *counts]
 
@@ -60,18 +53,6 @@ def score_rows(score: Score) -> tuple[list[str], list[list[str]]]:
         rows.append([f"by {dimension}", *[""] * (len(header) - 1)])
         rows += [row(f"  {name}", tally) for name, tally in parts.items()]
     return header, rows
-
-
-def comparison_rows(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
-    """Return a comparison's header and rows as text."""
-
-    def row(name: str, d: PairedDifference) -> list[str]:
-        interval = f"{d.interval[0] * 100:+.2f} to {d.interval[1] * 100:+.2f}"
-        p_value = "–" if d.p_value is None else format_p(d.p_value).removeprefix("= ")
-        return [name, str(d.n), f"{d.difference * 100:+.2f}", interval, str(d.won), str(d.lost), p_value]
-
-    header = ["task", "n", "points", "95 % interval", "won", "lost", "McNemar p"]
-    return header, [*(row(name, part) for name, part in comparison.by.items()), row("all", comparison.overall)]
 
 
 def to_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:

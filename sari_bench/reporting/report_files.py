@@ -14,6 +14,7 @@ from sari_bench.reporting.groups import Grouping, all_tallies, grouping_name, ta
 from sari_bench.reporting.leaderboard import Board
 from sari_bench.reporting.report import markdown_notes, score_rows, to_markdown
 from sari_bench.statistics.metrics import OUTCOMES, UNGRADABLE, Tally, percent
+from sari_bench.statistics.voting import score_json, vote_lines
 
 Lists = Sequence[Sequence[Disagreeing]]
 
@@ -37,7 +38,8 @@ def boards_markdown(
             for entry in board.entries:
                 for name, score in (entry.scores or {board.scorer: entry.score}).items():
                     title = f"{entry.run.name} on {board.title}, scorer {name}"
-                    parts.append(to_markdown(title, *score_rows(score)))
+                    notes = markdown_notes([*vote_lines(score), *score.notes])
+                    parts.append(to_markdown(title, *score_rows(score)) + (f"\n{notes}" if notes else ""))
         table = disagreement_table(board, lists[number]) if lists else None
         parts += [_markdown(table)] if table is not None else []
     parts += [_markdown(table) for table in earlier_tables(boards)]
@@ -66,7 +68,7 @@ def boards_json(
     found: dict[str, Any] = {"boards": bodies}
     if not leaderboard:
         found["runs"] = [
-            {"name": entry.run.name, "folder": str(entry.run.folder), **score.to_json()}
+            {"name": entry.run.name, "folder": str(entry.run.folder), **score_json(score)}
             for board in boards
             for entry in board.entries
             for score in (entry.scores or {board.scorer: entry.score}).values()

@@ -196,6 +196,12 @@ def votes_json(score: Score) -> dict[str, Any] | None:
     }
 
 
+def score_json(score: Score) -> dict[str, Any]:
+    """Return a score as one JSON object; where questions have several samples, with ``votes``."""
+    votes = votes_json(score)
+    return score.to_json() | ({} if votes is None else {"votes": votes})
+
+
 def _by_question(score: Score) -> list[list[Scored]]:
     """Return each question's samples, in their order."""
     found: dict[str, list[Scored]] = {}

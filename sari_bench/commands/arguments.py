@@ -22,7 +22,17 @@ SetOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 ScorerOption = Annotated[
-    str, typer.Option("--scorer", help="answer (sari's grader) or official (the benchmark's own matching).")
+    str,
+    typer.Option(
+        "--scorer",
+        help="answer (sari's grader), official (the benchmark's own matching), letter, or judge with stored verdicts.",
+    ),
+]
+ResponderOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--responder-option", metavar="KEY=VALUE", help="Option of the responder, such as concurrency=8. Repeatable."
+    ),
 ]
 
 
@@ -40,7 +50,7 @@ def effective_bench(recipe: str | None, overrides: list[str] | None, given: dict
     return table
 
 
-def responder_options(pairs: list[str] | None) -> dict[str, Any]:
+def responder_options(pairs: list[str] | None, option: str = "--responder-option") -> dict[str, Any]:
     """Return the options of a responder from texts such as ``path=answers.jsonl`` or ``concurrency=8``.
 
     A number, truth value, list or table in TOML is one; anything else is text.
@@ -54,7 +64,7 @@ def responder_options(pairs: list[str] | None) -> dict[str, Any]:
     for pair in pairs or []:
         key, separator, text = pair.partition("=")
         if not separator or not key:
-            raise InputError(f"--responder-option {pair}: expected key=value, for instance path=answers.jsonl")
+            raise InputError(f"{option} {pair}: expected key=value, for instance model=NAME")
         try:
             value = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sari_bench.commands.arguments import JsonOption, ScorerOption, responder_options
+from sari_bench.commands.arguments import JsonOption, ResponderOptions, ScorerOption, responder_options
 from sari_bench.commands.output import print_table
 from sari_data.console import note, print_json, say
 from sari_data.errors import InputError
@@ -21,9 +21,7 @@ def diagnose(
     ] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Swap in so many responses only.")] = None,
     seed: Annotated[int, typer.Option(help="Decides whose caption each response gets.")] = 0,
-    responder_option: Annotated[
-        list[str] | None, typer.Option(help="Option of the responder: key=value. Repeatable.")
-    ] = None,
+    responder_option: ResponderOptions = None,
     scorer: ScorerOption = "answer",
     as_json: JsonOption = False,
 ) -> None:

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sari_bench.commands.arguments import JsonOption, RecipeArgument, SetOption, effective_bench, responder_options
+from sari_bench.commands.arguments import (
+    JsonOption,
+    RecipeArgument,
+    ResponderOptions,
+    SetOption,
+    effective_bench,
+    responder_options,
+)
 from sari_bench.commands.output import print_score
 from sari_data.console import note, print_json, say
 
@@ -25,9 +32,7 @@ def run(
         str | None, typer.Option(help="Response mode: direct, unstructured, structured or your own.")
     ] = None,
     responder: Annotated[str | None, typer.Option(help="Who answers: local, server, scripted or a plugin.")] = None,
-    responder_option: Annotated[
-        list[str] | None, typer.Option(help="Option of the responder, as TOML: concurrency=8. Repeatable.")
-    ] = None,
+    responder_option: ResponderOptions = None,
     name: Annotated[str | None, typer.Option(help="The run's name; default: the model's name @ the mode.")] = None,
     out_folder: Annotated[Path, typer.Option("--out", help="Where run folders go.")] = Path("runs"),
     questions: Annotated[Path | None, typer.Option(help="The benchmark's published question file.")] = None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from sari_bench.commands.arguments import JsonOption
+from sari_bench.commands.arguments import JsonOption, responder_options
 from sari_data.console import note, progress
 from sari_data.errors import InputError
 
@@ -37,7 +37,10 @@ def score(
         bool, typer.Option("--all-scorers", help="Every built-in scorer; judge where it has verdicts or a --judge.")
     ] = False,
     judge: Annotated[str | None, typer.Option(help="Responder that judges; it never sees the right answers.")] = None,
-    judge_option: Annotated[list[str] | None, typer.Option(help="Option of the judge: model=NAME. Repeatable.")] = None,
+    judge_option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Option of the judge, such as model=NAME. Repeatable."),
+    ] = None,
     judge_only: Annotated[
         str | None, typer.Option(help="all: judge every response (default); unread: only what 'answer' cannot read.")
     ] = None,
@@ -120,7 +123,7 @@ class _Judging:
 
         if self._made is None:
             assert self.responder is not None
-            given = dict(_pair(option) for option in self.options)
+            given = responder_options(self.options, "--judge-option")
             try:
                 self._made = load_responder(self.responder, **given)
             except TypeError as error:
@@ -129,13 +132,6 @@ class _Judging:
                     "correct --judge-option"
                 ) from error
         return self._made
-
-
-def _pair(option: str) -> tuple[str, str]:
-    key, separator, value = option.partition("=")
-    if not separator or not key:
-        raise InputError(f"--judge-option {option}: expected key=value, for instance model=NAME")
-    return key, value
 
 
 def _names(scorer: list[str] | None, everyone: bool, judging: _Judging) -> list[str]:
@@ -158,14 +154,14 @@ def _load(
         run = read_run(run_path)
         return [run.benchmark], run.answers, run.samples
     from sari_bench.benchmarks import load_benchmark
-    from sari_bench.predictions import read_predictions
-    from sari_bench.scorers.base import Answer
+    from sari_bench.predictions import read_answers
 
     assert predictions is not None
-    answers = {
-        identifier: [Answer(identifier, text, raw=False)] for identifier, text in read_predictions(predictions).items()
-    }
-    return [load_benchmark(benchmark, path, audio=False) for path in questions or [None]], answers, 1  # type: ignore[list-item]
+    revisions: list[Benchmark | BenchmarkGolds] = [
+        load_benchmark(benchmark, path, audio=False)
+        for path in questions or [None]  # type: ignore[list-item]
+    ]
+    return revisions, read_answers(predictions), 1
 
 
 def _score(

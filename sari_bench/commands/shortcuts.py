@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sari_bench.commands.arguments import JsonOption, ScorerOption, SetOption, effective_bench, responder_options
+from sari_bench.commands.arguments import (
+    JsonOption,
+    ResponderOptions,
+    ScorerOption,
+    SetOption,
+    effective_bench,
+    responder_options,
+)
 from sari_bench.commands.output import print_table
 from sari_data.console import note, print_json, say
 from sari_data.errors import InputError
@@ -32,9 +39,7 @@ def shortcuts(
     audio: Annotated[Path | None, typer.Option(help="Folder with the benchmark's audio.")] = None,
     mode: Annotated[str | None, typer.Option(help="Response mode.")] = None,
     responder: Annotated[str | None, typer.Option(help="Who answers: local, server or a plugin's name.")] = None,
-    responder_option: Annotated[
-        list[str] | None, typer.Option(help="Option of the responder: key=value. Repeatable.")
-    ] = None,
+    responder_option: ResponderOptions = None,
     name: Annotated[str | None, typer.Option(help="The run's name; default: the model's name @ the mode.")] = None,
     out_folder: Annotated[Path | None, typer.Option("--out", help="Where run folders go; default: runs/.")] = None,
     limit: Annotated[int | None, typer.Option(help="Ask only so many questions, the same for every model.")] = None,

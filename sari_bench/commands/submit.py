@@ -70,9 +70,8 @@ def _gather(
 ) -> tuple[Benchmark | BenchmarkGolds, Mapping[str, Sequence[Answer]], dict[str, dict[str, Any]] | None]:
     """The questions, the answers, and the published rows where a question file is given."""
     from sari_bench.benchmarks import load_benchmark
-    from sari_bench.predictions import read_predictions
+    from sari_bench.predictions import read_answers
     from sari_bench.running.runs import read_run
-    from sari_bench.scoring import Answer
 
     if (predictions is None) == (run_path is None):
         raise InputError("submit needs one thing to submit: give either a run folder or --predictions FILE")
@@ -90,10 +89,7 @@ def _gather(
     assert predictions is not None
     if questions is None:
         raise InputError("predictions are checked against the questions: give --questions with the published file")
-    answers = {
-        identifier: [Answer(identifier, text, raw=False)] for identifier, text in read_predictions(predictions).items()
-    }
-    return load_benchmark(benchmark, questions, audio=False), answers, _published(questions)
+    return load_benchmark(benchmark, questions, audio=False), read_answers(predictions), _published(questions)
 
 
 def _published(questions: Path) -> dict[str, dict[str, Any]] | None:

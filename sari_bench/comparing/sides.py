@@ -8,9 +8,9 @@ from pathlib import Path
 
 from sari_bench.benchmarks import load_benchmark
 from sari_bench.benchmarks.base import Benchmark
-from sari_bench.predictions import read_predictions
+from sari_bench.predictions import read_answers
 from sari_bench.running.runs import Run, read_run
-from sari_bench.scoring import Answer, BenchmarkGolds, Score, score
+from sari_bench.scoring import BenchmarkGolds, Score, score
 from sari_data.errors import InputError, MissingFileError
 
 
@@ -58,7 +58,7 @@ def read_sides(
             sides.append(Side(name, runs[path].score(scorer)))
         else:
             assert golds is not None
-            said = {key: [Answer(key, text, raw=False)] for key, text in read_predictions(path).items()}
+            said = read_answers(path)
             sides.append(Side(name, score(golds, said, scorer)))
     return sides
 

@@ -16,7 +16,7 @@ from sari_bench.config import Bench
 from sari_bench.running.progress import run_progress
 from sari_bench.running.run_meta import BuildRequest, RunSettings
 from sari_bench.running.runner import run_benchmark
-from sari_bench.running.runs import FAILED, META, RESPONSES, Run, read_run
+from sari_bench.running.runs import FAILED, META, Run, count_responses, read_run
 from sari_data.console import note
 from sari_data.errors import CheckpointError, InputError, StorageError
 from sari_data.metering import describe_usage, list_reasons
@@ -58,14 +58,14 @@ def measure(
     asked = responder if responder is not None else make_responder(bench)
     settings = dataclasses.replace(run_settings(bench), variant=variant, requests=requests)
     total = len(benchmark.questions) * bench.samples
-    done = _count_lines(folder / RESPONSES)
+    done = count_responses(folder)
     if done:
         note(f"{folder}: {done:,} of {total:,} answers are there already")
     try:
         with run_progress(folder.name, done, total, asked) as on_response:
             added = run_benchmark(benchmark, asked, folder, settings, on_response)
     except KeyboardInterrupt:
-        there = _count_lines(folder / RESPONSES)
+        there = count_responses(folder)
         note(f"{folder}: {there:,} of {total:,} answers are there, and the same command goes on")
         raise
     run = read_run(folder)
@@ -226,7 +226,3 @@ def _trained_mode(folder: Path, kind: str) -> str:
             f"{path} does not say in which mode {kind} was trained ({error!r}): restore it, or measure the checkpoint "
             f"with 'sari-bench run --model {folder} --mode MODE'"
         ) from error
-
-
-def _count_lines(path: Path) -> int:
-    return path.read_bytes().count(b"\n") if path.is_file() else 0

@@ -205,6 +205,12 @@ def read_lines(path: Path) -> tuple[list[bytes], int]:
     return body[:end].split(b"\n")[:-1], end
 
 
+def count_responses(folder: Path) -> int:
+    """Return how many whole responses a run folder holds; 0 where there is none."""
+    path = folder / RESPONSES
+    return len(read_lines(path)[0]) if path.is_file() else 0
+
+
 def _parsed(lines: Iterable[bytes], path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in enumerate(lines, start=1):
         try:

@@ -12,7 +12,7 @@ from sari_bench.benchmarks.base import Benchmark
 from sari_bench.config import Bench
 from sari_bench.running.measure import make_responder, measure, with_options
 from sari_bench.running.reopening import read_bench, reopen
-from sari_bench.running.runs import RESPONSES, Run, read_lines
+from sari_bench.running.runs import Run, count_responses
 from sari_bench.shortcuts.figures import evaluate_shortcuts
 from sari_bench.shortcuts.priors import check_answers
 from sari_bench.shortcuts.results import FOLDER, RESULTS, Shortcuts
@@ -82,15 +82,9 @@ def write_results(path: Path, body: dict[str, Any]) -> None:
         ) from error
 
 
-def count_answers(folder: Path) -> int:
-    """Return how many whole responses a run folder holds; 0 where there is none."""
-    path = folder / RESPONSES
-    return len(read_lines(path)[0]) if path.is_file() else 0
-
-
 def missing_answers(benchmark: Benchmark, folder: Path, bench: Bench) -> int:
     """Return how many answers a run of these questions in ``folder`` lacks."""
-    return max(len(benchmark.questions) * bench.samples - count_answers(folder), 0)
+    return max(len(benchmark.questions) * bench.samples - count_responses(folder), 0)
 
 
 def say_costs(due: Sequence[tuple[str, Benchmark, Path]], bench: Bench) -> int:
@@ -126,7 +120,7 @@ def _ask(variant: Variant, bench: Bench, folder: Path, responder: Responder) -> 
     try:
         measure(bench, variant.benchmark, where, responder=responder, variant=variant.name, requests=variant.requests)
     except (InputError, ResponderError) as error:
-        if variant.name != NO_AUDIO or count_answers(where):
+        if variant.name != NO_AUDIO or count_responses(where):
             raise
         raise type(error)(
             f"responder {responder.name!r} answered nothing without audio ({error}): where it cannot be asked with "

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sari_bench.benchmarks.base import Gold
+from sari_bench.scorers.base import choice_of
 from sari_bench.scoring import Scored
 from sari_bench.shortcuts.variants import rotated_id
 from sari_bench.statistics.metrics import Tally, percent, tally, wilson
-from sari_data.answers import read_response
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,14 +160,8 @@ def evaluate(
 
 
 def _said(item: Scored) -> str | None:
-    choice = _choice(item)
+    choice = choice_of(item.gold, item.answer)
     return None if choice is None else item.gold.choices[choice]
-
-
-def _choice(item: Scored) -> int | None:
-    if item.answer.text is None:
-        return None
-    return read_response(item.answer.text, item.gold.choices, finish_reason=item.answer.finish_reason).choice
 
 
 def _positions(
@@ -185,7 +179,7 @@ def _positions(
                 at = item.gold.choices.index(str(gold.answer))
                 n[at] += 1
                 right[at] += item.outcome == "correct"
-            choice = _choice(item)
+            choice = choice_of(item.gold, item.answer)
             if choice is not None:
                 chosen[choice] += 1
                 read += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sari_bench.benchmarks.base import Benchmark, Gold
-from sari_bench.running.runs import META, RESPONSES, Run, read_meta, read_run
+from sari_bench.running.runs import META, RESPONSES, Run, count_responses, read_meta, read_run
 from sari_bench.scoring import Score, Scored
 from sari_bench.shortcuts.circular import evaluate
 from sari_bench.shortcuts.gains import paired_gains
@@ -135,7 +135,7 @@ def _missing(run: Run, digests: Mapping[str, str], scorer: str) -> list[str]:
         folder = run.folder if name == "own" else run.folder / FOLDER / name
         meta = read_meta(folder)
         due = meta["benchmark"]["questions"] * meta["samples"]
-        there = sum(1 for _ in (folder / RESPONSES).open("rb")) if (folder / RESPONSES).is_file() else 0
+        there = count_responses(folder)
         if there < due:
             notes.append(f"{name}: {due - there:,} of {due:,} answers are missing and count as not right")
     return notes

@@ -20,13 +20,13 @@ _PIPE = 160  # terminal cells where the width is unknown
 def print_score(result: Score, title: str) -> None:
     """Print a score: every group in a table, the outcomes in a line, what samples vote, and what else must be known."""
     from sari_bench.reporting.board_tables import TextTable
-    from sari_bench.reporting.report import outcome_line, score_rows
+    from sari_bench.reporting.report import outcome_line, score_notes, score_rows
     from sari_bench.statistics.voting import vote_lines
 
     print_text_table(TextTable(title, *score_rows(result)))
     for line in (outcome_line(result), *vote_lines(result)):
         say(line)
-    for sentence in result.notes:
+    for sentence in score_notes(result):
         note(f"note: {sentence}")
 
 

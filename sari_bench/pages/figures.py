@@ -7,7 +7,7 @@ from typing import Any
 from sari_bench.comparing.compare import Comparison, compare_scores
 from sari_bench.comparing.difference_tables import group_rows
 from sari_bench.reporting.leaderboard import Board, Entry
-from sari_bench.reporting.report import score_rows
+from sari_bench.reporting.report import score_notes, score_rows
 
 
 def comparisons(board: Board) -> list[dict[str, Any]]:
@@ -48,6 +48,6 @@ def _full(entry: Entry) -> dict[str, Any]:
     tables = []
     for scorer, score in entry.scores.items():
         header, rows = score_rows(score)
-        tables.append({"scorer": scorer, "header": header, "rows": rows, "notes": score.notes})
+        tables.append({"scorer": scorer, "header": header, "rows": rows, "notes": score_notes(score)})
     example = meta.get("prompt", {}).get("example", "")
     return {"name": entry.run.name, "about": about, "tables": tables, "prompt": example}

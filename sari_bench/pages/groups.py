@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sari_bench.benchmarks.base import DIMENSIONS
-from sari_bench.reporting.groups import Grouping, chance_note, group_name, grouping_name, tallies
+from sari_bench.reporting.groups import Grouping, group_name, grouping_name, tallies
 from sari_bench.reporting.leaderboard import Board
 from sari_bench.scoring import Score
+from sari_bench.statistics.adjust import chance_note
 from sari_bench.statistics.metrics import Tally, percent
 
 GROUPINGS: tuple[Grouping, ...] = (

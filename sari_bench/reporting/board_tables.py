@@ -6,9 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sari_bench.published import PublishedRow
-from sari_bench.reporting.groups import Grouping, chance_note, group_name, grouping_name, tallies
+from sari_bench.reporting.groups import Grouping, group_name, grouping_name, tallies
 from sari_bench.reporting.leaderboard import Board, Entry
 from sari_bench.reporting.report import DASH, cell, interval_cell
+from sari_bench.statistics.adjust import chance_note
+from sari_bench.statistics.metrics import Tally
 
 PUBLISHED = (
     "published rows were scored by their authors, mostly with the benchmark's own script ('--scorer official' is most "
@@ -159,7 +161,7 @@ def group_tables(board: Board, grouping: Grouping) -> list[TextTable]:
         for labels in groups:
             parts = [found.get(labels) for found in counted]
             most = max((part.n for part in parts if part is not None), default=0)
-            rows.append([group_name(labels), str(most), *(cell(p.accuracy) if p is not None else DASH for p in parts)])
+            rows.append([group_name(labels), str(most), *map(_group_cell, parts)])
         note = chance_note(len(groups), len(counted))
         tables.append(
             TextTable(
@@ -170,3 +172,7 @@ def group_tables(board: Board, grouping: Grouping) -> list[TextTable]:
             )
         )
     return tables
+
+
+def _group_cell(part: Tally | None) -> str:
+    return DASH if part is None or part.accuracy is None else f"{cell(part.accuracy)} [{interval_cell(part)}]"

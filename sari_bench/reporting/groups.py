@@ -13,7 +13,6 @@ from sari_data.errors import InputError
 Grouping = tuple[str, ...]  # names of dimensions, in the order of DIMENSIONS
 ALL = "all"
 _TIMES = " × "
-MANY_GROUPS = 10  # from here on a table says how many of its intervals miss by chance
 
 
 def crossings() -> list[Grouping]:
@@ -72,17 +71,6 @@ def all_tallies(score: Score) -> Iterator[tuple[Grouping, tuple[str, ...], Tally
     for grouping in crossings():
         for labels, part in tallies(score, grouping).items():
             yield grouping, labels, part
-
-
-def chance_note(groups: int, columns: int) -> str | None:
-    """Return what a reader of a table with many intervals must know, or ``None`` where there are few."""
-    count = groups * columns
-    if groups < MANY_GROUPS:
-        return None
-    return (
-        f"of {count} figures with a 95 % interval each, about {max(1, round(count * 0.05))} miss the true value by "
-        "chance: a group that stands out among so many was chosen for it, so test it on other questions"
-    )
 
 
 def _count(score: Score, items: Sequence[Scored]) -> Tally:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sari_bench.comparing.compare import Transcript
 from sari_bench.scoring import Score, honest_of
+from sari_bench.statistics.adjust import chance_note
 from sari_bench.statistics.metrics import Tally, percent
 
 if TYPE_CHECKING:
@@ -53,6 +54,12 @@ def score_rows(score: Score) -> tuple[list[str], list[list[str]]]:
         rows.append([f"by {dimension}", *[""] * (len(header) - 1)])
         rows += [row(f"  {name}", tally) for name, tally in parts.items()]
     return header, rows
+
+
+def score_notes(score: Score) -> tuple[str, ...]:
+    """Return what must be known of a score's table: the score's own sentences, and one where it has many groups."""
+    most = max(map(len, score.by.values()), default=0)
+    return (*score.notes, *filter(None, [chance_note(most)]))
 
 
 def to_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:

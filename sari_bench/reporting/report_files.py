@@ -12,7 +12,7 @@ from sari_bench.reporting.board_tables import TextTable, board_table, earlier_ta
 from sari_bench.reporting.disagreeing import Disagreeing, disagreement_table
 from sari_bench.reporting.groups import Grouping, all_tallies, grouping_name, tallies
 from sari_bench.reporting.leaderboard import Board
-from sari_bench.reporting.report import markdown_notes, score_rows, to_markdown
+from sari_bench.reporting.report import markdown_notes, score_notes, score_rows, to_markdown
 from sari_bench.statistics.metrics import OUTCOMES, UNGRADABLE, Tally, percent
 from sari_bench.statistics.voting import score_json, vote_lines
 
@@ -38,7 +38,7 @@ def boards_markdown(
             for entry in board.entries:
                 for name, score in (entry.scores or {board.scorer: entry.score}).items():
                     title = f"{entry.run.name} on {board.title}, scorer {name}"
-                    notes = markdown_notes([*vote_lines(score), *score.notes])
+                    notes = markdown_notes([*vote_lines(score), *score_notes(score)])
                     parts.append(to_markdown(title, *score_rows(score)) + (f"\n{notes}" if notes else ""))
         table = disagreement_table(board, lists[number]) if lists else None
         parts += [_markdown(table)] if table is not None else []

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from bench_scores import score_of
 
 from sari_bench.pages.figures import full_scores
 from sari_bench.reporting.leaderboard import make_boards
-from sari_bench.reporting.report import score_rows
+from sari_bench.reporting.report import score_notes, score_rows
 from sari_bench.reporting.report_files import boards_csv, boards_json, boards_markdown
 from sari_bench.running.runs import Run
 from sari_bench.statistics.metrics import OUTCOMES, UNGRADABLE
@@ -41,6 +42,13 @@ def test_a_table_of_every_outcome_adds_up_in_every_row() -> None:
     header, rows = score_rows(score_of({"q0": [0], "q1": [1]}))
     assert not set(header) & {"unparsed", "truncated", "refused", UNGRADABLE}, "what does not occur has no column"
     assert _add_up(header, rows) == 4
+
+
+def test_a_table_of_many_groups_says_that_some_stand_out_by_chance() -> None:
+    score = score_of({"q0": [0], "q1": [1]})
+    assert score_notes(score) == score.notes
+    many = replace(score, by={"sub-category": {str(i): score.overall for i in range(27)}})
+    assert score_notes(many)[-1].startswith("of 27 figures with a 95 % interval each, about 1 miss the true value")
 
 
 def test_every_group_adds_up_in_every_form(benchmark_of: Callable[[int], object], run_of: Callable[..., Run]) -> None:

@@ -160,13 +160,13 @@ def group_tables(board: Board, grouping: Grouping) -> list[TextTable]:
         rows = []
         for labels in groups:
             parts = [found.get(labels) for found in counted]
-            most = max((part.n for part in parts if part is not None), default=0)
+            most = max((part.questions for part in parts if part is not None), default=0)
             rows.append([group_name(labels), str(most), *map(_group_cell, parts)])
         note = chance_note(len(groups), len(counted))
         tables.append(
             TextTable(
                 f"{board.title}, by {grouping_name(grouping)}, scorer {scorer}",
-                [grouping_name(grouping), "n", *(entry.run.name for entry in board.entries)],
+                [grouping_name(grouping), "questions", *(entry.run.name for entry in board.entries)],
                 rows,
                 (note,) if note else (),
             )

@@ -166,7 +166,7 @@ def group_tables(board: Board, grouping: Grouping) -> list[TextTable]:
         tables.append(
             TextTable(
                 f"{board.title}, by {grouping_name(grouping)}, scorer {scorer}",
-                [grouping_name(grouping), "questions", *(entry.run.name for entry in board.entries)],
+                [grouping_name(grouping), "n", *(entry.run.name for entry in board.entries)],
                 rows,
                 (note,) if note else (),
             )

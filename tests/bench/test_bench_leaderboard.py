@@ -114,7 +114,7 @@ def test_the_words_of_by() -> None:
 def test_group_tables_have_a_column_for_each_run(benchmark_of: Of, run_of: Runs) -> None:
     (board,) = make_boards(_some(benchmark_of, run_of), ["answer", "official"])
     first, second = group_tables(board, ("task", "sub-category"))
-    assert first.header == ["task × sub-category", "questions", "music@direct", "bad@direct"]
+    assert first.header == ["task × sub-category", "n", "music@direct", "bad@direct"]
     assert ["music × skill 0", "2", "100.00 [34.2–100.0]", "0.00 [0.0–65.8]"] in first.rows
     assert first.title.endswith("scorer answer")
     assert second.title.endswith("scorer official")

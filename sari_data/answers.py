@@ -189,6 +189,8 @@ def _options(choices: tuple[str, ...]) -> Options:
 
 def _parse(text: str) -> _Parse:
     """Split a response into sections in one pass; tags may be left open, stand alone, or repeat."""
+    if "<" not in text:
+        return _Parse({}, [], text.strip(), False, False)
     parents = tag_parents()
     names = tuple(parents)
     tags = [(m[1] == "", m[2].lower(), m.start(), m.end()) for m in tag_pattern(names).finditer(text)]

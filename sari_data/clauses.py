@@ -28,6 +28,20 @@ _STATES = re.compile(
     r" (?:choose|chose|pick|select|go with|going with|opt for|answer|choosing|picking|selecting|settle on)"
     r"(?: with)?(?: that)?(?= )|\b(?:choosing|selecting|selected|chosen|choose|select) (?=\(? ?(?:option|choice|@|[a-z] \)))"
 )
+# One of these words stands in whatever the patterns find: most sentences have none, and are not searched.
+_STATING = frozenset(
+    "answer answers option options choice choices selection response guess verdict pick conclusion choose chose select go opt "
+    "choosing picking selecting selected chosen settle going".split()
+)
+_RATING = frozenset(
+    "correct right answer option choice best fit match likely plausible appropriate suitable accurate reasonable probable "
+    "fitting".split()
+)
+_LACKING = frozenset(
+    "cannot not neither unable impossible possible difficult hard unknown unclear uncertain undetermined indeterminate sorry "
+    "insufficient sufficient without ai none no n unavailable".split()
+)
+_TELLING = _STATING | _RATING | _LACKING
 _OF_ANOTHER = frozenset(
     ("wrong", "incorrect", "other", "another", "false", "remaining", "not", "no", "unlikely", "eliminated", "each")
 )
@@ -52,7 +66,7 @@ _LEANS = re.compile(
 )
 _REFUSES = re.compile(
     r"\b(?:cannot|could not|can neither|unable to|not able to|impossible to|not possible to|not sufficient to|not enough to"
-    r"|difficult to|hard to|do not|does not|not) "
+    r"|difficult to|hard to|do not|does not) "
     r"(?:(?:be|really|accurately|definitively|definitely|confidently|reliably|precisely|exactly|possible|to|provide|an|the|"
     r"which|say|tell|with|certainty) ){0,4}?"
     r"(?:determined?|tell|told|identify|identified|answer(?:ed)?|know|known|conclude|infer|inferred|assist|decide|sure"
@@ -60,7 +74,7 @@ _REFUSES = re.compile(
     r"|\banswer (?:is|remains|would be|to this question is|cannot be|can not be)"
     r"(?: therefore| likely| still| then)? (?:not )?(?:unknown|unclear|uncertain|undetermined|indeterminate|unavailable"
     r"|determined|clear|known|given|provided|specified|available|determinable|certain)\b"
-    r"|\b(?:not enough|insufficient|no sufficient|without (?:more|further|additional|hearing|access|listening))\b"
+    r"|\bnot (?:sure|certain|specified|stated|determinable|known)\b|\b(?:not enough|insufficient|no sufficient|without (?:more|further|additional|hearing|access|listening))\b"
     r"|^(?:unknown|unclear|uncertain|undetermined|indeterminate|n / a|not sure|sorry)\b|\bi am (?:sorry|not sure)\b"
     r"|\bas an ai\b|\b(?:unknown|undetermined|indeterminate) (?:without|due|because|from|based)\b"
 )
@@ -89,6 +103,10 @@ _JOINS = frozenset((",", "or", "and", "/", ":", ")", "(", "[", "]", "either", "b
 _AFTER_LETTER = frozenset(
     "because since as which due given with based is or and not for in but from among where if to would seems matches".split()
 )
+_HAS = frozenset(
+    "that sound sounds noise noises consist consists consisting made composed type kind voice presence use is are was "
+    "instance example form case recording group pair full combination sequence series".split()
+)
 _STOPS = frozenset((",", ";", ".", "!", "?", "but", "so", "whereas", "however"))
 
 
@@ -115,12 +133,14 @@ def claim_of(items: list[str], mentions: Mentions, *, plain: bool = True) -> Cla
         mentions: The options.
         plain: Whether a sentence that only names options counts.
     """
+    named = any(word[0] == "@" for word in items)
+    if not named and _TELLING.isdisjoint(items):
+        return None
     text = " ".join(items)
-    stated = _stated(text, mentions)
+    stated = None if _STATING.isdisjoint(items) else _stated(text, mentions)
     if stated is not None:
         return stated
-    named = "@" in text
-    right = _right(text, items, mentions)
+    right = frozenset() if _RATING.isdisjoint(items) else _right(text, items, mentions)
     if right:
         return Claim(STATES if len(right) == 1 else CONCLUDES, right)
     if named:
@@ -129,16 +149,17 @@ def claim_of(items: list[str], mentions: Mentions, *, plain: bool = True) -> Cla
             for cue in pattern.finditer(text):
                 pass
             if cue is not None:
-                after = positive(_until_break(text[cue.end() :].split()))
+                after = positive(_until_break(text[cue.end() : cue.end() + 500].split()))
                 found = after or positive(items)
                 if found:
                     return Claim(level, frozenset(c for c, _ in found))
-    if _ABSENT.search(text):
+    lacks = not _LACKING.isdisjoint(items)
+    if lacks and _ABSENT.search(text):
         return Claim(NAMES, frozenset(), NOT_AN_OPTION)
-    if _REFUSES.search(text):
+    if lacks and _REFUSES.search(text):
         return Claim(NAMES, frozenset(), REFUSED)
     if named and plain:
-        found = positive(items)
+        found = positive([w for i, w in enumerate(items) if w[0] != "@" or not _part_of(items, i)])
         said = {c for c, predicate in found if predicate}
         if found:
             return Claim(NAMES, frozenset(said or {c for c, _ in found}), predicate=bool(said))
@@ -155,14 +176,21 @@ def positive(items: Sequence[str]) -> list[tuple[int, bool]]:
         between = items[last + 1 : i] if last >= 0 else ["-"]
         joined = len(between) < 4 and all(w in (",", "or", "nor", "and", "any", "the") for w in between)
         denied = (joined and denied and "and" not in between[:1]) or _denied(items, i)
-        if not denied:
+        label = items[i + 1 : i + 3] == [":", "'"] or (items[i + 1 : i + 3] and ":" in items[i + 1 : i + 3] and i + 3 < len(items))
+        if not denied and not label:
             at = i - 1
             while at >= 0 and items[at] in _FILLERS and items[at] not in ("is", "are", "be", ":"):
                 at -= 1
             link = at >= 0 and items[at] in ("is", "are", "was", "were", "be", "by", ":", "been")
-            found.append((int(word[1:]), link and not (at and items[at - 1] == "there")))
+            link = link and not (at and items[at - 1] == "there")
+            found.append((int(word[1:]), link or (joined and bool(found) and found[-1][1])))
         last = i
     return found
+
+
+def _part_of(items: Sequence[str], i: int) -> bool:
+    """Whether a mention only says whose or of what something is: "the tone of both speakers"."""
+    return i > 1 and items[i - 1] == "of" and items[i - 2] not in _HAS
 
 
 def _denied(items: Sequence[str], i: int) -> bool:
@@ -190,7 +218,7 @@ def _stated(text: str, mentions: Mentions) -> Claim | None:
         before = text[max(cue.start() - 40, 0) : cue.start()].split()
         if any(word in _OF_ANOTHER for word in before[-3:]):
             continue
-        said = _after(text[cue.end() :].split(), mentions)
+        said = _after(text[cue.end() : cue.end() + 500].split(), mentions)
         if said is not None and (found is None or said.reason is None or found.reason is not None):
             if said.reason is None and found is not None and found.reason is None and said.options != found.options:
                 said = Claim(STATES, said.options | found.options) if not _turns(text) else said

@@ -21,6 +21,8 @@ DISAGREE = "several answers that disagree"
 
 # A response of so few words that whatever one option it names is its answer.
 _SHORT_WORDS, _SHORT_SENTENCES = 45, 2
+# What is read of a response: its last characters, and of a sentence without an end its last ones.
+_READ_CHARACTERS, _SENTENCE_CHARACTERS = 40_000, 2_000
 _TENTATIVE = re.compile(r"\b(?:first|initial(?:ly)?|tentative(?:ly)?|might|may|could|maybe|perhaps|at first)\b")
 _FINAL = re.compile(r"\bfinal\b")
 _CLOSED = frozenset(".!?)]}\"'>*`|。！？」』…")
@@ -43,7 +45,7 @@ def conclude(text: str, choices: Sequence[str]) -> tuple[int | None, str | None]
     if not choices:
         return None, None
     mentions = mentions_of(tuple(choices))
-    parts = [part for piece in dict.fromkeys(sentences(fold(text))) for part in _parts(piece, mentions)]
+    parts = [part for piece in dict.fromkeys(sentences(fold(text[-_READ_CHARACTERS:]))) for part in _parts(piece, mentions)]
     words = sum(map(len, parts))
     short = words <= _SHORT_WORDS or len(parts) <= _SHORT_SENTENCES
     claims = [(claim_of(part, mentions), " ".join(part)) for part in parts]
@@ -63,7 +65,7 @@ def conclude(text: str, choices: Sequence[str]) -> tuple[int | None, str | None]
 
 def _parts(sentence: str, mentions: Mentions) -> list[list[str]]:
     """The words of a sentence, cut at full stops after a letter or digit unless they make it a label ("B. dog")."""
-    items = mentions.mark(tokens(sentence))
+    items = mentions.mark(tokens(sentence[-_SENTENCE_CHARACTERS:]))
     if "." not in items[:-1]:
         return [items] if items else []
     found: list[list[str]] = [[]]
@@ -143,6 +145,9 @@ def _plain(claims: Sequence[Claim], short: bool) -> tuple[int | None, str | None
     if reasons:
         return None, REFUSED if REFUSED in reasons else reasons[-1]
     singles = {c.choice for c in claims if c.choice is not None and (short or c.predicate)}
+    stated = {c.choice for c in claims if c.choice is not None and c.predicate}
+    if short and len(stated) == 1:
+        singles = stated
     several = {o for c in claims if len(c.options) > 1 or MANY in c.options for o in c.options}
     if len(singles) == 1 and (short or not (several | {o for c in claims for o in c.options}) - singles):
         return next(iter(singles)), None

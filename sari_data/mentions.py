@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from sari_data.wording import ENDS, LIGHT, fold, root, stem, tokens
+from sari_data.wording import LIGHT, fold, root, stem, tokens
 
 MARKS = frozenset(".!?;:,()[]=/\"'<>{}")
 MANY = -2  # a form that several options share
@@ -25,6 +25,7 @@ _AFTER_LETTER = frozenset(("because", "since", "as", "which", "due", "given", "w
 _CHORD = re.compile(r"([a-g][#b]?) (maj|min) 1")
 _TIMES = {"2": "twice", "3": "thrice"}
 _COPULAS = frozenset(("is", "are", "was", "were", "be", "been", "became", "become", "becomes", "being"))
+_BETWEEN = _SKIPPED | LIGHT | {"is", "are", "was", "were", "being"}
 
 
 def content(words: Sequence[str]) -> tuple[str, ...]:
@@ -114,7 +115,7 @@ class Mentions:
     def _end(self, words: list[str], at: int, form: tuple[str, ...]) -> int:
         here, size = at, len(words)
         for k, want in enumerate(form):
-            while k and here < size and (words[here] in _SKIPPED or words[here] in LIGHT or _range(words, here)):
+            while k and here < size and (words[here] in _BETWEEN or _range(words, here)):
                 if stem(words[here]) == want:
                     break
                 here += 1
@@ -209,5 +210,3 @@ def mentions_of(choices: tuple[str, ...]) -> Mentions:
     """Return the (cached) forms of these options."""
     return Mentions(choices)
 
-
-__all__ = ["ENDS", "MANY", "MARKS", "Mentions", "content", "mentions_of"]

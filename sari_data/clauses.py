@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sari_data.mentions import MARKS, Mentions
+from sari_data.mentions import MANY, MARKS, Mentions
 from sari_data.options import AMBIGUOUS, NOT_AN_OPTION
 
 REFUSED = "refuses to answer"
@@ -20,9 +20,10 @@ _LINK = (
     r"(?:(?:is|was|are|were|(?:would|will|should|must|could|may|might|has to|have to)(?: most)?(?: likely| probably)? be|"
     r"seems?(?: to be)?|appears?(?: to be)?|becomes|remains)(?! not\b)|:|=|\()"
 )
-_HEAD = r"(?:answers?|options?|choices?|selection|response|guess|verdict|pick|conclusion)"
+_HEAD = r"(?:answers?|option|choice|selection|response|guess|verdict|pick|conclusion)"
 _STATES = re.compile(
     rf"\b{_HEAD}(?: (?!not\b|cannot\b|never\b|neither\b|{_HEAD}\b|[.?!](?: |$))\S+){{0,14}}? {_LINK}(?= |$)"
+    r"|\b(?:it|this|that) (?:is|must be|would be) (?=[a-z] (?:[.,!] ?$|$)|[a-z]$|[a-z] [.,])"
     rf"|\banswer (?=(?:\( )?[a-z](?: \))?(?: [.,:]|$))"
     r"|\b(?:i|we|i will|i would|i am|we should|let us|let me)(?: (?:will|would|must|should|have to|therefore|am))?"
     r" (?:choose|chose|pick|select|go with|going with|opt for|answer|choosing|picking|selecting|settle on)"
@@ -31,7 +32,7 @@ _STATES = re.compile(
 # One of these words stands in whatever the patterns find: most sentences have none, and are not searched.
 _STATING = frozenset(
     "answer answers option options choice choices selection response guess verdict pick conclusion choose chose select go opt "
-    "choosing picking selecting selected chosen settle going".split()
+    "choosing picking selecting selected chosen settle going it this that".split()
 )
 _RATING = frozenset(
     "correct right answer option choice best fit match likely plausible appropriate suitable accurate reasonable probable "
@@ -76,7 +77,7 @@ _REFUSES = re.compile(
     r"|determined|clear|known|given|provided|specified|available|determinable|certain)\b"
     r"|\bnot (?:sure|certain|specified|stated|determinable|known)\b|\b(?:not enough|insufficient|no sufficient|without (?:more|further|additional|hearing|access|listening))\b"
     r"|^(?:unknown|unclear|uncertain|undetermined|indeterminate|n / a|not sure|sorry)\b|\bi am (?:sorry|not sure)\b"
-    r"|\bas an ai\b|\b(?:unknown|undetermined|indeterminate) (?:without|due|because|from|based)\b"
+    r"|\b(?:is|are|remains?) (?:unclear|unknown|uncertain)\b|\bas an ai\b|\b(?:unknown|undetermined|indeterminate) (?:without|due|because|from|based)\b"
 )
 _ABSENT = re.compile(
     r"\bnone of (?:the|these|them|those)(?: (?!other)\S+){0,2} (?:options?|choices|above|answers?|apply|are|is|match|fits?|these|them)\b"
@@ -133,6 +134,8 @@ def claim_of(items: list[str], mentions: Mentions, *, plain: bool = True) -> Cla
         mentions: The options.
         plain: Whether a sentence that only names options counts.
     """
+    if not items or (items[-1] == "?" and len(items) > 4) or items[0] in ("if", "unless", "were", "suppose"):
+        return None
     named = any(word[0] == "@" for word in items)
     if not named and _TELLING.isdisjoint(items):
         return None
@@ -220,10 +223,15 @@ def _stated(text: str, mentions: Mentions) -> Claim | None:
             continue
         said = _after(text[cue.end() : cue.end() + 500].split(), mentions)
         if said is not None and (found is None or said.reason is None or found.reason is not None):
+            if said.reason is None and _ALSO.search(text):
+                said = Claim(STATES, said.options | {MANY})
             if said.reason is None and found is not None and found.reason is None and said.options != found.options:
                 said = Claim(STATES, said.options | found.options) if not _turns(text) else said
             found = said
     return found
+
+
+_ALSO = re.compile(r"\b(?:could|might|may|can) also\b|\bpossibly\b.*\bor\b")
 
 
 def _turns(text: str) -> bool:
@@ -234,6 +242,15 @@ TURNS = re.compile(
     r"\b(?:wait|actually|correction|on second thought|i was wrong|reconsider(?:ing)?|let me re|scratch that|mistaken?"
     r"|upon re|after re|on reflection|re - ?listening|relistening|i misheard|changed? my)\b"
 )
+
+
+def bare(items: list[str], mentions: Mentions) -> frozenset[int]:
+    """Return the choices of a text that is nothing but choices: "option 2", "A, B and C"."""
+    at = 0
+    while at < len(items) and items[at] in _FILLERS and _letter(items, at, mentions) is None:
+        at += 1
+    found, end = _list(items, at, mentions)
+    return frozenset(found) if all(w in MARKS for w in items[end:]) else frozenset()
 
 
 def _after(items: list[str], mentions: Mentions) -> Claim | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from sari_data.clauses import CONCLUDES, LEANS, NAMES, REFUSED, STATES, TURNS, Claim, claim_of
+from sari_data.clauses import CONCLUDES, LEANS, NAMES, REFUSED, STATES, TURNS, Claim, bare, claim_of
 from sari_data.mentions import MANY, MARKS, Mentions, mentions_of
 from sari_data.options import AMBIGUOUS, NOT_AN_OPTION
 from sari_data.wording import fold, sentences, tokens
@@ -27,8 +27,8 @@ _TENTATIVE = re.compile(r"\b(?:first|initial(?:ly)?|tentative(?:ly)?|might|may|c
 _FINAL = re.compile(r"\bfinal\b")
 _CLOSED = frozenset(".!?)]}\"'>*`|。！？」』…")
 _UNDONE = frozenset(
-    "a an the and or but because since as that which who of in on at to by from with for is are was were be been i it this "
-    "its their his her not so if while when where than then most more very likely therefore thus could would should can may".split()
+    "an the and or but because since as that which who of in on at to by from with for is are was were be been its their if "
+    "while when where than therefore thus could would should".split()
 )
 
 
@@ -49,6 +49,10 @@ def conclude(text: str, choices: Sequence[str]) -> tuple[int | None, str | None]
     words = sum(map(len, parts))
     short = words <= _SHORT_WORDS or len(parts) <= _SHORT_SENTENCES
     claims = [(claim_of(part, mentions), " ".join(part)) for part in parts]
+    if len(parts) > 1 and parts[1][0][0] != "@" and len(parts[0]) < 6:
+        first = bare(parts[0], mentions)
+        if len(first) == 1 and claims[0][0] is None:
+            claims[0] = (Claim(NAMES, first, predicate=True), claims[0][1])
     found = [(claim, said) for claim, said in claims if claim is not None]
     choice, reason = _whole(parts, mentions)
     if choice is None and reason is None:
@@ -83,6 +87,11 @@ def _whole(parts: Sequence[list[str]], mentions: Mentions) -> tuple[int | None, 
     """A text that is nothing but an option in other words, or part of one."""
     if len(parts) != 1 or len(parts[0]) > 60:
         return None, None
+    named = bare(parts[0], mentions) if len(parts[0]) < 30 else frozenset()
+    if len(named) == 1 and min(named) >= 0:
+        return next(iter(named)), None
+    if len(named) > 1:
+        return None, AMBIGUOUS
     words = [w for w in parts[0] if w not in MARKS]
     if not words or any(w[0] == "@" for w in words):
         return None, None

@@ -170,7 +170,7 @@ class Mentions:
         found = {first for full, first in zip(self.full, self.first, strict=True) if loose(full) == said}
         if not found and len(said) == 2:
             found = {i for full, i in zip(self.full, self.first, strict=True) if loose(full) == said[::-1]}
-        if not found and self.numeric and len(said) == 1 and said[0][:-2].isdigit():
+        if not found and self.numeric and len(said) == 1 and said[0][-2:] in ("st", "nd", "rd", "th"):
             found = {i for full, i in zip(self.full, self.first, strict=True) if full[0] == said[0][:-2]}
         return next(iter(found)) if len(found) == 1 else None
 

@@ -2,8 +2,8 @@
 
 The reader accepts what published models write (tags in any case, close tags left out at the end, a
 letter or the option's text, prose that concludes with one of them) and never guesses: it returns the
-choice, or a fixed reason why there is none. ``follows_grammar`` is the strict check that the format reward uses. All three take time
-linear in the length of the text.
+choice, or a fixed reason why there is none. ``follows_grammar`` is the strict check that the format
+reward uses. All three take time linear in the length of the text.
 """
 
 from __future__ import annotations

@@ -39,17 +39,35 @@ _SHORT = (
 _INITIALS = re.compile(r"(?<![^\W_])[a-z](?:\.[a-z])+\.")
 _BETWEEN_DOTS = re.compile(r"\.[a-z]\.")
 _ENDING = re.compile(r"'(?<=[^\W_]')(?:(?:s|re|ve|ll|d|m)(?!\w)|(?=[^\W_]))")
-_SENTENCE = re.compile(r"[.!?;\n](?<![.!?][.!?])(?:(?<=\n)|(?<=;)\s|(?<![;\n])[.!?]*+[\"')\]}>]*+\s++)")
+_SENTENCE = re.compile(r"[.!?\n](?<![.!?][.!?])(?:(?<=\n)|(?<!\n)[.!?]*+[\"')\]}>]*+\s++)")
 _TOKEN = re.compile(
     r"(?:(?<![\w)])-(?=\d))?(?:(?<![\w.])\.\d[^\W_]*|[^\W_]+(?:(?<=\d)[.,:]\d[^\W_]*)*#?)|[.!?;:,()\[\]=/\"'<>{}]"
 )
-_NUMBERS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+_NUMBERS = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+]
+_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 _CARDINALS = {word: n for n, word in enumerate(_NUMBERS)} | {word: 10 * n for n, word in enumerate(_TENS, 2)}
-_UNITS = "first second third fourth fifth sixth seventh eighth ninth".split()
+_UNITS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth"]
 _ORDINALS = {word: n for n, word in enumerate(_UNITS, 1)} | {
     **{"tenth": 10, "eleventh": 11, "twelfth": 12, "twentieth": 20, "thirtieth": 30, "fortieth": 40, "fiftieth": 50},
     **{"sixtieth": 60, "seventieth": 70, "eightieth": 80, "ninetieth": 90, "hundredth": 100},
@@ -113,7 +131,9 @@ def sentences(folded: str) -> list[str]:
 
 def _one_letter(folded: str, end: int) -> bool:
     """Whether the mark at ``end`` is a full stop after one letter or digit, as in the label "B."."""
-    return folded[end] == "." and end > 0 and folded[end - 1].isalnum() and not folded[max(end - 2, 0) : end - 1].isalnum()
+    return (
+        folded[end] == "." and end > 0 and folded[end - 1].isalnum() and not folded[max(end - 2, 0) : end - 1].isalnum()
+    )
 
 
 def tokens(folded: str) -> list[str]:
@@ -170,7 +190,7 @@ def _number(words: list[str], at: int) -> tuple[int, str]:
             continue
         else:
             break
-        fits = part < 0 or (part % 100 == 0 and scaled) or (20 <= part % 100 and part % 10 == 0 and 0 < value < 10)
+        fits = part < 0 or (part % 100 == 0 and scaled) or (part % 100 >= 20 and part % 10 == 0 and 0 < value < 10)
         if not fits:
             ordinal = False
             break

@@ -58,7 +58,7 @@ def test_forms_of_an_option(text):
         ("Dog Bark", 0),
         ("dog barks", 0),
         ("E", NOT_AN_OPTION),
-        ("B or C", NOT_AN_OPTION),
+        ("B or C", AMBIGUOUS),
         ("bell, dog", AMBIGUOUS),
         ("I think it is the bell", 1),
         ("not bell", NOT_AN_OPTION),

@@ -37,21 +37,51 @@ def read(text, choices=FOUR, **options):
 CONCLUDED = [
     *((text, FOUR, 2) for text in ("Therefore, the answer is (c) Human.", "THE ANSWER IS C", "the answer is c", "(c)")),
     *((text, FOUR, 1) for text in ("the answer is B.", "Answer: B", "Final answer: B", "**B. Cat**", "B) Cat", "[B]")),
-    *((text, FOUR, 1) for text in ("Option B", "option 2", "The second option is correct.", "The 2nd option is right.")),
-    *((text, FOUR, 1) for text in ("I would choose option B.", "I'll go with B.", "I choose (b).", "My answer is B: Cat")),
+    *(
+        (text, FOUR, 1)
+        for text in ("Option B", "option 2", "The second option is correct.", "The 2nd option is right.")
+    ),
+    *(
+        (text, FOUR, 1)
+        for text in ("I would choose option B.", "I'll go with B.", "I choose (b).", "My answer is B: Cat")
+    ),
     *((text, FOUR, 1) for text in ("(B) is the correct answer.", "B is correct.", "Option B is the best choice.")),
     *((text, FOUR, 1) for text in ("The correct option is: **B**", "The best answer is B) Cat.", "Answer:\n\nB. Cat")),
-    *((text, FOUR, 1) for text in ("The answer is\nB", "### Answer\nCat", "The answer is “Cat”.", "答案是B。", "正确答案：B")),
+    *(
+        (text, FOUR, 1)
+        for text in ("The answer is\nB", "### Answer\nCat", "The answer is “Cat”.", "答案是B。", "正确答案：B")
+    ),
     *((text, FOUR, 1) for text in (r"So \boxed{B}", r"The answer is \boxed{\text{Cat}}.", "{'answer': 'Cat'}")),
     *((text, FOUR, 1) for text in ('{"reasoning": "a dog would bark", "answer": "B"}', "{'sound': 'a cat'}", "<cat>")),
-    *((text, FOUR, 1) for text in ("I hear purring, so the answer is B, since cats purr.", "Cats", "the cats", "It's a cat.")),
-    *((text, FOUR, 3) for text in ("most likely a fountain.", "It is probably a fountain", "Most likely, it's the fountain.")),
-    *((text, FOUR, 3) for text in ("The sound is that of a fountain.", "This sounds like a fountain.", "A fountain</answer>")),
-    *((text, FOUR, 3) for text in ("The sound suggests a fountain.", "I think it is the fountain.", "a fountain is heard")),
-    *((text, FOUR, 0) for text in ("The answer is A", "The answer is A.", "The answer is a dog.", "Option A is correct.")),
+    *(
+        (text, FOUR, 1)
+        for text in ("I hear purring, so the answer is B, since cats purr.", "Cats", "the cats", "It's a cat.")
+    ),
+    *(
+        (text, FOUR, 3)
+        for text in ("most likely a fountain.", "It is probably a fountain", "Most likely, it's the fountain.")
+    ),
+    *(
+        (text, FOUR, 3)
+        for text in ("The sound is that of a fountain.", "This sounds like a fountain.", "A fountain</answer>")
+    ),
+    *(
+        (text, FOUR, 3)
+        for text in ("The sound suggests a fountain.", "I think it is the fountain.", "a fountain is heard")
+    ),
+    *(
+        (text, FOUR, 0)
+        for text in ("The answer is A", "The answer is A.", "The answer is a dog.", "Option A is correct.")
+    ),
     *((text, FOUR, 0) for text in ("The answer is A because it barks.", "It is a dog, not a cat.", "A", "(A) Dog")),
-    *((text, FOUR, 0) for text in ("It cannot be a cat, so it must be a dog.", "Dog rather than cat.", "The dog, not the cat")),
-    *((text, FOUR, 0) for text in ("The cat is unlikely. The answer is dog.", "It isn't a cat or a human. It is a dog.")),
+    *(
+        (text, FOUR, 0)
+        for text in ("It cannot be a cat, so it must be a dog.", "Dog rather than cat.", "The dog, not the cat")
+    ),
+    *(
+        (text, FOUR, 0)
+        for text in ("The cat is unlikely. The answer is dog.", "It isn't a cat or a human. It is a dog.")
+    ),
     ("At first it seems to be a cat. However, the barking settles it. The answer is A.", FOUR, 0),
     ("Option A is a dog, option B is a cat. A cat would meow. Therefore, the answer is (A) Dog.", FOUR, 0),
     ("The answer is B. Wait, actually I hear barking. The answer is A.", FOUR, 0),
@@ -121,26 +151,55 @@ CONCLUDED = [
     ("The answer is D? No, wait. It's A.", FOUR, 0),
     ("If it were a dog, the answer would be A. But there is water, so the answer is D.", FOUR, 3),
     ("Options: A. Dog B. Cat C. Human D. Fountain. The correct answer is D. Fountain.", FOUR, 3),
-    ("(A) Dog: dogs bark. (B) Cat: cats meow. (C) Human: no voice. (D) Fountain: water. So the correct option is (D).", FOUR, 3),
+    (
+        "(A) Dog: dogs bark. (B) Cat: cats meow. (C) Human: no voice. (D) Fountain: water. So the correct option is (D).",
+        FOUR,
+        3,
+    ),
     ("**Answer:** (D) Fountain\n\n**Explanation:** The sound of water rules out the dog and the cat.", FOUR, 3),
     ("The answer isn't the fountain but the dog.", FOUR, 0),
     ("It is likely to be a human rather than a dog or cat.", FOUR, 2),
     ("To see if an apartment became available.", ("To see if an apartment is available", "To tape the game"), 0),
     ("Three years", ("She waited for three years.", "She waited for two years.", "She waited for years."), 0),
-    ("The first speaker shows joy while the second speaker shows fear.", ("first speaker shows joy, second speaker shows fear.", "x"), 0),
+    (
+        "The first speaker shows joy while the second speaker shows fear.",
+        ("first speaker shows joy, second speaker shows fear.", "x"),
+        0,
+    ),
 ]
 
 OPEN_ENDED = [
     *((text, FOUR, AMBIGUOUS) for text in ("Either a dog or a cat.", "It is a dog or a cat.", "The answer is A or B.")),
-    *((text, FOUR, AMBIGUOUS) for text in ("The answer is (B) Dog.", "Both the dog and the cat.", "A, B, C and D", "A: Cat")),
-    *((text, FOUR, AMBIGUOUS) for text in ("The answer is either A or B.", "Dog, Cat, Human, Fountain", "dog cat human fountain")),
-    *((text, FOUR, DISAGREE) for text in ("The answer is A. So the answer is B.", "Answer: A\nAnswer: B\nAnswer: C\nAnswer: D")),
-    *((text, FOUR, REFUSED) for text in ("The answer cannot be determined.", "The answer is unknown.", "I cannot tell.")),
-    *((text, FOUR, REFUSED) for text in ("It is impossible to determine whether it is a dog or a cat.", "I'm not sure.")),
+    *(
+        (text, FOUR, AMBIGUOUS)
+        for text in ("The answer is (B) Dog.", "Both the dog and the cat.", "A, B, C and D", "A: Cat")
+    ),
+    *(
+        (text, FOUR, AMBIGUOUS)
+        for text in ("The answer is either A or B.", "Dog, Cat, Human, Fountain", "dog cat human fountain")
+    ),
+    *(
+        (text, FOUR, DISAGREE)
+        for text in ("The answer is A. So the answer is B.", "Answer: A\nAnswer: B\nAnswer: C\nAnswer: D")
+    ),
+    *(
+        (text, FOUR, REFUSED)
+        for text in ("The answer cannot be determined.", "The answer is unknown.", "I cannot tell.")
+    ),
+    *(
+        (text, FOUR, REFUSED)
+        for text in ("It is impossible to determine whether it is a dog or a cat.", "I'm not sure.")
+    ),
     *((text, FOUR, REFUSED) for text in ("I am sorry, but I cannot listen to audio.", "The answer is not specified.")),
     *((text, FOUR, REFUSED) for text in ("There is not enough information to say.", "无法确定", "It is unclear.")),
-    *((text, FOUR, NOT_AN_OPTION) for text in ("The answer is E.", "The answer is chainsaw.", "None of the options is heard.")),
-    *((text, FOUR, NO_ANSWER) for text in ("It is not a dog.", "There is no cat.", "A loud noise.", "", "Not the fountain!")),
+    *(
+        (text, FOUR, NOT_AN_OPTION)
+        for text in ("The answer is E.", "The answer is chainsaw.", "None of the options is heard.")
+    ),
+    *(
+        (text, FOUR, NO_ANSWER)
+        for text in ("It is not a dog.", "There is no cat.", "A loud noise.", "", "Not the fountain!")
+    ),
     *((text, FOUR, NO_ANSWER) for text in ("It cannot be the cat.", "This rules out the dog.", "I listened to it.")),
     ("The answer could be A, but it could also be B.", FOUR, AMBIGUOUS),
     ("The options are dog, cat, human and fountain.", FOUR, AMBIGUOUS),
@@ -219,7 +278,11 @@ def test_a_response_that_names_every_option_is_never_right():
     for gold in FOUR:
         question = answered_question(FOUR, gold)
         for text in (
-            *(", ".join(FOUR), " or ".join(FOUR), "\n".join(f"({letter}) {c}" for letter, c in zip("ABCD", FOUR, strict=True))),
+            *(
+                ", ".join(FOUR),
+                " or ".join(FOUR),
+                "\n".join(f"({letter}) {c}" for letter, c in zip("ABCD", FOUR, strict=True)),
+            ),
             *("".join(f"The answer is {c}. " for c in FOUR), " ".join(f"It is a {c}." for c in FOUR)),
             "".join(f"<answer>{c}</answer>" for c in FOUR),
             "The answer is A, B, C and D.",

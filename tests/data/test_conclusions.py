@@ -152,7 +152,7 @@ CONCLUDED = [
     ("If it were a dog, the answer would be A. But there is water, so the answer is D.", FOUR, 3),
     ("Options: A. Dog B. Cat C. Human D. Fountain. The correct answer is D. Fountain.", FOUR, 3),
     (
-        "(A) Dog: dogs bark. (B) Cat: cats meow. (C) Human: no voice. (D) Fountain: water. So the correct option is (D).",
+        "(A) Dog: it barks. (B) Cat: cats meow. (C) Human: no voice. (D) Fountain: water. So the right option is (D).",
         FOUR,
         3,
     ),

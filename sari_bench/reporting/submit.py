@@ -21,7 +21,7 @@ from sari_data.answers import read_response
 from sari_data.errors import BenchmarkError, InputError
 
 # Questions of the published whole, by benchmark: a part of it is no submission. Names as in `sari-bench list`.
-COUNTS = {"mmau-test": 9000, "mmau-test-mini": 1000, "mmar": 1000}
+COUNTS = {"mmau-test": 9000, "mmau-test-mini": 1000, "mmar": 1000, "mmsu": 5000}
 _WRITTEN = {"mmar": ("model_prediction", "answer_prediction")}
 _MMAU = ("model_prediction", "model_output")
 _SHOWN = 5  # ids in a sentence

@@ -70,19 +70,15 @@ def majority(score: Score) -> Score:
     Raises:
         InputError: The scorer does not say which option it read.
     """
-    return _vote(score)[0]
+    return vote(score)[0]
 
 
-def count_votes(score: Score) -> Votes:
-    """Return how the samples of all questions voted.
+def vote(score: Score) -> tuple[Score, Votes]:
+    """Return the score of the majority votes, as :func:`majority` does, and how the samples of all questions voted.
 
     Raises:
         InputError: The scorer does not say which option it read.
     """
-    return _vote(score)[1]
-
-
-def _vote(score: Score) -> tuple[Score, Votes]:
     if not has_votes(score):
         raise InputError(
             f"scorer {score.scorer!r} does not say which option it read, so samples cannot vote: use scorer 'answer'"
@@ -166,7 +162,7 @@ def vote_lines(score: Score) -> list[str]:
         return []
     lines = [f"mean of {samples} samples: {_share(score.honest)}"]
     if has_votes(score):
-        voted, votes = _vote(score)
+        voted, votes = vote(score)
         lines.append(
             f"majority vote: {_share(voted.honest)} of {votes.questions} questions "
             f"({votes.unanimous} unanimous, {votes.tied} tied, {votes.silent} without a vote)"
@@ -185,7 +181,7 @@ def votes_json(score: Score) -> dict[str, Any] | None:
         return None
     voted = None
     if has_votes(score):
-        result, votes = _vote(score)
+        result, votes = vote(score)
         counts = {"tied": votes.tied, "unanimous": votes.unanimous, "without_a_vote": votes.silent}
         voted = {**result.honest.to_json(), **counts}
     return {

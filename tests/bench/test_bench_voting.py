@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from sari_bench.scoring import BenchmarkGolds, summarize
 from sari_bench.statistics.metrics import OUTCOMES, wilson
 from sari_bench.statistics.voting import (
-    count_votes,
     has_votes,
     majority,
     pass_at,
     pass_at_k,
     pass_chance,
+    vote,
     vote_lines,
     votes_json,
 )
@@ -48,8 +48,8 @@ def test_the_option_with_most_votes_wins_and_what_was_not_read_does_not_vote() -
     assert [item.choice for item in voted.items] == [0, 1, 0, None, None]
     assert voted.items[3].reason == "because it is truncated"
     assert (voted.overall.n, voted.overall.correct) == (5, 2)
-    assert count_votes(score).silent == 2
-    assert count_votes(score).unanimous == 1
+    assert vote(score)[1].silent == 2
+    assert vote(score)[1].unanimous == 1
 
 
 @pytest.mark.parametrize(

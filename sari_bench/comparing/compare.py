@@ -165,8 +165,11 @@ class Comparison:
 
 
 def format_p(value: float) -> str:
-    """Return a p-value for people."""
-    return f"= {value:.3f}" if value >= 0.001 else "< 0.001"
+    """Return a p-value for people: three decimals, and more where these would put it on the other side of 0.05."""
+    if value < 0.001:
+        return "< 0.001"
+    places = next(p for p in range(3, 18) if (float(f"{value:.{p}f}") < 0.05) == (value < 0.05))
+    return f"= {value:.{places}f}"
 
 
 def compare(run_a: Run, run_b: Run, scorer: str = "answer", *, common: bool = False, seed: int = 0) -> Comparison:

@@ -38,13 +38,15 @@ def sign_flip_p(sums: Sequence[float]) -> float:
         sums: Of each clip, the sum of its questions' differences.
     """
     values = np.asarray(sums, np.float64)
-    sizes = np.abs(values[np.abs(values) > _NOTHING])
+    values = values[np.abs(values) > _NOTHING]
+    sizes = np.abs(values)
     if not sizes.size:
         return 1.0
     denominators = [Fraction(value).limit_denominator(10_000).denominator for value in np.unique(sizes.round(9))]
     step = max(1 / math.lcm(*denominators), float(sizes.sum()) / _MOST_STEPS)
     steps = np.rint(sizes / step).astype(np.int64)
-    observed, total = int(np.rint(abs(values.sum()) / step)), int(steps.sum())
+    # Of the rounded sums, not the sum rounded: on a coarser step that may be one that no choice of signs reaches.
+    observed, total = abs(int((np.sign(values) * steps).sum())), int(steps.sum())
     length = 2 * total + 1
     angles = 2 * np.pi / length * np.arange(total + 1)
     product = np.ones(total + 1)

@@ -62,8 +62,8 @@ class Tally:
     def clustered(self) -> tuple[float, float] | None:
         """The 95 % interval by clip: Wilson's, of as many answers as ``n`` is worth; ``None`` where no clip repeats.
 
-        Wilson's form with an effective size stays in [0, 1], is never without width, and keeps its coverage better than
-        others in simulations of clustered samples (Franco, Little, Louis and Slud, 2019).
+        Wilson's form with an effective size stays in [0, 1], is never without width, and is one of the two that are
+        recommended after simulations of clustered samples (Franco, Little, Louis and Slud, 2019).
         """
         if not self.n or self.effective is None:
             return None

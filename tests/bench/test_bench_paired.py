@@ -76,6 +76,13 @@ def test_the_number_of_questions_is_connors(won: int, lost: int, n: int) -> None
     assert questions_needed(differences, [str(i) for i in range(n)]) == math.ceil(connor)
 
 
+def test_no_fewer_questions_are_said_to_decide_than_six_clips_that_differ() -> None:
+    """Connor's formula alone says 4 and 39: two clips or four cannot have an exact p below 0.05, whatever they say."""
+    assert questions_needed([1.0, 1.0], ["a", "b"]) == 6
+    assert questions_needed([1.0] * 10, ["a"] * 10) == 60
+    assert questions_needed([1.0, 0.0, 0.0], ["a", "b", "c"]) == 22, "here the formula itself asks for more than 18"
+
+
 def test_so_many_questions_decide_four_times_in_five() -> None:
     """A simulation at the number of questions that the formula gives."""
     needed = questions_needed([1.0] * 12 + [-1.0] * 6 + [0.0] * 82, [str(i) for i in range(100)])

@@ -255,16 +255,17 @@ def summarize(
     honest = count(items, False) if drop_missing else overall
     extra = []
     if honest.n != overall.n:
+        what = "questions have no prediction" if honest.questions == honest.n else "answers are missing"
         extra.append(
-            f"{honest.n - overall.n} of {honest.n} questions have no prediction; the official total leaves them out, "
+            f"{honest.n - overall.n} of {honest.n} {what}; the official total leaves them out, "
             f"the honest accuracy ({percent(honest.accuracy)} of {honest.n}) does not"
         )
     outside = honest.outcomes.get(UNGRADABLE, 0)
     if outside:
         rest = Tally(honest.n - outside, honest.correct)
+        others = f"; over the other {rest.n} the accuracy is {percent(rest.accuracy)}" if rest.n else ""
         extra.append(
-            f"{outside} of {honest.n} answers cannot be right because the gold is not among the choices; "
-            f"over the other {rest.n} the accuracy is {percent(rest.accuracy)}"
+            f"{outside} of {honest.n} answers cannot be right because the gold is not among the choices{others}"
         )
     elif honest.outcomes["missing"] and not drop_missing:
         extra.append(f"{honest.outcomes['missing']} of {honest.n} answers are missing and count as not correct")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from sari_bench.pages.groups import finely
 from sari_bench.reporting.leaderboard import Board
 from sari_bench.shortcuts import Shortcuts, read_shortcuts
 from sari_bench.shortcuts.tables import position_rows, rule_notes, shortcut_rows, task_rows
-from sari_bench.statistics.metrics import percent
 from sari_bench.thoughts.diagnostic_tables import diagnosis_sentences, diagnosis_tables
 from sari_bench.thoughts.diagnostics import Diagnostics, diagnose
 
@@ -43,7 +43,7 @@ def thought_lengths(one: Diagnostics) -> dict[str, Any] | None:
     rows = []
     for part in one.bins:
         low, high = part.tally.best_interval or (None, None)
-        figures = [part.tally.n, part.tally.correct, percent(part.tally.accuracy), percent(low), percent(high)]
+        figures = [part.tally.n, part.tally.correct, *map(finely, (part.tally.accuracy, low, high))]
         rows.append({"from": part.low, "to": part.high, "figures": figures})
     return {"unit": UNIT, "rows": rows}
 

@@ -47,7 +47,7 @@ class Position:
             "accuracy": percent(self.right / self.n) if self.n else None,
             "interval": None if interval is None else [percent(interval[0]), percent(interval[1])],
             "chosen": self.chosen,
-            "expected": round(self.expected, 2),
+            "expected": round(self.expected, 4),
         }
 
     @classmethod
@@ -109,7 +109,7 @@ class Circular:
         if most is not None and self.bias:
             favours = (
                 f"; ({most.letter}) is answered {most.chosen:,} times where {most.expected:,.0f} would be even, "
-                f"position bias {self.bias * 100:.1f} %"
+                f"position bias {self.bias * 100:.2f} %"
             )
         return (
             f"rotated options: {self.mean * 100:.2f} % right on average, {self.consistent * 100:.2f} % of the "

@@ -56,7 +56,8 @@ def evaluate_shortcuts(run: Run, scorer: str = "answer", notes: Sequence[str] = 
             tally, right, circular = evaluate(golds, own.items, score.items, run.samples)
             about = "every rotation of the options; right only if right in all"
         else:
-            tally, right, about = score.overall, _shares(score.items), WITHOUT[name]
+            # As the run's own row and its gain: over every question, whatever the scorer's total leaves out.
+            tally, right, about = score.honest, _shares(score.items), WITHOUT[name]
         rows.append(_row(name, "variant", about, tally, golds, shares, right))
     about_benchmark = {key: run.meta["benchmark"][key] for key in ("name", "version", "digest")}
     told = [*notes, *_missing(run, digests, scorer)]

@@ -85,13 +85,13 @@ def vote(score: Score) -> tuple[Score, Votes]:
         )
     winners, tied, silent, unanimous = [], 0, 0, 0
     for items in _by_question(score):
-        ballots = Counter(_option(item) for item in items if item.choice is not None)
+        ballots = Counter(option for item in items if (option := _option(item)) is not None)
         if ballots:
             # most_common keeps the order of first appearance among equals, and samples come in their order.
             (option, most), *others = ballots.most_common()
             tied += bool(others) and others[0][1] == most
             unanimous += not others
-            winners.append(next(item for item in items if item.choice is not None and _option(item) == option))
+            winners.append(next(item for item in items if _option(item) == option))
         else:
             silent += 1
             (why, _), *_ = Counter((item.reason, item.outcome) for item in items).most_common()
@@ -206,9 +206,11 @@ def _by_question(score: Score) -> list[list[Scored]]:
     return [sorted(items, key=lambda item: item.answer.sample) for items in found.values()]
 
 
-def _option(item: Scored) -> str:
-    assert item.choice is not None
-    return item.gold.choices[item.choice]
+def _option(item: Scored) -> str | None:
+    """What an answer votes for; ``official`` can call one right whose gold is no option, which votes for that gold."""
+    if item.choice is not None:
+        return item.gold.choices[item.choice]
+    return item.gold.answer if item.outcome == "correct" else None
 
 
 def _powers(samples: int) -> Sequence[int]:

@@ -102,7 +102,14 @@ document.querySelectorAll(".leaderboard .title").forEach((title) => {
   breakable(title, name);
 });
 
-const digits = (value, places = 1) => (value === null || value === undefined ? "–" : value.toFixed(places));
+// As Python and the published programs round: of a value that lies exactly between two, the even one.
+function digits(value, places = 1) {
+  if (value === null || value === undefined) return "–";
+  const between = Number.isInteger(value * 2 ** (places + 1)) && !Number.isInteger(value * 2 ** places);
+  if (!between) return value.toFixed(places);
+  const below = Math.floor(value * 10 ** places);
+  return ((below + (below % 2 ? 1 : 0)) / 10 ** places).toFixed(places);
+}
 
 // A figure is [n, correct, accuracy, low, high] and where clips repeat the interval by clip: in words.
 function inWords(figure) {

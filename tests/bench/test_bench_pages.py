@@ -166,7 +166,11 @@ def test_groups_are_those_of_the_scores_and_add_up_when_crossed(boards: list[Boa
                 assert sum(cell[1] for cell in cells) == overall.correct
             tasks = data["figures"][scorer]["task"][run]
             expected = entry.scores[scorer].by["task"]["music"]
-            assert tasks[data["dimensions"][0]["groups"].index("music")][:2] == [expected.n, expected.correct]
+            found = tasks[data["dimensions"][0]["groups"].index("music")]
+            assert found[:2] == [expected.n, expected.correct]
+            assert found[2] == 100 * expected.correct / expected.n, (
+                "the page alone rounds: twice would be once too often"
+            )
 
 
 def test_samples_show_their_votes_and_only_the_first_text(tmp_path: Path) -> None:

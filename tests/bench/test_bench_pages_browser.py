@@ -88,6 +88,9 @@ def test_it_opens_without_complaint_and_asks_nobody(browser: Browser, page: Path
         assert "Infinity" not in lines
     said = browser.run("[...document.querySelectorAll('.leaderboard .title')].map((n) => n.textContent)")
     assert {*RUNS, "Odd <b>"} <= set(said)
+    shares = [c / n for n in (7, 8, 32, 160, 1000) for c in range(n + 1)]
+    shown = browser.run(f"{[share * 100 for share in shares]}.map((x) => [digits(x), digits(x, 2)])")
+    assert shown == [[f"{s * 100:.1f}", f"{s * 100:.2f}"] for s in shares], "the page rounds as the tables do"
 
 
 def test_the_leaderboard_sorts_by_click_and_by_key(browser: Browser, page: Path) -> None:

@@ -47,6 +47,15 @@ def test_a_lattice_too_fine_to_hold_is_rounded_and_a_tiny_p_is_not_made_up() -> 
     assert sign_flip_p([1.0] * 2000) == 1e-12
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_on_a_coarse_lattice_too_the_sum_found_is_one_that_signs_reach(seed: int) -> None:
+    sums = np.random.default_rng(seed).normal(size=8) * 1e5 / 7
+    signs = np.array(list(itertools.product((1, -1), repeat=8)))
+    as_far = np.abs(signs @ sums) >= abs(sums.sum()) - 1e-6
+    # One choice of signs more or less would be 2 / 2**8.
+    assert sign_flip_p(sums.tolist()) == pytest.approx(as_far.mean(), abs=1e-6)
+
+
 def test_questions_about_one_clip_count_as_one_in_the_flip_test() -> None:
     """Ten questions of two clips that all favour B: McNemar would be sure, two clips are not."""
     [found] = compare_groups([0.0] * 10, [1.0] * 10, ["x"] * 5 + ["y"] * 5, [range(10)])
@@ -65,6 +74,13 @@ def test_the_number_of_questions_is_connors(won: int, lost: int, n: int) -> None
     differ, gain = (won + lost) / n, (won - lost) / n
     connor = ((1.959964 * math.sqrt(differ) + 0.841621 * math.sqrt(differ - gain**2)) / gain) ** 2
     assert questions_needed(differences, [str(i) for i in range(n)]) == math.ceil(connor)
+
+
+def test_no_fewer_questions_are_said_to_decide_than_six_clips_that_differ() -> None:
+    """Connor's formula alone says 4 and 39: two clips or four cannot have an exact p below 0.05, whatever they say."""
+    assert questions_needed([1.0, 1.0], ["a", "b"]) == 6
+    assert questions_needed([1.0] * 10, ["a"] * 10) == 60
+    assert questions_needed([1.0, 0.0, 0.0], ["a", "b", "c"]) == 22, "here the formula itself asks for more than 18"
 
 
 def test_so_many_questions_decide_four_times_in_five() -> None:

@@ -41,7 +41,7 @@ def shortcuts(
     samples: Annotated[int | None, typer.Option(help="Answers to each question.")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="Longest response, in tokens.")] = None,
     seed: Annotated[int, typer.Option(help="Decides whose audio is heard in other-audio.")] = 0,
-    recipe: Annotated[str | None, typer.Option(help="Recipe with a [bench] table.")] = None,
+    recipe: Annotated[str | None, typer.Option(help=r"Recipe with a \[bench] table.")] = None,
     overrides: SetOption = None,
     scorer: ScorerOption = "answer",
     as_json: JsonOption = False,
@@ -122,15 +122,14 @@ def _measured(
 
 
 def _print(result: Shortcuts) -> None:
-    from sari_bench.reporting.report import to_table
-    from sari_bench.shortcuts.tables import position_rows, rule_notes, shortcut_rows, table_title, task_rows
+    from sari_bench.shortcuts.tables import best_rule, position_rows, rule_notes, shortcut_rows, table_title, task_rows
 
-    print_table(to_table(table_title(result), *shortcut_rows(result)))
+    print_table(table_title(result), *shortcut_rows(result))
     tables = {"audio gain by task, in points": task_rows(result), "positions, all rotations": position_rows(result)}
     for title, (header, rows) in tables.items():
         if rows:
-            print_table(to_table(title, header, rows))
-    for sentence in result.sentences:
+            print_table(title, header, rows)
+    for sentence in [*result.sentences, best_rule(result.rows)]:
         say(sentence)
-    for sentence in [*rule_notes(result.rows), *(f"note: {sentence}" for sentence in result.notes)]:
-        note(sentence)
+    for sentence in [*rule_notes(result.rows), *result.notes]:
+        note(f"note: {sentence}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sari_data.console import note, out, say
 from sari_data.errors import StorageError
@@ -42,7 +42,7 @@ def print_text_table(table: TextTable) -> None:
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table under its title, in several parts where the terminal is too narrow for it.
 
-    Into a pipe, where the width is unknown, it is as wide as it needs to be, up to 160 cells, and no line ends in blanks.
+    Into a pipe, where the width is unknown, it is as wide as it needs to be, up to 160 cells; no line ends in blanks.
     """
     from rich.text import Text
 

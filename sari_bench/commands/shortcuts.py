@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sari_bench.commands.arguments import JsonOption, ScorerOption, SetOption, effective_bench, responder_options
+from sari_bench.commands.arguments import (
+    AudioOption,
+    JsonOption,
+    QuestionsOption,
+    ScorerOption,
+    SetOption,
+    effective_bench,
+    responder_options,
+)
 from sari_bench.commands.output import print_table
 from sari_data.console import note, print_json, say
 from sari_data.errors import InputError
@@ -26,20 +34,26 @@ def shortcuts(
         list[str] | None,
         typer.Option("--only", help="no-audio, other-audio, silence or circular; default: all. Repeatable."),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Instead of a run: a checkpoint folder, or tiny.")] = None,
-    benchmark: Annotated[str | None, typer.Option(help="A benchmark from 'sari-bench list'.")] = None,
-    questions: Annotated[Path | None, typer.Option(help="The benchmark's published question file.")] = None,
-    audio: Annotated[Path | None, typer.Option(help="Folder with the benchmark's audio.")] = None,
-    mode: Annotated[str | None, typer.Option(help="Response mode.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Instead of a run: a checkpoint folder, a Hub id, or tiny; it is run first.")
+    ] = None,
+    benchmark: Annotated[str | None, typer.Option(help="A benchmark from 'sari-bench list'; default: scenes.")] = None,
+    questions: QuestionsOption = None,
+    audio: AudioOption = None,
+    mode: Annotated[
+        str | None, typer.Option(help="Response mode: direct, unstructured, structured (default) or your own.")
+    ] = None,
     responder: Annotated[str | None, typer.Option(help="Who answers: local, server or a plugin's name.")] = None,
     responder_option: Annotated[
         list[str] | None, typer.Option(help="Option of the responder: key=value. Repeatable.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="The run's name; default: the model's name @ the mode.")] = None,
     out_folder: Annotated[Path | None, typer.Option("--out", help="Where run folders go; default: runs/.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Ask only so many questions, the same for every model.")] = None,
-    samples: Annotated[int | None, typer.Option(help="Answers to each question.")] = None,
-    max_new_tokens: Annotated[int | None, typer.Option(help="Longest response, in tokens.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Ask only so many questions, the same ones for every model; default: all.")
+    ] = None,
+    samples: Annotated[int | None, typer.Option(help="Answers to each question; default: 1.")] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(help="Longest response, in tokens; default: 256.")] = None,
     seed: Annotated[int, typer.Option(help="Decides whose audio is heard in other-audio.")] = 0,
     recipe: Annotated[str | None, typer.Option(help=r"Recipe with a \[bench] table.")] = None,
     overrides: SetOption = None,

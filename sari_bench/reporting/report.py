@@ -65,9 +65,9 @@ def score_rows(score: Score) -> tuple[list[str], list[list[str]]]:
 
 
 def to_table(header: Sequence[str], rows: Iterable[Sequence[str]], width: int) -> Table:
-    """Return a table for a terminal of ``width`` cells: names on the left, figures right-aligned, cells as plain text.
+    """Return a table for a terminal of ``width`` cells: names on the left, figures on the right, cells as plain text.
 
-    Long headings and texts are broken over several lines; figures never are. A name that is broken keeps its indentation.
+    Long headings and texts are broken over several lines; figures never are. A broken name keeps its indentation.
     """
     from rich import box
     from rich.padding import Padding
@@ -80,7 +80,7 @@ def to_table(header: Sequence[str], rows: Iterable[Sequence[str]], width: int) -
         if index == 0:
             table.add_column(Text(name), overflow="fold", min_width=_name_width(header, body, width))
         elif name in WORDS:
-            table.add_column(Text(name), overflow="fold", min_width=min(needed, 4))
+            table.add_column(Text(name), overflow="fold", min_width=needed)
         else:
             table.add_column(Text(name), justify="right", width=needed, overflow="fold")
     for name, *values in body:
@@ -128,15 +128,15 @@ def fit_columns(
     parts leave out rows that have nothing in their columns.
     """
     widths = column_widths(header, rows)
-    room = width - 2 - (_name_width(header, rows, width) + 1)
+    room = width - 2 - (_name_width(header, rows, width) + 1)  # 2: the edges; a column has a blank on either side
     parts: list[list[int]] = [[]]
     used = 0
     for index, needed in enumerate(widths[1:], start=1):
-        if parts[-1] and used + needed + 1 > room:
+        if parts[-1] and used + needed + 2 > room:
             parts.append([])
             used = 0
         parts[-1].append(index)
-        used += needed + 1
+        used += needed + 2
     return [
         (
             [header[0], *(header[i] for i in part)],

@@ -7,7 +7,6 @@ from sari_bench.reporting.report import INTERVAL, cell
 from sari_bench.shortcuts.results import Row, Shortcuts
 from sari_bench.statistics.metrics import PairedDifference
 
-
 _TIES = "; of several the first"
 
 
@@ -68,7 +67,7 @@ def rule_notes(rows: tuple[Row, ...]) -> list[str]:
 
 
 def best_rule(rows: tuple[Row, ...]) -> str:
-    """Return the sentence about the rule that scores most; it is what a model has to beat before it has shown anything."""
+    """Return a sentence about the rule that scores most: what a model has to beat before it has shown anything."""
     rules = [row for row in rows if row.kind == "rule"]
     guess = next(row for row in rows if row.kind == "chance")
     best = max(rules, key=lambda row: row.accuracy)

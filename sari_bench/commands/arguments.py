@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sari_bench.config import Bench
 
 RecipeArgument = Annotated[
-    str | None, typer.Argument(metavar="[RECIPE]", help="A TOML file, or the name of a recipe that ships with sari.")
+    str | None, typer.Argument(metavar="RECIPE", help="A TOML file, or the name of a recipe that ships with sari.")
 ]
 SetOption = Annotated[
     list[str] | None,

@@ -132,10 +132,11 @@ def _boards(
         note(f"note: {run.name} on {run.benchmark.name} has no answer yet, so it is not reported")
     scored = [run for run in runs if run not in hidden and run not in empty]
     if not scored:
-        raise InputError(
-            "no run in the report can be scored: their right answers are withheld ('sari-bench submit' hands them in), "
-            "or they have no answers yet ('sari-bench run' goes on with them)"
-        )
+        why = [
+            *(["the right answers of all are withheld: submit them"] if len(hidden) == len(runs) else []),
+            *(["none has an answer yet: 'sari-bench run' goes on with them"] if len(empty) == len(runs) else []),
+        ]
+        raise InputError(f"no run in the report can be scored, because {why[0] if why else 'of what is said above'}")
     extra = [row for path in published for row in read_published(path)]
     return make_boards(scored, scorers, published=not no_published, extra=extra, corpora=training)
 

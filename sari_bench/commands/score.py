@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def score(
     given: Annotated[
-        Path | None, typer.Argument(metavar="[FILE|RUN]", help="A file of predictions, or a run folder.")
+        Path | None, typer.Argument(metavar="FILE|RUN", help="A file of predictions, or a run folder.")
     ] = None,
     benchmark: Annotated[str, typer.Option(help="Which benchmark the predictions answer.")] = "mmau-test-mini",
     questions: Annotated[

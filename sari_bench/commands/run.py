@@ -49,9 +49,7 @@ def run(
         typer.Option(help="Option of the responder: base_url=http://localhost:8000/v1, concurrency=8. Repeatable."),
     ] = None,
     name: Annotated[str | None, typer.Option(help="The run's name; default: the model's name @ the mode.")] = None,
-    out_folder: Annotated[Path, typer.Option("--out", help="Where run folders go, below the benchmark's name.")] = Path(
-        "runs"
-    ),
+    out_folder: Annotated[Path, typer.Option("--out", help="Where run folders go, by benchmark.")] = Path("runs"),
     questions: QuestionsOption = None,
     audio: AudioOption = None,
     limit: Annotated[

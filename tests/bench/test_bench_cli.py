@@ -150,7 +150,7 @@ def test_a_benchmark_file_that_is_not_json(sari_bench: Call, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["score"], "give either --predictions FILE or --run FOLDER"),
+        (["score"], "give a file of predictions or a run folder, once"),
         (["report"], "there is no run in ./runs"),
         (["report", "nowhere"], "does not exist"),
         (["compare", "a", "b"], "is not a run folder"),

@@ -118,9 +118,11 @@ def _print(
             print_table(f"{benchmark} ({version}), accuracy in percent by each scorer", *group_rows(by))
             print_table("outcomes", *outcome_rows(by))
     if several or differing:
-        print_table(f"{benchmark}, scorers side by side: correct / n = accuracy in percent", *side_by_side(scores))
+        header, rows = side_by_side(scores)
+        title = f"{benchmark}, scorers side by side"
+        print_table(title, header if several else [header[0], "correct / n = %"], rows)
     for version, found in differing.items():
-        _print_disagreements(version, scores[version], found)
+        _print_disagreements(f"{version}: " if several else "", scores[version], found)
     for ((a, b), changed), scorer in zip(moved, _scorers(scores) * (len(scores) - 1), strict=True):
         say(f"{a} to {b}, {scorer}: the verdict changed on {len(changed):,} questions")
         for heading, numbers in counts(changed).items():
@@ -173,12 +175,12 @@ def _figure(part: Tally) -> str:
     return f"{part.correct} / {part.n} = {cell(part.accuracy)}"
 
 
-def _print_disagreements(version: str, by: Mapping[str, Score], found: Sequence[Disagreement]) -> None:
+def _print_disagreements(prefix: str, by: Mapping[str, Score], found: Sequence[Disagreement]) -> None:
     total = len(next(iter(by.values())).items)
     for pair in _counts_by_pair(by, found)["pairs"]:
         a, b = pair["scorers"]
         say(
-            f"{version}: {a} and {b} differ on {pair['answers']:,} of {total:,} answers, "
+            f"{prefix}{a} and {b} differ on {pair['answers']:,} of {total:,} answers, "
             f"on {pair['about_right']:,} in whether they are right"
         )
     # Who reads only letters differs on nearly everything: the few that are shown are those on which the others differ.

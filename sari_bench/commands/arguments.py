@@ -14,13 +14,24 @@ if TYPE_CHECKING:
     from sari_bench.config import Bench
 
 RecipeArgument = Annotated[
-    str | None, typer.Argument(metavar="[RECIPE]", help="A TOML file, or the name of a recipe that ships with sari.")
+    str | None, typer.Argument(metavar="RECIPE", help="A TOML file, or the name of a recipe that ships with sari.")
 ]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe key: bench.limit=50. Repeatable."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+QuestionsOption = Annotated[
+    Path | None,
+    typer.Option(help="The benchmark's question file, a folder with it, or hub:owner/name; default: from the Hub."),
+]
+AudioOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Its audio: a folder, an archive (.tar.gz, .tgz, .tar, .zip) or hub:owner/name/path; default: where the "
+        "questions are."
+    ),
+]
 ScorerOption = Annotated[
     str,
     typer.Option(
@@ -38,9 +49,12 @@ ResponderOptions = Annotated[
 
 def effective_bench(recipe: str | None, overrides: list[str] | None, given: dict[str, Any]) -> Bench:
     """The [bench] table with the command's own options on top; an option is an override like any other."""
+    from sari_bench.benchmarks import benchmark_names
     from sari_bench.config import Bench
     from sari_data.config import load_tables
 
+    if recipe in benchmark_names() and not Path(recipe).exists():
+        raise InputError(f"{recipe!r} is a benchmark, and a recipe stands here: give --benchmark {recipe}")
     options = [
         f"bench.{key}={json.dumps(str(v) if isinstance(v, Path) else v, ensure_ascii=False)}"
         for key, v in given.items()

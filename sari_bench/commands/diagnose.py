@@ -26,7 +26,6 @@ def diagnose(
     as_json: JsonOption = False,
 ) -> None:
     """Show thought length against accuracy, sections, whether the answer agrees with the summary, and truncation."""
-    from sari_bench.reporting.report import to_table
     from sari_bench.running.runs import read_run
     from sari_bench.thoughts.diagnostic_tables import diagnosis_sentences, diagnosis_tables
     from sari_bench.thoughts.diagnostics import diagnose as diagnose_run
@@ -43,7 +42,7 @@ def diagnose(
         print_json(result.to_json())
         return
     for title, header, rows in diagnosis_tables(result):
-        print_table(to_table(title, header, rows))
+        print_table(title, header, rows)
     for sentence in diagnosis_sentences(result):
         say(sentence)
     for sentence in () if result.swapped is None else result.swapped.notes:

@@ -20,26 +20,36 @@ if TYPE_CHECKING:
 
 
 def score(
+    given: Annotated[
+        Path | None, typer.Argument(metavar="FILE|RUN", help="A file of predictions, or a run folder.")
+    ] = None,
     benchmark: Annotated[str, typer.Option(help="Which benchmark the predictions answer.")] = "mmau-test-mini",
     questions: Annotated[
         list[Path] | None,
-        typer.Option(help="The benchmark's published question file. Repeatable: one for each revision to score on."),
+        typer.Option(
+            help="Its question file, a folder, hub:owner/name; default: from the Hub. Repeatable: one a revision."
+        ),
     ] = None,
     predictions: Annotated[
         Path | None,
-        typer.Option(help="JSON list or JSONL of id with model_prediction, model_output or answer_prediction."),
+        typer.Option(
+            help="The same as FILE: JSON list or JSONL of id with model_prediction, model_output or answer_prediction."
+        ),
     ] = None,
-    run_path: Annotated[Path | None, typer.Option("--run", help="Score a run folder instead of a file.")] = None,
+    run_path: Annotated[Path | None, typer.Option("--run", help="The same as RUN.")] = None,
     scorer: Annotated[
         list[str] | None, typer.Option(help="answer (default), official, letter or judge. Repeatable.")
     ] = None,
     all_scorers: Annotated[
         bool, typer.Option("--all-scorers", help="Every built-in scorer; judge where it has verdicts or a --judge.")
     ] = False,
-    judge: Annotated[str | None, typer.Option(help="Responder that judges; it never sees the right answers.")] = None,
+    judge: Annotated[
+        str | None,
+        typer.Option(help="Responder that judges: local, server or a plugin; it never sees the right answers."),
+    ] = None,
     judge_option: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Option of the judge, such as model=NAME. Repeatable."),
+        typer.Option(metavar="KEY=VALUE", help="Option of the judge: model=NAME, base_url=URL. Repeatable."),
     ] = None,
     judge_only: Annotated[
         str | None, typer.Option(help="all: judge every response (default); unread: only what 'answer' cannot read.")
@@ -61,8 +71,10 @@ def score(
     """Score predictions made elsewhere, or a run folder, per task, category, sub-category and difficulty."""
     from sari_bench.commands import score_output as output
 
-    if (predictions is None) == (run_path is None):
-        raise InputError("score needs one thing to score: give either --predictions FILE or --run FOLDER")
+    if sum(path is not None for path in (given, predictions, run_path)) != 1:
+        raise InputError("score needs one thing to score: give a file of predictions or a run folder, once")
+    if given is not None:
+        predictions, run_path = (None, given) if given.is_dir() else (given, None)
     if run_path is not None and questions:
         raise InputError("a run folder holds its questions: leave --questions out with --run")
     for option, path in (("--disagreements", disagreements), ("--changes", changes)):

@@ -13,7 +13,7 @@ from typing import Any
 
 from sari_bench.changes import Change, changes, counts
 from sari_bench.commands.output import print_score, print_table, write_text
-from sari_bench.reporting.report import cell, to_table
+from sari_bench.reporting.report import cell
 from sari_bench.scoring import Disagreement, Score, honest_of
 from sari_bench.scoring import disagreements as find_disagreements
 from sari_bench.statistics.metrics import Tally
@@ -110,23 +110,55 @@ def _print(
     differing: Mapping[str, list[Disagreement]],
     moved: Sequence[tuple[tuple[str, str], list[Change]]],
 ) -> None:
-    if len(scores) == 1:
-        for version, by in scores.items():
-            for name, one in by.items():
-                print_score(one, f"{one.benchmark} ({version}), scorer {name}")
-    if len(scores) > 1 or differing:
-        print_table(to_table("scorers side by side", *side_by_side(scores)))
+    benchmark = next(one.benchmark for by in scores.values() for one in by.values())
+    several = len(scores) > 1
+    for version, by in {} if several else scores.items():
+        for name, one in by.items() if not differing else ():
+            print_score(one, f"{benchmark} ({version}), scorer {name}")
+        if differing:
+            print_table(f"{benchmark} ({version}), accuracy in percent by each scorer", *group_rows(by))
+            print_table("outcomes", *outcome_rows(by))
+    if several or differing:
+        header, rows = side_by_side(scores)
+        title = f"{benchmark}, scorers side by side"
+        print_table(title, header if several else [header[0], "correct / n = %"], rows)
     for version, found in differing.items():
-        _print_disagreements(version, scores[version], found)
+        _print_disagreements(f"{version}: " if several else "", scores[version], found)
     for ((a, b), changed), scorer in zip(moved, _scorers(scores) * (len(scores) - 1), strict=True):
         say(f"{a} to {b}, {scorer}: the verdict changed on {len(changed):,} questions")
         for heading, numbers in counts(changed).items():
             if numbers:
                 say(f"  {heading}: " + "; ".join(f"{what} {count:,}" for what, count in numbers.items()))
-    if len(scores) > 1:
+    if several or differing:
         for version, by in scores.items():
             for sentence in dict.fromkeys(sentence for one in by.values() for sentence in one.notes):
-                note(f"note: {version}: {sentence}")
+                note(f"note: {version}: {sentence}" if several else f"note: {sentence}")
+
+
+def group_rows(by: Mapping[str, Score]) -> tuple[list[str], list[list[str]]]:
+    """Return a table of every group against every scorer; a total that leaves answers out has its own n beside it."""
+    first = next(iter(by.values()))
+    columns: list[tuple[str, bool]] = []
+    for name, one in by.items():
+        columns += [(name, False), *([(name, True)] if one.drops_missing and one.overall.outcomes["missing"] else [])]
+
+    def row(name: str, dimension: str, group: str) -> list[str]:
+        parts = {scorer: one.by[dimension][group] if dimension else one.overall for scorer, one in by.items()}
+        due = sum(next(iter(parts.values())).outcomes.values())
+        return [name, str(due), *(str(parts[s].n) if is_n else cell(parts[s].accuracy) for s, is_n in columns)]
+
+    rows = [row("all", "", "")]
+    for dimension, groups in first.by.items():
+        rows.append([f"by {dimension}", *[""] * (len(columns) + 1)])
+        rows += [row(f"  {group}", dimension, group) for group in groups]
+    return ["", "n", *(f"n of {name}" if is_n else name for name, is_n in columns)], rows
+
+
+def outcome_rows(by: Mapping[str, Score]) -> tuple[list[str], list[list[str]]]:
+    """Return a table of every scorer against the outcomes of every answer that was due."""
+    names = list(dict.fromkeys(name for one in by.values() for name in one.honest.outcomes))
+    rows = [[name, *(str(one.honest.outcomes.get(outcome, 0)) for outcome in names)] for name, one in by.items()]
+    return ["scorer", *names], rows
 
 
 def side_by_side(scores: Scores) -> tuple[list[str], list[list[str]]]:
@@ -144,12 +176,12 @@ def _figure(part: Tally) -> str:
     return f"{part.correct} / {part.n} = {cell(part.accuracy)}"
 
 
-def _print_disagreements(version: str, by: Mapping[str, Score], found: Sequence[Disagreement]) -> None:
+def _print_disagreements(prefix: str, by: Mapping[str, Score], found: Sequence[Disagreement]) -> None:
     total = len(next(iter(by.values())).items)
     for pair in _counts_by_pair(by, found)["pairs"]:
         a, b = pair["scorers"]
         say(
-            f"{version}: {a} and {b} differ on {pair['answers']:,} of {total:,} answers, "
+            f"{prefix}{a} and {b} differ on {pair['answers']:,} of {total:,} answers, "
             f"on {pair['about_right']:,} in whether they are right"
         )
     # Who reads only letters differs on nearly everything: the few that are shown are those on which the others differ.
@@ -160,7 +192,7 @@ def _print_disagreements(version: str, by: Mapping[str, Score], found: Sequence[
         say(f"  {one.gold.id}: {read}")
         said = " ".join((one.answer.text or "").split())
         say(f"    right: {one.gold.answer}; response: {said[:_CLIP]}{'...' if len(said) > _CLIP else ''}")
-    if len(found) > len(shown):
+    if len(found) > len(shown) > 0:
         note(f"{len(shown)} of {len(found):,} shown; --disagreements FILE.csv writes all of them")
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def submit(
-    run_path: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="Run folder to submit.")] = None,
+    run_path: Annotated[Path | None, typer.Argument(metavar="RUN", help="Run folder to submit.")] = None,
     predictions: Annotated[
         Path | None, typer.Option(help="Answers made elsewhere: JSON list or JSONL of id with model_prediction.")
     ] = None,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sari_bench.published import PublishedRow
 from sari_bench.reporting.groups import Grouping, group_name, grouping_name, tallies
 from sari_bench.reporting.leaderboard import Board, Entry
-from sari_bench.reporting.report import DASH, cell, interval_cell
+from sari_bench.reporting.report import DASH, INTERVAL, cell, interval_cell
 from sari_bench.statistics.adjust import chance_note
 from sari_bench.statistics.metrics import Tally
 
@@ -51,7 +51,7 @@ def board_table(board: Board) -> TextTable:
     )
 
 
-_SHORT = {"interval": "95 % int."}
+_SHORT = {"interval": INTERVAL}
 
 
 def _columns(board: Board) -> list[str]:

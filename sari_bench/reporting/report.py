@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-WORDS = {"mode", "right answer", "what was said"}  # columns of text besides the first
+INTERVAL = "95 % CI"
+WORDS = {"mode", "reason", "right answer", "what was said"}  # columns of text besides the first
 DASH = "–"  # no figure
 _HEADING = 16  # terminal cells of a heading before it is broken over several lines
 _TEXT = 18  # terminal cells that a column of text needs
@@ -42,7 +44,7 @@ def score_rows(score: Score) -> tuple[list[str], list[list[str]]]:
     beside = score.drops_missing
     named = {"wrong", "missing"}
     outcomes = [name for name, count in score.honest.outcomes.items() if name in named or (count and name != "correct")]
-    header = ["", "n", "correct", "acc. %", "95 % int.", *outcomes, *(["of all %"] if beside else [])]
+    header = ["", "n", "correct", "acc. %", INTERVAL, *outcomes, *(["of all %"] if beside else [])]
 
     def row(name: str, tally: Tally) -> list[str]:
         counts = [str(tally.outcomes.get(outcome, 0)) for outcome in outcomes]
@@ -62,26 +64,43 @@ def score_notes(score: Score) -> tuple[str, ...]:
     return (*score.notes, *filter(None, [chance_note(most)]))
 
 
-def to_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """Return a table for the terminal: names on the left, figures right-aligned, cells as plain text.
+def to_table(header: Sequence[str], rows: Iterable[Sequence[str]], width: int) -> Table:
+    """Return a table for a terminal of ``width`` cells: names on the left, figures on the right, cells as plain text.
 
-    Long headings and texts are broken over several lines; figures never are.
+    Long headings and texts are broken over several lines; figures never are. A broken name keeps its indentation.
     """
     from rich import box
+    from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
     body = [list(row) for row in rows]
-    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for index, (name, width) in enumerate(zip(header, column_widths(header, body), strict=True)):
-        if index == 0 or name in WORDS:
-            table.add_column(Text(name), overflow="fold", min_width=min(width, 4))
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for index, (name, needed) in enumerate(zip(header, column_widths(header, body), strict=True)):
+        if index == 0:
+            table.add_column(Text(name), overflow="fold", min_width=_name_width(header, body, width))
+        elif name in WORDS:
+            table.add_column(Text(name), overflow="fold", min_width=needed)
         else:
-            table.add_column(Text(name), justify="right", width=width, overflow="fold")
-    for row in body:
-        heading = len(row) > 1 and not any(row[1:])
-        table.add_row(*(Text(value, style="dim" if heading else "") for value in row))
+            table.add_column(Text(name), justify="right", width=needed, overflow="fold")
+    for name, *values in body:
+        style = "dim" if values and not any(values) else ""  # the heading of a group of rows
+        bare = name.lstrip(" ")
+        first = Padding(Text(bare, style=style), (0, 0, 0, len(name) - len(bare)))
+        table.add_row(first, *(Text(value, style=style) for value in values))
     return table
+
+
+def _name_width(header: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> int:
+    """Return the cells that the first column of a table has at least, of ``width`` in all.
+
+    That is all it needs, up to two fifths; up to half for a single word, such as a question's id.
+    """
+    from rich.cells import cell_len
+
+    names = [header[0], *(row[0] for row in rows)]
+    words = (len(name) - len(name.lstrip()) + max(map(cell_len, name.split()), default=0) for name in names)
+    return max(min(max(map(cell_len, names)), width * 2 // 5), min(max(words), width // 2))
 
 
 def column_widths(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
@@ -105,19 +124,19 @@ def fit_columns(
 ) -> list[tuple[list[str], list[list[str]]]]:
     """Split a table that is wider than ``width`` into several, each with the first column; most tables come back whole.
 
-    A name in the first column may be broken over several lines once it is longer than a third of the width. Later parts
-    leave out rows that have nothing in their columns.
+    A name in the first column may be broken over several lines once it is longer than two fifths of the width. Later
+    parts leave out rows that have nothing in their columns.
     """
     widths = column_widths(header, rows)
-    room = width - 2 - (min(widths[0], width // 3) + 1)
+    room = width - 2 - (_name_width(header, rows, width) + 1)  # 2: the edges; a column has a blank on either side
     parts: list[list[int]] = [[]]
     used = 0
     for index, needed in enumerate(widths[1:], start=1):
-        if parts[-1] and used + needed + 1 > room:
+        if parts[-1] and used + needed + 2 > room:
             parts.append([])
             used = 0
         parts[-1].append(index)
-        used += needed + 1
+        used += needed + 2
     return [
         (
             [header[0], *(header[i] for i in part)],
@@ -137,6 +156,16 @@ def to_markdown(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]
 def markdown_notes(notes: Iterable[str]) -> str:
     """Return sentences as a Markdown list."""
     return "".join(f"- {_plain(note)}\n" for note in notes)
+
+
+def unread_line(score: Score, most: int) -> str:
+    """Return why no option was read, the ``most`` frequent reasons first; empty where every answer was read."""
+    reasons = Counter(
+        item.reason or item.outcome for item in score.items if item.outcome in ("unparsed", "truncated", "refused")
+    )
+    shown = [f"{why} {count:,}" for why, count in reasons.most_common(most)]
+    rest = reasons.total() - sum(count for _, count in reasons.most_common(most))
+    return f"unread: {', '.join(shown)}{f', other reasons {rest:,}' if rest else ''}" if shown else ""
 
 
 def outcome_line(score: Score) -> str:

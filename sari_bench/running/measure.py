@@ -60,10 +60,13 @@ def measure(
     total = len(benchmark.questions) * bench.samples
     done = count_responses(folder)
     if done:
-        note(f"{folder}: {done:,} of {total:,} answers are there already")
+        note(f"{folder}: {'all' if done >= total else f'{done:,} of'} {total:,} answers are there already")
     try:
-        with run_progress(folder.name, done, total, asked) as on_response:
-            added = run_benchmark(benchmark, asked, folder, settings, on_response)
+        if done >= total:
+            added = run_benchmark(benchmark, asked, folder, settings)
+        else:
+            with run_progress(folder.name, done, total, asked) as on_response:
+                added = run_benchmark(benchmark, asked, folder, settings, on_response)
     except KeyboardInterrupt:
         there = count_responses(folder)
         note(f"{folder}: {there:,} of {total:,} answers are there, and the same command goes on")
@@ -76,12 +79,13 @@ def measure(
 def tell(run: Run, added: int) -> None:
     """Say what a sitting added, how fast, what it used, and what is still missing and why."""
     sitting = run.sittings[-1] if run.sittings else {}
-    note(f"{run.folder}: {added:,} answers added")
+    missing = len(run.benchmark.golds) * run.samples - sum(map(len, run.answers.values()))
+    if added or missing:
+        note(f"{run.folder}: {added:,} answers added")
     if added:
         usage = sitting.get("usage")
         spent = describe_usage(Usage(**usage)) if usage else ""
         note(f"{run.timing(len(run.sittings))}" + (f"; {spent}" if spent else ""))
-    missing = len(run.benchmark.golds) * run.samples - sum(map(len, run.answers.values()))
     if not missing:
         return
     reasons = Counter(why.partition(":")[0] for why in run.failed.values())

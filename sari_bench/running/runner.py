@@ -213,13 +213,20 @@ def _writing(folder: Path) -> Iterator[None]:
 def _open_folder(folder: Path, benchmark: Benchmark, meta: dict[str, Any], settings: RunSettings) -> None:
     """Make the run folder, or check that the run in it has the same settings; the caller holds the lock."""
     is_new = not (folder / META).is_file()
-    if not is_new:
-        check_same(read_meta(folder), meta, folder)
-    elif (folder / RESPONSES).stat().st_size:
+    answered = (folder / RESPONSES).stat().st_size > 0
+    if is_new and answered:
         raise BenchmarkError(
             f"run folder {str(folder)!r} has responses but no {META}: choose another --name or restore the file"
         )
-    else:
+    if not is_new:
+        there = read_meta(folder)
+        try:
+            check_same(there, meta, folder)
+        except BenchmarkError:
+            if answered:
+                raise
+            is_new = True  # a mistyped model or server answered nothing, so there is nothing to be mixed up with
+    if is_new:
         rows = (json.dumps(gold.to_row(), ensure_ascii=False) + "\n" for gold in benchmark.golds)
         (folder / QUESTIONS).write_text("".join(rows), encoding="utf-8")
         _sync(folder / QUESTIONS)

@@ -24,6 +24,7 @@ META = "run.json"
 QUESTIONS = "questions.jsonl"
 RECIPE = "recipe.json"  # the [bench] table in effect
 FAILED = "failed.json"  # question id to why its responder could not answer, of the latest sitting
+_NEAR = 5  # runs that a message names
 MOST_SAMPLES = 10_000  # answers to a question; a score looks at every one that is due
 
 
@@ -109,9 +110,8 @@ def read_run(folder: Path) -> Run:
     """
     for name in (META, QUESTIONS):
         if not (folder / name).is_file():
-            raise MissingFileError(
-                f"{str(folder)!r} is not a run folder: it has no {name}; give a folder that 'sari-bench run' wrote"
-            )
+            lacks = f"it has no {name}" if folder.is_dir() else "there is nothing of that name"
+            raise MissingFileError(f"{str(folder)!r} is not a run folder: {lacks}; {instead(folder)}")
     meta = read_meta(folder)
     golds = tuple(
         Gold.from_row(row, f"{folder / QUESTIONS}, line {number}")
@@ -241,6 +241,14 @@ def find_runs(paths: Iterable[Path]) -> list[Run]:
             )
         folders.update(dict.fromkeys(below))
     return [read_run(folder) for folder in folders]
+
+
+def instead(path: Path) -> str:
+    """Return what may be given instead of a path that is no run folder: the runs that are in it or beside it."""
+    place = path if path.is_dir() else path.parent
+    # Only where runs are kept: the whole of a large disk is not walked for a message.
+    near = [str(meta.parent) for pattern in (META, f"*/{META}", f"*/*/{META}") for meta in sorted(place.glob(pattern))]
+    return f"give {' or '.join(near[:_NEAR])}" if near else "give a folder that 'sari-bench run' wrote"
 
 
 def _own_runs(path: Path) -> list[Path]:

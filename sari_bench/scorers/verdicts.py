@@ -153,7 +153,8 @@ def one_judge(folder: Path, name: str | None = None) -> str:
         raise InputError(f"{str(folder)!r} keeps no verdicts of judge {name!r}; found {sorted(found)}")
     if not found:
         raise InputError(
-            f"scorer 'judge' needs verdicts, and {str(folder)!r} keeps none: name who judges with --judge RESPONDER"
+            f"scorer 'judge' needs verdicts, and {str(folder)!r} keeps none: "
+            "let a model judge first, with 'sari-bench score --judge RESPONDER'"
         )
     if name is None and len(found) > 1:
         raise InputError(f"{str(folder)!r} keeps verdicts of {sorted(found)}: choose one with --judge-name")

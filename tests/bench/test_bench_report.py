@@ -48,10 +48,10 @@ def test_a_narrow_terminal_shows_every_figure(
     assert code == 0, said
     tables = [line for line in printed.splitlines() if " beats " not in line and " be told from " not in line]
     assert max(map(len, tables)) <= width
-    for word in ("music", "average", "95 % int.", "official", "letter", "unread", "33.33", "100.00", "(continued)"):
+    for word in ("music", "average", "95 % CI", "official", "letter", "unread", "33.33", "100.00", "(continued)"):
         assert word in printed
-    assert "".join(printed.split()).count("music×medium") == (6 if width == 80 else 7), (
-        "one table for each scorer and board; with little room one of them is in two parts"
+    assert "".join(printed.split()).count("music×medium") == (6 if width == 80 else 9), (
+        "one table for each scorer and board; with little room three of them are in two parts"
     )
     assert LONG[:12] in printed
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sari_data.console import note, out
+from sari_data.console import make_console, note, out
 from sari_data.errors import StorageError
 
 if TYPE_CHECKING:
@@ -45,9 +45,7 @@ def print_table(table: Any) -> None:
 
 
 def _console() -> Console:
-    from rich.console import Console
-
-    return out if out.is_terminal else Console(width=_PIPE)
+    return out if out.is_terminal else make_console(width=_PIPE)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -58,7 +56,7 @@ def write_text(path: Path, text: str) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        path.write_text(text, encoding="utf-8", errors="replace")  # "?" for what is no UTF-8
     except OSError as error:
         raise StorageError(f"{str(path)!r} could not be written ({error.strerror}): choose another path") from error
     note(f"wrote {path}")

@@ -214,6 +214,7 @@ def run_app(app: typer.Typer, arguments: Sequence[str] | None = None) -> NoRetur
 def _fail(sentence: str) -> NoReturn:
     from rich.text import Text
 
+    sentence = " ".join(sentence.split("\n"))  # what a library says may have several lines
     if len(sentence) > _LONGEST:
         sentence = f"{sentence[: _LONGEST // 2]} ... {sentence[-_LONGEST // 2 :]}"
     err.print(Text("error:", style="bold red").append(f" {sentence}", style="not bold default"), soft_wrap=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sari_data.console import make_console, note, out
-from sari_data.errors import StorageError
+from sari_data.errors import InputError, StorageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,6 +47,14 @@ def print_table(table: Any) -> None:
 
 def _console() -> Console:
     return out if out.is_terminal else make_console(width=_PIPE)
+
+
+def check_apart(option: str, path: Path, inputs: Iterable[Path | None]) -> None:
+    """Raise InputError where a file that is to be written is one of the command's inputs: it would be lost."""
+    given = [one for one in inputs if one is not None and one.exists()] if path.exists() else []
+    same = next((one for one in given if path.samefile(one)), None)
+    if same is not None:
+        raise InputError(f"{option} {path} is the file that is read ({same}), and would replace it: name another file")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sari_bench.changes import Change, changes, counts
-from sari_bench.commands.output import print_score, print_table, write_text
+from sari_bench.commands.output import check_apart, print_score, print_table, write_text
 from sari_bench.csvfiles import csv_text
 from sari_bench.reporting.report import cell, to_table
 from sari_bench.scoring import Disagreement, Score, honest_of
@@ -25,13 +25,15 @@ _CLIP = 160  # characters of a response shown
 Scores = Mapping[str, Mapping[str, Score]]  # by version, then by scorer
 
 
-def check_path(option: str, path: str, as_json: bool) -> None:
-    """Raise InputError where rows cannot be written as asked."""
+def check_path(option: str, path: str, as_json: bool, inputs: Iterable[Path | None] = ()) -> None:
+    """Raise InputError where rows cannot be written as asked, or would replace one of the ``inputs``."""
     if path == "-":
         if as_json:
             raise InputError(f"{option} - and --json both write to standard output: give {option} a file")
     elif Path(path).suffix not in (".csv", ".jsonl"):
         raise InputError(f"{option} {path}: expected a name that ends in .csv or .jsonl, or - for standard output")
+    else:
+        check_apart(option, Path(path), inputs)
 
 
 def report(scores: Scores, *, disagreements: str | None, changes: str | None, as_json: bool) -> None:

@@ -160,7 +160,7 @@ def run_folder(out: Path, benchmark: str, model: str, mode: str, name: str | Non
             f"a run's name must be the name of one folder, of signs that can be printed; found {chosen!r}: choose "
             "another --name"
         )
-    return out / benchmark.replace("/", "_").replace(":", "_").replace("#", "_") / chosen
+    return out / "".join("_" if sign in "/:#" or not sign.isprintable() else sign for sign in benchmark) / chosen
 
 
 def measure_defaults(bench: Bench, out: Path) -> list[Run]:

@@ -77,9 +77,9 @@ def test_no_text_steers_the_terminal(command: Callable[..., Ended], evil_run: Ru
         code, out, err = command(*arguments)
         assert code in ENDED[:2], err
         assert "--json" not in arguments or isinstance(json.loads(out), dict)
-    assert EVIL in {row["model_prediction"] for row in json.loads(Path("s.json").read_text())} | {
-        json.loads(line)["response"].partition("<")[0] for line in Path("d.jsonl").read_text().splitlines()
-    }, "the files hold what was said as it was said"
+    said = f"{EVIL}<answer>{EVIL}</answer>"
+    assert json.loads(Path("s.json").read_text())[0]["model_prediction"] == said
+    assert EVIL[:-2] in Path("r.csv").read_text()
 
 
 DAMAGE: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
@@ -128,7 +128,7 @@ def test_a_damaged_run_folder_is_one_sentence(
         (("compare", "p.json", "p.json", "--seed", "-1"), "--seed"),
         (("shortcuts", "RUN", "--scorer", "nope"), "scorer 'nope' is unknown"),
         (("diagnose", "RUN", "--swap-captions", "--scorer", "nope"), "scorer 'nope' is unknown"),
-        (("score", "--run", "x" * 9000), "is not a run folder"),
+        (("report", "--by", "x" * 9000), "expected task, category"),
     ],
 )
 def test_wrong_usage_asks_nobody_and_loses_nothing(
@@ -165,9 +165,7 @@ def test_json_lines_may_hold_other_line_ends(tmp_path: Path) -> None:
     rows = [{"id": f"q{number}", "text": f"a{end}b"} for number, end in enumerate("\u2028\u2029\x85\x0b\x0c\x1c")]
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\r\n" for row in rows), newline="")
-    assert read_objects(path, "rows") == [
-        {**row, "text": row["text"]} if ord(row["text"][1]) > 0x1F else row for row in rows
-    ]
+    assert read_objects(path, "rows") == rows
 
 
 def test_a_published_row_without_an_average_stands_last(

@@ -66,7 +66,8 @@ def read_objects(path: Path, what: str) -> list[dict[str, Any]]:
 
 
 def _read_lines(text: str, path: Path, what: str, first: Exception) -> list[Any]:
-    lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+    # Not splitlines: a text in JSON may hold other line ends, such as U+2028, as they are.
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
     rows = []
     for number, line in lines:
         try:

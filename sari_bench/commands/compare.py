@@ -36,7 +36,7 @@ def compare(
         bool, typer.Option("--transcript", help="Show a question wrong before and right after.")
     ] = False,
     scorer: ScorerOption = "answer",
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Say whether the run AFTER beats the run BEFORE, by how many points, with a paired 95 % interval and p."""

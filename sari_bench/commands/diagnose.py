@@ -32,8 +32,10 @@ def diagnose(
 
     found = read_run(run)
     if swap_captions:
+        from sari_bench.scorers import JUDGE_FOLDER, load_scorer
         from sari_bench.thoughts.swap_asking import swap_captions as swap
 
+        load_scorer(scorer, run / JUDGE_FOLDER)  # before anything is asked
         swap(found, limit=limit, seed=seed, scorer=scorer, options=responder_options(responder_option))
     elif limit is not None:
         raise InputError("--limit bounds how many captions are swapped: give --swap-captions too, or leave it out")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sari_data.console import note, out, say
-from sari_data.errors import StorageError
+from sari_data.console import make_console, note, out, say
+from sari_data.errors import InputError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,9 +66,15 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
 
 
 def _console() -> Console:
-    from rich.console import Console
+    return out if out.is_terminal else make_console(width=_PIPE)
 
-    return out if out.is_terminal else Console(width=_PIPE)
+
+def check_apart(option: str, path: Path, inputs: Iterable[Path | None]) -> None:
+    """Raise InputError where a file that is to be written is one of the command's inputs: it would be lost."""
+    given = [one for one in inputs if one is not None and one.exists()] if path.exists() else []
+    same = next((one for one in given if path.samefile(one)), None)
+    if same is not None:
+        raise InputError(f"{option} {path} is the file that is read ({same}), and would replace it: name another file")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -78,7 +85,7 @@ def write_text(path: Path, text: str) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        path.write_text(text, encoding="utf-8", errors="replace")  # "?" for what is no UTF-8
     except OSError as error:
         raise StorageError(f"{str(path)!r} could not be written ({error.strerror}): choose another path") from error
     note(f"wrote {path}")

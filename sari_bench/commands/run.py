@@ -87,8 +87,9 @@ def run(
     }
     bench = effective_bench(recipe, overrides, given)
     bench = with_options(bench, responder_options(responder_option))
-    asked = load_for(bench)
     label = bench.model if bench.responder in ("local", "server") or model is not None else bench.responder
+    run_folder(out_folder, bench.benchmark, label, bench.mode, name)  # a name that does not do is told at once
+    asked = load_for(bench)
     folder = run_folder(out_folder, asked.name, label, bench.mode, name)
     done = measure(bench, asked, folder)
     timing = done.timing().to_json()

@@ -79,7 +79,7 @@ def score(
         raise InputError("a run folder holds its questions: leave --questions out with --run")
     for option, path in (("--disagreements", disagreements), ("--changes", changes)):
         if path is not None:
-            output.check_path(option, path, as_json)
+            output.check_path(option, path, as_json, (predictions, *(questions or ())))
     if judge_only not in (None, "all", "unread"):
         raise InputError(f"--judge-only must be all or unread; found {judge_only!r}")
     if changes is not None and len(questions or ()) < 2:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations, pairwise
@@ -12,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from sari_bench.changes import Change, changes, counts
-from sari_bench.commands.output import print_score, print_table, write_text
+from sari_bench.commands.output import check_apart, print_score, print_table, write_text
+from sari_bench.csvfiles import csv_text
 from sari_bench.reporting.report import cell
 from sari_bench.scoring import Disagreement, Score, honest_of
 from sari_bench.scoring import disagreements as find_disagreements
 from sari_bench.statistics.metrics import Tally
 from sari_bench.statistics.voting import score_json
-from sari_data.console import note, print_json, say
+from sari_data.console import json_text, note, print_json, say
 from sari_data.errors import InputError
 
 _FEW = 5  # disagreements shown
@@ -28,13 +26,15 @@ _CLIP = 160  # characters of a response shown
 Scores = Mapping[str, Mapping[str, Score]]  # by version, then by scorer
 
 
-def check_path(option: str, path: str, as_json: bool) -> None:
-    """Raise InputError where rows cannot be written as asked."""
+def check_path(option: str, path: str, as_json: bool, inputs: Iterable[Path | None] = ()) -> None:
+    """Raise InputError where rows cannot be written as asked, or would replace one of the ``inputs``."""
     if path == "-":
         if as_json:
             raise InputError(f"{option} - and --json both write to standard output: give {option} a file")
     elif Path(path).suffix not in (".csv", ".jsonl"):
         raise InputError(f"{option} {path}: expected a name that ends in .csv or .jsonl, or - for standard output")
+    else:
+        check_apart(option, Path(path), inputs)
 
 
 def report(scores: Scores, *, disagreements: str | None, changes: str | None, as_json: bool) -> None:
@@ -204,18 +204,10 @@ def write_rows(path: str, rows: Iterable[Mapping[str, Any]]) -> None:
     """
     listed = list(rows)
     if path == "-" or path.endswith(".jsonl"):
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in listed)
+        text = "".join(json_text(row) + "\n" for row in listed)
         if path == "-":
             sys.stdout.write(text)
             return
     else:
-        buffer = io.StringIO()
-        header = dict.fromkeys(key for row in listed for key in row)
-        writer = csv.DictWriter(buffer, list(header), lineterminator="\n")
-        writer.writeheader()
-        for row in listed:
-            writer.writerow(
-                {k: json.dumps(v, ensure_ascii=False) if isinstance(v, list) else v for k, v in row.items()}
-            )
-        text = buffer.getvalue()
+        text = csv_text(list(dict.fromkeys(key for row in listed for key in row)), listed)
     write_text(Path(path), text)

@@ -111,10 +111,12 @@ def _rules(asked: Benchmark, only: list[str] | None) -> Shortcuts:
 
 def _of_run(folder: Path, only: list[str] | None, seed: int, scorer: str, options: dict[str, Any]) -> Shortcuts:
     from sari_bench.running.runs import read_run
+    from sari_bench.scorers import JUDGE_FOLDER, load_scorer
     from sari_bench.shortcuts.asking import measure_shortcuts
     from sari_bench.shortcuts.variants import choose_variants
 
     names = choose_variants(only or [])
+    load_scorer(scorer, folder / JUDGE_FOLDER)  # before anything is asked
     return measure_shortcuts(read_run(folder), names, seed=seed, scorer=scorer, options=options)
 
 
@@ -123,11 +125,13 @@ def _measured(
 ) -> Shortcuts:
     """Run the benchmark first, as ``sari-bench run`` does; a run that is there already is gone on with."""
     from sari_bench.running.measure import make_responder, measure
+    from sari_bench.scorers import JUDGE_FOLDER, load_scorer
     from sari_bench.shortcuts.asking import measure_shortcuts
     from sari_bench.shortcuts.priors import check_answers
     from sari_bench.shortcuts.variants import choose_variants
 
     names = choose_variants(only or [])
+    load_scorer(scorer, folder / JUDGE_FOLDER)  # before anything is asked
     check_answers(asked.golds)
     responder = make_responder(bench)
     done = measure(bench, asked, folder, responder=responder)

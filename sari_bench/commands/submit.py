@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sari_bench.commands.arguments import JsonOption
-from sari_bench.commands.output import write_text
+from sari_bench.commands.output import check_apart, write_text
 from sari_data.console import note, print_json, say
 from sari_data.errors import InputError
 
@@ -46,6 +46,7 @@ def submit(
     """
     from sari_bench.reporting.submit import make_submission
 
+    check_apart("--out", out_file, (predictions, questions))
     golds, answers, rows = _gather(run_path, predictions, benchmark, questions)
     for sentence in golds.notes:
         note(f"note: {sentence}")

@@ -21,8 +21,14 @@ def leaderboard(board: Board) -> dict[str, Any]:
     columns, numbers = _columns(board), source_numbers(board)
     rows = [_own(board, entry, columns) for entry in board.entries]
     rows += [_published(row, columns, numbers) for row in board.published]
-    rows.sort(key=lambda row: (-row["average"], row["published"], row["name"]))
+    rows.sort(key=_place)
     return {"columns": columns, "rows": rows}
+
+
+def _place(row: dict[str, Any]) -> tuple[float, bool, str]:
+    """Sorts rows best first; those that print no average stand last, and no figure is made up for them."""
+    average = row["average"]
+    return (-average if average is not None else 1.0, row["published"], row["name"])
 
 
 def source_numbers(board: Board) -> dict[str, int]:
@@ -121,7 +127,7 @@ def _published(row: PublishedRow, columns: Sequence[dict[str, str]], numbers: Ma
         "version": f"{row.version} {row.split}".strip(),
         "problem": row.problem,
         "remark": row.remark,
-        "average": (row.average or 0.0) / 100,
+        "average": None if row.average is None else row.average / 100,
         "cells": _in_order(cells, columns),
     }
 
@@ -145,9 +151,7 @@ def other_versions(board: Board) -> list[dict[str, Any]]:
             *({"key": f"task:{task}", "title": task.capitalize(), "hint": "", "kind": "number"} for task in tasks),
             {"key": "average", "title": "Average", "hint": "", "kind": "number"},
         ]
-        shown = sorted(
-            (_published(row, columns, numbers) for row in rows), key=lambda row: (-row["average"], row["name"])
-        )
+        shown = sorted((_published(row, columns, numbers) for row in rows), key=_place)
         tables.append({"version": version, "columns": columns, "rows": shown})
     return tables
 

@@ -10,6 +10,7 @@ from sari_bench.comparing.compare import Transcript
 from sari_bench.scoring import Score, honest_of
 from sari_bench.statistics.adjust import chance_note
 from sari_bench.statistics.metrics import Tally, percent
+from sari_data.console import visible
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -74,7 +75,8 @@ def to_table(header: Sequence[str], rows: Iterable[Sequence[str]], width: int) -
     from rich.table import Table
     from rich.text import Text
 
-    body = [list(row) for row in rows]
+    header = [visible(name) for name in header]
+    body = [[visible(value) for value in row] for row in rows]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for index, (name, needed) in enumerate(zip(header, column_widths(header, body), strict=True)):
         if index == 0:
@@ -203,5 +205,7 @@ def _line(cells: Iterable[str]) -> str:
 
 def _plain(text: str) -> str:
     """Escape what Markdown or HTML inside it would act on: names come from folders and files."""
-    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return escaped.replace("|", "\\|").replace("\n", " ")
+    escaped = visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    # A backslash before a bar would undo the bar's own, and a link or picture begins with "](".
+    escaped = escaped.replace("\\", "\\\\").replace("|", "\\|").replace("](", "]\\(")
+    return " ".join(escaped.split("\n"))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sari_bench.benchmarks.base import DIMENSIONS
+from sari_bench.csvfiles import csv_text
 from sari_bench.reporting.board_tables import TextTable, board_table, earlier_tables, group_tables
 from sari_bench.reporting.disagreeing import Disagreeing, disagreement_table
 from sari_bench.reporting.groups import Grouping, all_tallies, grouping_name, tallies
@@ -86,13 +85,8 @@ def boards_csv(boards: Iterable[Board]) -> str:
     Accuracy and its interval are in percent. ``kind`` is ``run`` or ``published``; ``questions`` is ``all`` or
     ``clean`` (those that no training corpus shares); labels that a row is not grouped by are empty.
     """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, (*_KEYS, *_COUNTS), restval="", lineterminator="\n")
-    writer.writeheader()
-    for board in boards:
-        writer.writerows(_run_rows(board))
-        writer.writerows(_published_rows(board))
-    return text.getvalue()
+    rows = (row for board in boards for part in (_run_rows(board), _published_rows(board)) for row in part)
+    return csv_text((*_KEYS, *_COUNTS), rows)
 
 
 def _run_rows(board: Board) -> Iterable[dict[str, Any]]:

@@ -159,9 +159,12 @@ def run_folder(out: Path, benchmark: str, model: str, mode: str, name: str | Non
         InputError: The name is not the name of one folder.
     """
     chosen = name if name is not None else f"{Path(model).resolve().name if model else 'model'}@{mode}"
-    if chosen in ("", ".", "..") or "/" in chosen or "\\" in chosen:
-        raise InputError(f"a run's name must be the name of one folder; found {chosen!r}: choose another --name")
-    return out / benchmark.replace("/", "_").replace(":", "_").replace("#", "_") / chosen
+    if chosen in ("", ".", "..") or "/" in chosen or "\\" in chosen or not chosen.isprintable():
+        raise InputError(
+            f"a run's name must be the name of one folder, of signs that can be printed; found {chosen!r}: choose "
+            "another --name"
+        )
+    return out / "".join("_" if sign in "/:#" or not sign.isprintable() else sign for sign in benchmark) / chosen
 
 
 def measure_defaults(bench: Bench, out: Path) -> list[Run]:

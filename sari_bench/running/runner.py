@@ -22,6 +22,7 @@ from typing import Any
 from sari_bench.benchmarks.base import Benchmark
 from sari_bench.running.run_meta import Plan, RunSettings, check_same, describe, machine, now, used_since
 from sari_bench.running.runs import FAILED, META, QUESTIONS, RECIPE, RESPONSES, read_lines, read_meta, read_responses
+from sari_data.console import json_text
 from sari_data.errors import BenchmarkError, ResponderError, SariError, StorageError
 from sari_data.responder import Request, Responder, Response, Usage
 from sari_data.types import AudioQuestion
@@ -190,7 +191,7 @@ class _Sitting:
 def _finish_empty(folder: Path) -> int:
     """Nothing is left to ask: a run that was killed after its last answer is finished now."""
     meta = read_meta(folder)
-    if meta["finished"] is None:
+    if meta.get("finished") is None:
         with _writing(folder):
             _write_json(folder / META, {**meta, "finished": now()})
     return 0
@@ -227,7 +228,7 @@ def _open_folder(folder: Path, benchmark: Benchmark, meta: dict[str, Any], setti
                 raise
             is_new = True  # a mistyped model or server answered nothing, so there is nothing to be mixed up with
     if is_new:
-        rows = (json.dumps(gold.to_row(), ensure_ascii=False) + "\n" for gold in benchmark.golds)
+        rows = (json_text(gold.to_row()) + "\n" for gold in benchmark.golds)
         (folder / QUESTIONS).write_text("".join(rows), encoding="utf-8")
         _sync(folder / QUESTIONS)
     if settings.recipe is not None:

@@ -141,7 +141,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
     try:
         meta = json.loads(path.read_text(encoding="utf-8"))
         complete = isinstance(meta, dict) and _is_complete(meta)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise BenchmarkError(f"{path} is not valid JSON ({error}): restore it or delete the run folder") from error
     if not complete:
         raise BenchmarkError(
@@ -156,6 +156,7 @@ def _is_complete(meta: dict[str, Any]) -> bool:
     about = meta.get("benchmark")
     return (
         all(isinstance(meta.get(key), dict) for key in ("model", "benchmark", "sampling"))
+        and all(isinstance(meta["model"].get(key, ""), str) for key in ("name", "path", "responder"))
         and isinstance(meta.get("prompt", {}), dict)
         and isinstance(meta.get("mode"), str)
         and isinstance(meta.get("samples"), int)
@@ -163,6 +164,7 @@ def _is_complete(meta: dict[str, Any]) -> bool:
         and isinstance(about, dict)
         and all(isinstance(about.get(key), str) for key in ("name", "version", "digest"))
         and isinstance(about.get("notes"), list)
+        and all(isinstance(note, str) for note in about["notes"])
         and isinstance(meta.get("variant", {}), dict)
         and isinstance(meta.get("sittings", []), list)
         and all(isinstance(sitting, dict) for sitting in meta.get("sittings", []))
@@ -185,6 +187,7 @@ def read_responses(folder: Path) -> Iterator[dict[str, Any]]:
             valid = (
                 isinstance(row["id"], str)
                 and isinstance(row["sample"], int)
+                and row["sample"] >= 0
                 and isinstance(row["text"], str)
                 and row["finish_reason"] in ("stop", "length")
                 and row["tokens"] >= 0
@@ -215,7 +218,7 @@ def _parsed(lines: Iterable[bytes], path: Path) -> Iterator[tuple[int, dict[str,
     for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BenchmarkError(f"{path}, line {number}: not valid JSON ({error}): restore the file") from error
         if not isinstance(row, dict):
             raise BenchmarkError(f"{path}, line {number}: expected a JSON object: restore the file")

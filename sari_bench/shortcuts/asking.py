@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from sari_bench.shortcuts.figures import evaluate_shortcuts
 from sari_bench.shortcuts.priors import check_answers
 from sari_bench.shortcuts.results import FOLDER, RESULTS, Shortcuts
 from sari_bench.shortcuts.variants import NO_AUDIO, Variant, make_variant
-from sari_data.console import note
+from sari_data.console import json_text, note
 from sari_data.errors import InputError, ResponderError, StorageError
 from sari_data.responder import Request, Responder, Response, Sampling
 
@@ -74,7 +73,7 @@ def write_results(path: Path, body: dict[str, Any]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(body, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_text(json_text(body, indent=2) + "\n", encoding="utf-8")
         os.replace(temporary, path)
     except OSError as error:
         raise StorageError(

@@ -178,7 +178,7 @@ def read_shortcuts(folder: Path) -> Shortcuts | None:
         return None
     try:
         found = Shortcuts.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BenchmarkError(
             f"{path} is not what 'sari-bench shortcuts' wrote ({error!r}): delete it and run that command again"
         ) from error

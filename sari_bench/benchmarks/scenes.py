@@ -6,8 +6,6 @@ instance of a speaker that training never heard.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +14,6 @@ from pydantic import Field, model_validator
 from sari_bench.benchmarks.base import Benchmark, from_questions
 from sari_data.errors import InputError
 from sari_data.sources.scenes import Options, generate
-from sari_data.types import AudioQuestion
 
 NAME = "scenes"
 SUMMARY = "held-out scenes composed from a known truth: 300 questions each on sound, music and speech"
@@ -62,16 +59,4 @@ def load(questions: Path | None, audio_root: Path | None, *, audio: bool = True,
     if unknown:
         raise InputError(f"benchmark {NAME!r} takes 'scenes' and 'scenes_seed'; found {sorted(unknown)}: remove them")
     held_out = options.get("scenes") or HeldOut()
-    return from_questions(NAME, _questions(held_out, options.get("scenes_seed", SEED)))
-
-
-def _questions(held_out: HeldOut, seed: int) -> Iterable[AudioQuestion]:
-    """Make the questions; without recordings, which may change, the latest ones are kept: a report asks twice."""
-    if held_out.recordings is not None:
-        return generate(held_out, seed)
-    return _made(held_out.model_dump_json(), seed)
-
-
-@lru_cache(maxsize=1)
-def _made(held_out: str, seed: int) -> tuple[AudioQuestion, ...]:
-    return tuple(generate(HeldOut.model_validate_json(held_out), seed))
+    return from_questions(NAME, generate(held_out, options.get("scenes_seed", SEED)))

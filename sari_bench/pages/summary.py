@@ -35,7 +35,7 @@ def summary(
     found = [
         ("Who is best?", "table", _best(board, gains)),
         ("Where is it right?", "heat", [] if _silent(board.entries[0]) else _where(board.entries[0])),
-        ("By which scorer?", "figures", [] if _silent(board.entries[0]) else _scorers(board)),
+        ("By which scorer?", "figures", [] if _silent(board.entries[0]) else _scorers(board, gains)),
         ("Does it listen?", "shortcuts" if any(shortcuts) else "", _listens(board, shortcuts)),
         ("Does it use its thoughts?", "thoughts" if _thinking(diagnosed) else "", _thinks(board, diagnosed)),
         ("Was it trained on them?", "", _trained(board)),
@@ -79,7 +79,7 @@ def _where(best: Entry) -> list[str]:
     return [f"{best.run.name}: most in {high}, {_share(most)}; least in {low}, {_share(least)}."]
 
 
-def _scorers(board: Board) -> list[str]:
+def _scorers(board: Board, gains: Sequence[Comparison]) -> list[str]:
     if len(board.scorers) < 2:
         return []
     best = board.entries[0]
@@ -92,6 +92,10 @@ def _scorers(board: Board) -> list[str]:
         ranked = sorted(board.entries, key=lambda entry: -(entry.scores[name].overall.accuracy or 0.0))
         if ranked[0].scores[name].overall.accuracy != best.scores[name].overall.accuracy:
             said.append(f"By {name} {ranked[0].run.name} is first.")
+        if gains:
+            found = compare_scores(gains[0].a, board.entries[-1].scores[name], gains[0].b, best.scores[name])
+            if found.verdict != gains[0].verdict:
+                said.append(f"By {name} the verdict is another: {found.sentence}.")
     return said
 
 

@@ -9,6 +9,7 @@ from bench_pages import RUNS, hostile, in_memory, thinking, toy_boards
 from bench_toys import make_questions, right
 
 from sari_bench.benchmarks.base import from_questions
+from sari_bench.comparing.compare import compare_scores
 from sari_bench.contamination import Contamination
 from sari_bench.pages.figures import gains
 from sari_bench.pages.questions import question_data
@@ -78,6 +79,18 @@ def test_a_run_without_answers_is_not_said_to_be_best_anywhere(tmp_path: Path) -
     one = in_memory(toy, right, "c@direct", tmp_path)
     said = _said(make_boards([*empty, one], ("answer", "letter"))[0])
     assert "letter finds a choice in hardly any answer" in said["By which scorer?"]
+
+
+def test_a_verdict_that_hangs_on_the_scorer_is_told(tmp_path: Path) -> None:
+    toy = from_questions("toy", make_questions(60))
+    wordy = in_memory(toy, lambda q: right(q) if q.domain == "speech" else hostile(q), "b@direct", tmp_path)
+    board = make_boards([in_memory(toy, right, "a@direct", tmp_path), wordy], ("official", "answer"))[0]
+    first, last = board.entries
+    assert compare_scores(last.run.name, last.score, first.run.name, first.score).verdict == "better"
+    told = _said(board)["By which scorer?"]
+    assert "By answer the verdict is another: a@direct cannot be told from b@direct: 100.00 to 100.00 %" in told
+    alike = make_boards([board.entries[0].run, in_memory(toy, thinking(0.2), "c@structured", tmp_path)], board.scorers)
+    assert "verdict" not in _said(alike[0])["By which scorer?"]
 
 
 def test_the_clean_subset_is_told_of_the_best_run(tmp_path: Path) -> None:

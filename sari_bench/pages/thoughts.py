@@ -48,20 +48,17 @@ def thought_lengths(one: Diagnostics) -> dict[str, Any] | None:
     return {"unit": UNIT, "rows": rows}
 
 
-def shortcut_tables(board: Board) -> list[dict[str, Any]]:
-    """Return of each run what it gets without its audio, where ``sari-bench shortcuts`` measured that.
+def shortcuts_of(board: Board) -> list[Shortcuts | None]:
+    """Return what each run gets without its audio, or ``None`` where ``sari-bench shortcuts`` did not measure that.
 
     Raises:
         BenchmarkError: What was measured is not as it was written.
     """
-    return [
-        _shortcut_table(entry.run.name, found)
-        for entry in board.entries
-        if (found := read_shortcuts(entry.run.folder)) is not None
-    ]
+    return [read_shortcuts(entry.run.folder) for entry in board.entries]
 
 
-def _shortcut_table(name: str, found: Shortcuts) -> dict[str, Any]:
+def shortcut_table(name: str, found: Shortcuts) -> dict[str, Any]:
+    """Return sentences and tables about what a run gets without its audio."""
     tables = [_table("", *shortcut_rows(found)), _table("By task", *task_rows(found))]
     tables.append(_table("By position of the option, over all rotations", *position_rows(found)))
     return {

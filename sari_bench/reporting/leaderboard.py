@@ -110,7 +110,7 @@ class Board:
     def title(self) -> str:
         """Benchmark, version and number of questions."""
         count = len(self.entries[0].run.benchmark.golds)
-        return f"{self.benchmark} ({self.version}), {count:,} questions"
+        return f"{self.benchmark} ({self.version}), {count:,} {'question' if count == 1 else 'questions'}"
 
     @property
     def scorers(self) -> tuple[str, ...]:

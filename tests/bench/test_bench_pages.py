@@ -83,6 +83,8 @@ def test_the_page_holds_what_it_should(source: str, boards: list[Board]) -> None
     assert "has no recipe.json" in page.words, "why no clip can be heard"
     kinds = [kind for kind, _ in page.scripts]
     assert kinds == ["application/json", "application/json", None]
+    assert all(attributes.get("scope") for tag, attributes in page.tags if tag == "th"), "what each heading heads"
+    assert all(attributes.get("aria-label") for tag, attributes in page.tags if tag == "table")
 
 
 def test_published_rows_are_marked_cited_flagged_and_kept_apart_by_version(source: str, boards: list[Board]) -> None:

@@ -105,7 +105,9 @@ def seconds(rows: list[dict[str, Any]]) -> float:
     todo = []
     for i in range(TIMED):
         row = rows[i % len(rows)]
-        todo.append(((FILLER * 13)[: (i * 37) % 1800].rpartition(".")[0] + ". " * (i > 0) + row["said"], row["choices"]))
+        todo.append(
+            ((FILLER * 13)[: (i * 37) % 1800].rpartition(".")[0] + ". " * (i > 0) + row["said"], row["choices"])
+        )
     begin = time.process_time()
     for text, choices in todo:
         read_response(text, choices)
@@ -137,12 +139,15 @@ def main() -> None:
         print(json.dumps({**body, "seconds_for_10000": round(taken, 3)}, indent=2))
         return
     print(machine.line(machine.command()))
-    print("\n| half, model, answers | answers | that conclude | read of them | right of what is read | strict: read | right |")
+    print(
+        "\n| half, model, answers | answers | that conclude | read of them | right of what is read "
+        "| strict: read | right |"
+    )
     print("|---|---|---|---|---|---|---|")
     for name, f in report.items():
         cells = [_share(f[kind][share]) for kind in ("reader", "strict") for share in ("share_read", "share_right")]
         print(f"| {name} | {f['answers']} | {f['concluding']} | {' | '.join(cells)} |")
-    print(f"\n{TIMED:,} responses of {sum(map(len, (r['said'] for r in rows))) // len(rows)} to 1,900 characters: {taken:.2f} s")
+    print(f"\n{TIMED:,} responses of up to 1,900 characters: {taken:.2f} s")
     if unlabelled:
         print(f"{len(unlabelled)} predictions have no label and are left out")
     if arguments.list:

@@ -2,8 +2,8 @@
 
 The reader accepts what published models write (tags in any case, close tags left out at the end, a
 letter or the option's text, prose that concludes with one of them) and never guesses: it returns the
-choice, or a fixed reason why there is none. ``follows_grammar`` is the strict check that the format reward uses. All three take time
-linear in the length of the text.
+choice, or a fixed reason why there is none. ``follows_grammar`` is the strict check that the format
+reward uses. All three take time linear in the length of the text.
 """
 
 from __future__ import annotations
@@ -189,6 +189,8 @@ def _options(choices: tuple[str, ...]) -> Options:
 
 def _parse(text: str) -> _Parse:
     """Split a response into sections in one pass; tags may be left open, stand alone, or repeat."""
+    if "<" not in text:
+        return _Parse({}, [], text.strip(), False, False)
     parents = tag_parents()
     names = tuple(parents)
     tags = [(m[1] == "", m[2].lower(), m.start(), m.end()) for m in tag_pattern(names).finditer(text)]

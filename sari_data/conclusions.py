@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from sari_data.clauses import CONCLUDES, LEANS, NAMES, REFUSED, STATES, TURNS, Claim, claim_of
+from sari_data.clauses import CONCLUDES, LEANS, NAMES, REFUSED, STATES, Claim, bare, claim_of
+from sari_data.cues import TURNS_CUE
 from sari_data.mentions import MANY, MARKS, Mentions, mentions_of
 from sari_data.options import AMBIGUOUS, NOT_AN_OPTION
 from sari_data.wording import fold, sentences, tokens
@@ -21,12 +22,54 @@ DISAGREE = "several answers that disagree"
 
 # A response of so few words that whatever one option it names is its answer.
 _SHORT_WORDS, _SHORT_SENTENCES = 45, 2
+# What is read of a response: its last characters, and of a sentence without an end its last ones.
+_READ_CHARACTERS, _SENTENCE_CHARACTERS = 40_000, 2_000
 _TENTATIVE = re.compile(r"\b(?:first|initial(?:ly)?|tentative(?:ly)?|might|may|could|maybe|perhaps|at first)\b")
+_EXPLAINS = frozenset(("because", "since", "the", "this", "as", "it", "i", "there"))
+_TIMES = {"twice": "2", "thrice": "3"}
 _FINAL = re.compile(r"\bfinal\b")
 _CLOSED = frozenset(".!?)]}\"'>*`|。！？」』…")
 _UNDONE = frozenset(
-    "a an the and or but because since as that which who of in on at to by from with for is are was were be been i it this "
-    "its their his her not so if while when where than then most more very likely therefore thus could would should can may".split()
+    [
+        "an",
+        "the",
+        "and",
+        "or",
+        "but",
+        "because",
+        "since",
+        "as",
+        "that",
+        "which",
+        "who",
+        "of",
+        "in",
+        "on",
+        "at",
+        "to",
+        "by",
+        "from",
+        "with",
+        "for",
+        "is",
+        "are",
+        "was",
+        "were",
+        "be",
+        "been",
+        "its",
+        "their",
+        "if",
+        "while",
+        "when",
+        "where",
+        "than",
+        "therefore",
+        "thus",
+        "could",
+        "would",
+        "should",
+    ]
 )
 
 
@@ -43,14 +86,23 @@ def conclude(text: str, choices: Sequence[str]) -> tuple[int | None, str | None]
     if not choices:
         return None, None
     mentions = mentions_of(tuple(choices))
-    parts = [part for piece in dict.fromkeys(sentences(fold(text))) for part in _parts(piece, mentions)]
+    parts = [
+        part for piece in dict.fromkeys(sentences(fold(text[-_READ_CHARACTERS:]))) for part in _parts(piece, mentions)
+    ]
     words = sum(map(len, parts))
     short = words <= _SHORT_WORDS or len(parts) <= _SHORT_SENTENCES
     claims = [(claim_of(part, mentions), " ".join(part)) for part in parts]
+    if len(parts) > 1 and parts[1][0] in _EXPLAINS and len(parts[0]) < 6:
+        first = bare(parts[0], mentions)
+        if len(first) == 1 and claims[0][0] is None:
+            claims[0] = (Claim(NAMES, first, predicate=True), claims[0][1])
     found = [(claim, said) for claim, said in claims if claim is not None]
     choice, reason = _whole(parts, mentions)
     if choice is None and reason is None:
         choice, reason = _decide(found, [said for _, said in claims], short)
+    if choice is None and reason is None and len(parts) == 1 and mentions.numeric:
+        counts = [mentions.reworded([_TIMES[word]]) for word in parts[0] if word in _TIMES]
+        choice = counts[0] if len(counts) == 1 else None
     if choice is None and reason == REFUSED:
         choice = _refusing_option(choices, mentions)
         reason = None if choice is not None else reason
@@ -63,7 +115,7 @@ def conclude(text: str, choices: Sequence[str]) -> tuple[int | None, str | None]
 
 def _parts(sentence: str, mentions: Mentions) -> list[list[str]]:
     """The words of a sentence, cut at full stops after a letter or digit unless they make it a label ("B. dog")."""
-    items = mentions.mark(tokens(sentence))
+    items = mentions.mark(tokens(sentence[-_SENTENCE_CHARACTERS:]))
     if "." not in items[:-1]:
         return [items] if items else []
     found: list[list[str]] = [[]]
@@ -81,6 +133,11 @@ def _whole(parts: Sequence[list[str]], mentions: Mentions) -> tuple[int | None, 
     """A text that is nothing but an option in other words, or part of one."""
     if len(parts) != 1 or len(parts[0]) > 60:
         return None, None
+    named = bare(parts[0], mentions) if len(parts[0]) < 30 else frozenset()
+    if len(named) == 1 and min(named) >= 0:
+        return next(iter(named)), None
+    if len(named) > 1:
+        return None, AMBIGUOUS
     words = [w for w in parts[0] if w not in MARKS]
     if not words or any(w[0] == "@" for w in words):
         return None, None
@@ -126,7 +183,7 @@ def _taken_back(others: list[tuple[Claim, str]], last: str, said: list[str]) -> 
         return True
     end = len(said) - 1 - said[::-1].index(last)
     start = max(i for i, s in enumerate(said[:end]) if s in {t for _, t in others}) if others else 0
-    if any(TURNS.search(s) for s in said[start + 1 : end + 1]):
+    if any(TURNS_CUE.search(s) for s in said[start + 1 : end + 1]):
         return True
     return all(_TENTATIVE.search(s) or len(c.options) > 1 for c, s in others)
 
@@ -143,6 +200,9 @@ def _plain(claims: Sequence[Claim], short: bool) -> tuple[int | None, str | None
     if reasons:
         return None, REFUSED if REFUSED in reasons else reasons[-1]
     singles = {c.choice for c in claims if c.choice is not None and (short or c.predicate)}
+    stated = {c.choice for c in claims if c.choice is not None and c.predicate}
+    if short and len(stated) == 1:
+        singles = stated
     several = {o for c in claims if len(c.options) > 1 or MANY in c.options for o in c.options}
     if len(singles) == 1 and (short or not (several | {o for c in claims for o in c.options}) - singles):
         return next(iter(singles)), None
@@ -171,7 +231,7 @@ def loops(text: str) -> bool:
 
 
 def stops_halfway(text: str) -> bool:
-    """Return whether a text ends in the middle of a sentence: without a mark, on a word that asks for another, or late."""
+    """Return whether a text ends in the middle of a sentence: on no mark, and late or on a word that asks for more."""
     end = text.rstrip()
     if not end or end[-1] in _CLOSED:
         return False

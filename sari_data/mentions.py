@@ -10,21 +10,25 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from sari_data.wording import ENDS, LIGHT, fold, root, stem, tokens
+from sari_data.wording import LIGHT, fold, root, stem, tokens
 
 MARKS = frozenset(".!?;:,()[]=/\"'<>{}")
 MANY = -2  # a form that several options share
 
-_SKIPPED = frozenset(",:()[]/\"'<>{}=")
+_SKIPPED = frozenset(",;:()[]/\"'<>{}=")
 _LEADING = frozenset(("in", "at", "on", "to", "by", "from", "during", "with", "of", "it", "is", "they", "there", "are"))
 _LABEL = re.compile(r"^\W{0,3}(?:[a-z]|\d)\s?[.):]\s+(?=\S)")
 _NOTE = frozenset(("maj", "min", "sharp", "flat", "key", "chord"))
-_NO_NUMBER_BEFORE = frozenset(("the", "this", "that", "which", "each", "any", "another", "every", "least", "no", "some"))
+_NO_NUMBER_BEFORE = frozenset(
+    ("the", "this", "that", "which", "each", "any", "another", "every", "least", "no", "some")
+)
 _NO_NUMBER_AFTER = frozenset(("of", "another", "who", "that", "which", "by", "or"))
-_AFTER_LETTER = frozenset(("because", "since", "as", "which", "due", "given", "with", "based", "is", "or", "and", "not"))
+_AFTER_LETTER = frozenset(
+    ("because", "since", "as", "which", "due", "given", "with", "based", "is", "or", "and", "not")
+)
 _CHORD = re.compile(r"([a-g][#b]?) (maj|min) 1")
-_TIMES = {"2": "twice", "3": "thrice"}
 _COPULAS = frozenset(("is", "are", "was", "were", "be", "been", "became", "become", "becomes", "being"))
+_BETWEEN = _SKIPPED | LIGHT | {"is", "are", "was", "were", "being"}
 
 
 def content(words: Sequence[str]) -> tuple[str, ...]:
@@ -67,15 +71,15 @@ class Mentions:
         for alias in (_cores(different), [_unled(f) for f in different], [_chord(f) for f in different]):
             spread = [alias[sorted(set(self.first)).index(first)] for first in self.first]
             self._take(taken, spread, only_new=True)
-        if self.numeric:
-            self._take(taken, [tuple(_TIMES.get(f[0], "").split()) for f in full], only_new=True)
         for form, choice in taken.items():
             self._table.setdefault(form[0], []).append((form, choice))
         for forms in self._table.values():
             forms.sort(key=lambda item: -len(item[0]))
         self.starts = frozenset(self._table)
 
-    def _take(self, taken: dict[tuple[str, ...], int], forms: Sequence[tuple[str, ...]], only_new: bool = False) -> None:
+    def _take(
+        self, taken: dict[tuple[str, ...], int], forms: Sequence[tuple[str, ...]], only_new: bool = False
+    ) -> None:
         new: dict[tuple[str, ...], int] = {}
         for form, first in zip(forms, self.first, strict=True):
             if form and not (only_new and (form in taken or all(w in _LEADING or len(w) < 2 for w in form))):
@@ -83,7 +87,7 @@ class Mentions:
         taken.update((form, choice) for form, choice in new.items() if not (only_new and choice == MANY))
 
     def mark(self, words: list[str]) -> list[str]:
-        """Return the words of a sentence in which ``@i`` stands for every mention of option ``i`` (``@-2``: of several)."""
+        """Return a sentence's words with ``@i`` for every mention of option ``i`` (``@-2``: one of several)."""
         if self.starts.isdisjoint(words) and self.starts.isdisjoint(map(stem, words)):
             return words
         result: list[str] = []
@@ -91,7 +95,9 @@ class Mentions:
         while at < len(words):
             end, choice = self._at(words, at)
             if end:
-                while result and result[-1] in ("the", "an") or (result and result[-1] == "a" and not _is_label(result)):
+                while (result and result[-1] in ("the", "an")) or (
+                    result and result[-1] == "a" and not _is_label(result)
+                ):
                     result.pop()
                 result.append(f"@{choice}")
                 at = end
@@ -114,7 +120,7 @@ class Mentions:
     def _end(self, words: list[str], at: int, form: tuple[str, ...]) -> int:
         here, size = at, len(words)
         for k, want in enumerate(form):
-            while k and here < size and (words[here] in _SKIPPED or words[here] in LIGHT or _range(words, here)):
+            while k and here < size and (words[here] in _BETWEEN or _range(words, here)):
                 if stem(words[here]) == want:
                     break
                 here += 1
@@ -132,7 +138,7 @@ class Mentions:
         wordy = bool(after) and after not in MARKS
         if word in ("a", "i"):
             return wordy and after not in _AFTER_LETTER
-        if len(word) == 1 and word.isalpha() or (len(word) == 2 and word[1] == "#"):
+        if (len(word) == 1 and word.isalpha()) or (len(word) == 2 and word[1] == "#"):
             return after in ("maj", "min", "sharp", "flat") or (after == "'")
         if word == "no":
             return wordy and after not in _AFTER_LETTER
@@ -169,7 +175,7 @@ class Mentions:
         found = {first for full, first in zip(self.full, self.first, strict=True) if loose(full) == said}
         if not found and len(said) == 2:
             found = {i for full, i in zip(self.full, self.first, strict=True) if loose(full) == said[::-1]}
-        if not found and self.numeric and len(said) == 1 and said[0][:-2].isdigit():
+        if not found and self.numeric and len(said) == 1 and said[0][-2:] in ("st", "nd", "rd", "th"):
             found = {i for full, i in zip(self.full, self.first, strict=True) if full[0] == said[0][:-2]}
         return next(iter(found)) if len(found) == 1 else None
 
@@ -208,6 +214,3 @@ def _chord(form: tuple[str, ...]) -> tuple[str, ...]:
 def mentions_of(choices: tuple[str, ...]) -> Mentions:
     """Return the (cached) forms of these options."""
     return Mentions(choices)
-
-
-__all__ = ["ENDS", "MANY", "MARKS", "Mentions", "content", "mentions_of"]

@@ -52,6 +52,8 @@ class Options:
         self._letters: dict[str, set[int]] = {}
         for index, first in zip(range(26), self._first, strict=False):
             self._letters.setdefault(chr(ord("a") + index), set()).add(first)
+        # No form of any option is longer than this, whatever stands around it.
+        self._longest = 3 * max((len(choice) for choice in choices), default=0) + 300
         forms = [(_clean(choice), first) for choice, first in zip(choices, self._first, strict=True)]
         labels = [_LABELLED.fullmatch(_fold(form)) for form, _ in forms]
         own = [label[1] or label[2] for label in labels if label]
@@ -72,6 +74,10 @@ class Options:
         An option's own text wins over a bare letter, since options may themselves be letters; any
         other two readings that differ, such as a letter and another option's text, are ambiguous.
         """
+        if len(answer) > self._longest:
+            answer = " ".join(answer.split())
+            if len(answer) > self._longest and answer.strip(_LEADING + _TRAILING):
+                return None, NOT_AN_OPTION
         text = _clean(answer)
         if not text.strip(_LEADING + _TRAILING):
             return self._verdict(self._by_text(text, 0, 2)) if self._by_text(text, 0, 2) else (None, EMPTY)

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from functools import lru_cache
 
-ENDS = ".!?;\n"
+_OPEN = frozenset(("is", "are", "be", "the", "a", "an", "of", "answer", "option", "choice", "conclusion", "or", "and"))
 LIGHT = frozenset(("a", "an", "the", "and", "while"))
 
 _PLAIN = str.maketrans(
@@ -36,18 +36,38 @@ _SHORT = (
     *(("can't", "cannot"), ("can not", "cannot"), ("won't", "will not"), ("n't", " not"), ("it's", "it is")),
     *(("that's", "that is"), ("there's", "there is"), ("i'm ", "i am "), ("i'd ", "i would "), ("i'll ", "i will ")),
 )
-_ENDING = re.compile(r"(?<=[^\W_])'(?:(?:s|re|ve|ll|d|m)(?!\w)|(?=[^\W_]))")
-_SENTENCE = re.compile(r"(?:(?<!\b[a-z0-9])\.|[!?])[.!?]*[\"')\]}>*_]*\s+|;\s|\n")
+_INITIALS = re.compile(r"(?<![^\W_])[a-z](?:\.[a-z])+\.")
+_BETWEEN_DOTS = re.compile(r"\.[a-z]\.")
+_ENDING = re.compile(r"'(?<=[^\W_]')(?:(?:s|re|ve|ll|d|m)(?!\w)|(?=[^\W_]))")
+_SENTENCE = re.compile(r"[.!?\n](?<![.!?][.!?])(?:(?<=\n)|(?<!\n)[.!?]*+[\"')\]}>]*+\s++)")
 _TOKEN = re.compile(
     r"(?:(?<![\w)])-(?=\d))?(?:(?<![\w.])\.\d[^\W_]*|[^\W_]+(?:(?<=\d)[.,:]\d[^\W_]*)*#?)|[.!?;:,()\[\]=/\"'<>{}]"
 )
-_NUMBERS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+_NUMBERS = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+]
+_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 _CARDINALS = {word: n for n, word in enumerate(_NUMBERS)} | {word: 10 * n for n, word in enumerate(_TENS, 2)}
-_UNITS = "first second third fourth fifth sixth seventh eighth ninth".split()
+_UNITS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth"]
 _ORDINALS = {word: n for n, word in enumerate(_UNITS, 1)} | {
     **{"tenth": 10, "eleventh": 11, "twelfth": 12, "twentieth": 20, "thirtieth": 30, "fortieth": 40, "fiftieth": 50},
     **{"sixtieth": 60, "seventieth": 70, "eightieth": 80, "ninetieth": 90, "hundredth": 100},
@@ -79,11 +99,13 @@ def fold(text: str) -> str:
             if short in text:
                 text = text.replace(short, full)
         text = _ENDING.sub("", text)
+    if _BETWEEN_DOTS.search(text):
+        text = _INITIALS.sub(lambda m: m[0].replace(".", "") + " ", text)
     return text
 
 
 def sentences(folded: str) -> list[str]:
-    """Split a folded text; a line that ends in a colon belongs to what follows it."""
+    """Split a folded text at the ends of sentences and lines; what a line leaves open belongs to the next one."""
     found: list[str] = []
     joined = ""
     start = 0
@@ -92,9 +114,12 @@ def sentences(folded: str) -> list[str]:
         start = match.end()
         if not piece:
             continue
+        if _one_letter(folded, match.start()):
+            joined = f"{joined} {piece}".lstrip()
+            continue
         if joined:
             piece, joined = f"{joined} {piece}", ""
-        if piece[-1] == ":" and len(piece) < 200:
+        if len(piece) < 200 and (piece[-1] in ":," or piece.rpartition(" ")[2] in _OPEN):
             joined = piece
         else:
             found.append(piece)
@@ -102,6 +127,13 @@ def sentences(folded: str) -> list[str]:
     if last:
         found.append(last)
     return found
+
+
+def _one_letter(folded: str, end: int) -> bool:
+    """Whether the mark at ``end`` is a full stop after one letter or digit, as in the label "B."."""
+    return (
+        folded[end] == "." and end > 0 and folded[end - 1].isalnum() and not folded[max(end - 2, 0) : end - 1].isalnum()
+    )
 
 
 def tokens(folded: str) -> list[str]:
@@ -158,7 +190,7 @@ def _number(words: list[str], at: int) -> tuple[int, str]:
             continue
         else:
             break
-        fits = part < 0 or (part % 100 == 0 and scaled) or (20 <= part % 100 and part % 10 == 0 and 0 < value < 10)
+        fits = part < 0 or (part % 100 == 0 and scaled) or (part % 100 >= 20 and part % 10 == 0 and 0 < value < 10)
         if not fits:
             ordinal = False
             break

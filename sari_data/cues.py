@@ -1,0 +1,353 @@
+"""The words by which a sentence tells an answer: states it, leans towards one, denies one, or refuses.
+
+Patterns are matched against a sentence's words joined by single spaces, with ``@i`` for a mention of option ``i``.
+Every repetition in them is bounded, so that a search takes time linear in the sentence.
+"""
+
+from __future__ import annotations
+
+import re
+
+from sari_data.mentions import MARKS
+
+LINK = (
+    r"(?:(?:is|was|are|were|(?:would|will|should|must|could|may|might|has to|have to)(?: most)?(?: likely"
+    r"| probably)? be|"
+    r"seems?(?: to be)?|appears?(?: to be)?|becomes|remains)(?! not\b)|:|=|\()"
+)
+HEAD = r"(?:answers?|option|choice|selection|response|guess|verdict|pick|conclusion)"
+STATES_CUE = re.compile(
+    rf"\b{HEAD}(?!(?<=option) \(? ?[a-z0-9] )(?!(?<=choice) \(? ?[a-z0-9] )(?: (?!not\b|cannot\b|never\b"
+    rf"|neither\b|{HEAD}\b|[.?!](?: |$))\S+){{0,14}}? {LINK}(?= |$)"
+    r"|\b(?:it|this|that) (?:is|must be|would be) (?=[a-z] (?:[.,!] ?$|$)|[a-z]$|[a-z] [.,])"
+    rf"|\banswer (?=(?:\( )?[a-z](?: \))?(?: [.,:]|$))"
+    r"|\b(?:i|we|i will|i would|i am|we should|let us|let me)(?: (?:will|would|must|should|have to|therefore|am))?"
+    r" (?:choose|chose|pick|select|go with|going with|opt for|answer|choosing|picking|selecting|settle on)"
+    r"(?: with)?(?: that)?(?= )|\b(?:choosing|selecting|selected|chosen|choose|select) (?=\(? ?(?:option|choice"
+    r"|@|[a-z] \)))"
+)
+# One of these words stands in whatever the patterns find: most sentences have none, and are not searched.
+STATING = frozenset(
+    [
+        "answer",
+        "answers",
+        "option",
+        "options",
+        "choice",
+        "choices",
+        "selection",
+        "response",
+        "guess",
+        "verdict",
+        "pick",
+        "conclusion",
+        "choose",
+        "chose",
+        "select",
+        "go",
+        "opt",
+        "choosing",
+        "picking",
+        "selecting",
+        "selected",
+        "chosen",
+        "settle",
+        "going",
+        "it",
+        "this",
+        "that",
+    ]
+)
+RATING = frozenset(
+    [
+        "correct",
+        "right",
+        "answer",
+        "option",
+        "choice",
+        "best",
+        "fit",
+        "match",
+        "likely",
+        "plausible",
+        "appropriate",
+        "suitable",
+        "accurate",
+        "reasonable",
+        "probable",
+        "fitting",
+    ]
+)
+LACKING = frozenset(
+    [
+        "cannot",
+        "not",
+        "neither",
+        "unable",
+        "impossible",
+        "possible",
+        "difficult",
+        "hard",
+        "unknown",
+        "unclear",
+        "uncertain",
+        "undetermined",
+        "indeterminate",
+        "sorry",
+        "insufficient",
+        "sufficient",
+        "without",
+        "ai",
+        "none",
+        "no",
+        "n",
+        "unavailable",
+    ]
+)
+TELLING = STATING | RATING | LACKING
+OF_ANOTHER = frozenset(
+    ("wrong", "incorrect", "other", "another", "false", "remaining", "not", "no", "unlikely", "eliminated", "each")
+)
+RIGHT_CUE = re.compile(
+    r"(?:is|was|are|would be|must be|will be|seems to be|appears to be|seems|appears|should be|has to be)"
+    r"(?: (?:the|a|an|most|more|very|best|only|clearly|therefore|thus|indeed|definitely|likely|our|my|final|overall"
+    r"|single|obviously|probably|also))*"
+    r" (?:correct|right|answer|option|choice|best|fit|match|likely|plausible|appropriate|suitable|accurate"
+    r"|reasonable"
+    r"|probable|fitting)\b"
+)
+CONCLUDES_CUE = re.compile(
+    r"^(?:\W+ )?(?:so|therefore|thus|hence|overall|in conclusion|in summary|to conclude|to sum up|consequently"
+    r"|ultimately"
+    r"|conclusion|finally)\b|\b(?:therefore|thus|hence)\b|\b(?:conclude|infer|deduce)(?:d|s)?\b"
+    r"|\bmost (?:likely|probabl[ey]"
+    r"|plausibl[ey]|appropriate|suitable|consistent|fitting|closely|reasonable)\b"
+    r"|\bbest (?:described|matche?[sd]?|fits?|fit|characteri[sz]ed|guess|option|choice|suited|represented)\b"
+    r"|\bmust be\b|\bhas to be\b"
+)
+LEANS_CUE = re.compile(
+    r"\b(?:likely|probabl[ey]|suggest(?:s|ing)?|indicat(?:e|es|ing)|points? to|consistent with|sounds? like"
+    r"|(?:i|we) (?:think|believe|guess|hear|would say|say)|(?:appears|seems)(?: to be)?|identified as"
+    r"|match(?:es|ing)?"
+    r"|corresponds? to|characteristic of|typical of)\b"
+)
+REFUSES_CUE = re.compile(
+    r"\b(?:cannot|could not|can neither|unable to|not able to|impossible to|not possible to|not sufficient to"
+    r"|not enough to"
+    r"|difficult to|hard to|do not|does not) "
+    r"(?:(?:be|really|accurately|definitively|definitely|confidently|reliably|precisely|exactly|possible|to"
+    r"|provide|an|the|"
+    r"which|say|tell|with|certainty) ){0,4}?"
+    r"(?:determined?|tell|told|identify|identified|answer(?:ed)?|know|known|conclude|infer|inferred|assist"
+    r"|decide|sure"
+    r"|specified|discern(?:ed)?|ascertain(?:ed)?|certain|hear the|listen|help)\b"
+    r"|\banswer (?:is|remains|would be|to this question is|cannot be|can not be)"
+    r"(?: therefore| likely| still| then)? (?:not )?(?:unknown|unclear|uncertain|undetermined|indeterminate"
+    r"|unavailable"
+    r"|determined|clear|known|given|provided|specified|available|determinable|certain)\b"
+    r"|\bnot (?:sure|certain|specified|stated|determinable|known)\b|\b(?:not enough|insufficient|no sufficient"
+    r"|without (?:more|further|additional|hearing|access|listening))\b"
+    r"|^(?:unknown|unclear|uncertain|undetermined|indeterminate|n / a|not sure|sorry)\b|\bi am (?:sorry|not sure)\b"
+    r"|\b(?:is|are|remains?) (?:unclear|unknown|uncertain)\b|\bas an ai\b|\b(?:unknown|undetermined"
+    r"|indeterminate) (?:without|due|because|from|based)\b"
+)
+ABSENT_CUE = re.compile(
+    r"\bnone of (?:the|these|them|those)(?: (?!other)\S+){0,2} (?:options?|choices|above|answers?|apply|are|is"
+    r"|match|fits?|these|them)\b"
+    r"|\bnot (?:among|in|one of|part of|listed|present among|included|any of|available"
+    r"|an option)\b(?! \S+ \S+ @)|\bno correct\b"
+)
+NOT = frozenset(
+    [
+        "not",
+        "no",
+        "never",
+        "cannot",
+        "neither",
+        "nor",
+        "without",
+        "except",
+        "unlike",
+        "excluding",
+        "excludes",
+        "exclude",
+        "excluded",
+        "than",
+        "instead",
+        "wrong",
+        "incorrect",
+        "false",
+        "eliminate",
+        "eliminates",
+        "eliminated",
+        "ruling",
+        "rules",
+        "ruled",
+        "rule",
+        "absence",
+        "lacks",
+        "lacking",
+        "against",
+    ]
+)
+NOT_AFTER_CUE = re.compile(
+    r"^(?:(?:is|was|are|were|seems?|would|could|can|does|do|did|may|might|has|have|be|been|also|being|option"
+    r"|choice) )*"
+    r"(?:not|unlikely|wrong|incorrect|less|excluded|eliminated|absent|cannot|ruled|neither|out of|never|out)\b"
+)
+BREAKS = frozenset(
+    [
+        "because",
+        "since",
+        "as",
+        "which",
+        "who",
+        "due",
+        "given",
+        "based",
+        "where",
+        "when",
+        "but",
+        "although",
+        "though",
+        "however",
+        "rather",
+        "instead",
+        "over",
+        "compared",
+        "unlike",
+        ".",
+        ";",
+        "!",
+        "?",
+        "if",
+        "whereas",
+    ]
+)
+FILLERS = frozenset(
+    [
+        "the",
+        "a",
+        "an",
+        "option",
+        "choice",
+        "letter",
+        "answer",
+        "number",
+        "most",
+        "likely",
+        "probably",
+        "clearly",
+        "definitely",
+        "therefore",
+        "thus",
+        "indeed",
+        "simply",
+        "just",
+        "that",
+        "of",
+        "be",
+        "is",
+        "are",
+        ":",
+        "(",
+        "[",
+        '"',
+        "'",
+        "<",
+        "{",
+        "=",
+        ",",
+        "/",
+        "best",
+        "correct",
+        "right",
+        "final",
+        "either",
+        "both",
+        "with",
+        "say",
+        "to",
+        "following",
+        "more",
+        "highly",
+        "very",
+        "actually",
+        "also",
+        "then",
+        ",",
+        "selected",
+        "described",
+    ]
+)
+JOINS = frozenset(
+    (",", "or", "and", "/", ":", ")", "(", "[", "]", "either", "both", "option", "choice", "the", '"', "'", ">")
+)
+AFTER_LETTER = frozenset(
+    [
+        "because",
+        "since",
+        "as",
+        "which",
+        "due",
+        "given",
+        "with",
+        "based",
+        "is",
+        "or",
+        "and",
+        "not",
+        "for",
+        "in",
+        "but",
+        "from",
+        "among",
+        "where",
+        "if",
+        "to",
+        "would",
+        "seems",
+        "matches",
+    ]
+)
+LISTED = MARKS - frozenset(".!?:;=/") | {"or", "nor", "and", "any", "the"}
+HAS = frozenset(
+    [
+        "that",
+        "sound",
+        "sounds",
+        "noise",
+        "noises",
+        "consist",
+        "consists",
+        "consisting",
+        "made",
+        "composed",
+        "type",
+        "kind",
+        "voice",
+        "presence",
+        "use",
+        "is",
+        "are",
+        "was",
+        "instance",
+        "example",
+        "form",
+        "case",
+        "recording",
+        "group",
+        "pair",
+        "full",
+        "combination",
+        "sequence",
+        "series",
+    ]
+)
+STOPS = frozenset((",", ";", ".", "!", "?", "but", "so", "whereas", "however"))
+ALSO_CUE = re.compile(r"\b(?:could|might|may|can) also\b|\bpossibly\b.*\bor\b")
+TURNS_CUE = re.compile(
+    r"\b(?:wait|actually|correction|on second thought|i was wrong|reconsider(?:ing)?|let me re|scratch that"
+    r"|mistaken?"
+    r"|upon re|after re|on reflection|re - ?listening|relistening|i misheard|changed? my)\b"
+)

@@ -81,9 +81,9 @@ def claim_of(items: list[str], mentions: Mentions, *, plain: bool = True) -> Cla
         return Claim(STATES if len(right) == 1 else CONCLUDES, right)
     if named:
         for level, pattern in ((CONCLUDES, CONCLUDES_CUE), (LEANS, LEANS_CUE)):
-            ends = [cue.end() for cue in pattern.finditer(text)]
-            if ends:
-                after = positive(_until_break(text[ends[-1] : ends[-1] + 500].split()))
+            cue = pattern.search(text)
+            if cue is not None:
+                after = positive(_until_break(text[cue.end() : cue.end() + 500].split()))
                 found = after or positive(items)
                 if found:
                     return Claim(level, frozenset(c for c, _ in found))
@@ -260,7 +260,12 @@ def _letter(items: Sequence[str], at: int, mentions: Mentions) -> int | None:
     if not (before in ("(", "[") and after in (")", "]")):
         if after and after not in MARKS and after not in AFTER_LETTER and not (after[0] == "@" and word not in "ai"):
             return None
-        if word in ("a", "i") and after in ("'", '"', "<", "(", "is") and before not in ("option", "choice", "letter"):
+        if (
+            word in ("a", "i")
+            and at
+            and after in ("'", '"', "<", "(", "is")
+            and before not in ("option", "choice", "letter")
+        ):
             return None
         if word == "i" and place >= mentions.count:
             return None

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from sari_data.clauses import CONCLUDES, LEANS, NAMES, REFUSED, STATES, Claim, bare, claim_of
-from sari_data.cues import TURNS_CUE
+from sari_data.clauses import CONCLUDES, LEANS, REFUSED, STATES, Claim, bare, claim_of
+from sari_data.cues import STATING, TURNS_CUE
 from sari_data.mentions import MANY, MARKS, Mentions, mentions_of
 from sari_data.options import AMBIGUOUS, NOT_AN_OPTION
 from sari_data.wording import fold, sentences, tokens
@@ -92,10 +92,11 @@ def conclude(text: str, choices: Sequence[str]) -> tuple[int | None, str | None]
     words = sum(map(len, parts))
     short = words <= _SHORT_WORDS or len(parts) <= _SHORT_SENTENCES
     claims = [(claim_of(part, mentions), " ".join(part)) for part in parts]
-    if len(parts) > 1 and parts[1][0] in _EXPLAINS and len(parts[0]) < 6:
+    if len(parts) > 1 and parts[1][0][0] != "@" and len(parts[0]) < 6 and claims[0][0] is None:
+        # A response that begins with a letter alone answers with it; whatever else it answers later disagrees.
         first = bare(parts[0], mentions)
-        if len(first) == 1 and claims[0][0] is None:
-            claims[0] = (Claim(NAMES, first, predicate=True), claims[0][1])
+        if len(first) == 1 and (parts[1][0] in _EXPLAINS or parts[1][0] in STATING):
+            claims[0] = (Claim(STATES, first), claims[0][1])
     found = [(claim, said) for claim, said in claims if claim is not None]
     choice, reason = _whole(parts, mentions)
     if choice is None and reason is None:

@@ -10,6 +10,11 @@ import re
 
 from sari_data.mentions import MARKS
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 LINK = (
     r"(?:(?:is|was|are|were|(?:would|will|should|must|could|may|might|has to|have to)(?: most)?(?: likely"
     r"| probably)? be|"
@@ -27,87 +32,20 @@ STATES_CUE = re.compile(
     r"|@|[a-z] \)))"
 )
 # One of these words stands in whatever the patterns find: most sentences have none, and are not searched.
-STATING = frozenset(
-    [
-        "answer",
-        "answers",
-        "option",
-        "options",
-        "choice",
-        "choices",
-        "selection",
-        "response",
-        "guess",
-        "verdict",
-        "pick",
-        "conclusion",
-        "choose",
-        "chose",
-        "select",
-        "go",
-        "opt",
-        "choosing",
-        "picking",
-        "selecting",
-        "selected",
-        "chosen",
-        "settle",
-        "going",
-        "it",
-        "this",
-        "that",
-    ]
+STATING = _words(
+    "answer answers option options choice choices selection response guess verdict pick conclusion choose "
+    "chose select go opt choosing picking selecting selected chosen settle going it this that"
 )
-RATING = frozenset(
-    [
-        "correct",
-        "right",
-        "answer",
-        "option",
-        "choice",
-        "best",
-        "fit",
-        "match",
-        "likely",
-        "plausible",
-        "appropriate",
-        "suitable",
-        "accurate",
-        "reasonable",
-        "probable",
-        "fitting",
-    ]
+RATING = _words(
+    "correct right answer option choice best fit match likely plausible appropriate suitable accurate "
+    "reasonable probable fitting"
 )
-LACKING = frozenset(
-    [
-        "cannot",
-        "not",
-        "neither",
-        "unable",
-        "impossible",
-        "possible",
-        "difficult",
-        "hard",
-        "unknown",
-        "unclear",
-        "uncertain",
-        "undetermined",
-        "indeterminate",
-        "sorry",
-        "insufficient",
-        "sufficient",
-        "without",
-        "ai",
-        "none",
-        "no",
-        "n",
-        "unavailable",
-    ]
+LACKING = _words(
+    "cannot not neither unable impossible possible difficult hard unknown unclear uncertain undetermined "
+    "indeterminate sorry insufficient sufficient without ai none no n unavailable"
 )
 TELLING = STATING | RATING | LACKING
-OF_ANOTHER = frozenset(
-    ("wrong", "incorrect", "other", "another", "false", "remaining", "not", "no", "unlikely", "eliminated", "each")
-)
+OF_ANOTHER = _words("wrong incorrect other another false remaining not no unlikely eliminated each")
 RIGHT_CUE = re.compile(
     r"(?:is|was|are|would be|must be|will be|seems to be|appears to be|seems|appears|should be|has to be)"
     r"(?: (?:the|a|an|most|more|very|best|only|clearly|therefore|thus|indeed|definitely|likely|our|my|final|overall"
@@ -157,194 +95,35 @@ ABSENT_CUE = re.compile(
     r"|\bnot (?:among|in|one of|part of|listed|present among|included|any of|available"
     r"|an option)\b(?! \S+ \S+ @)|\bno correct\b"
 )
-NOT = frozenset(
-    [
-        "not",
-        "no",
-        "never",
-        "cannot",
-        "neither",
-        "nor",
-        "without",
-        "except",
-        "unlike",
-        "excluding",
-        "excludes",
-        "exclude",
-        "excluded",
-        "than",
-        "instead",
-        "wrong",
-        "incorrect",
-        "false",
-        "eliminate",
-        "eliminates",
-        "eliminated",
-        "ruling",
-        "rules",
-        "ruled",
-        "rule",
-        "absence",
-        "lacks",
-        "lacking",
-        "against",
-    ]
+NOT = _words(
+    "not no never cannot neither nor without except unlike excluding excludes exclude excluded than "
+    "instead wrong incorrect false eliminate eliminates eliminated ruling rules ruled rule absence lacks "
+    "lacking against"
 )
 NOT_AFTER_CUE = re.compile(
     r"^(?:(?:is|was|are|were|seems?|would|could|can|does|do|did|may|might|has|have|be|been|also|being|option"
     r"|choice) )*"
     r"(?:not|unlikely|wrong|incorrect|less|excluded|eliminated|absent|cannot|ruled|neither|out of|never|out)\b"
 )
-BREAKS = frozenset(
-    [
-        "because",
-        "since",
-        "as",
-        "which",
-        "who",
-        "due",
-        "given",
-        "based",
-        "where",
-        "when",
-        "but",
-        "although",
-        "though",
-        "however",
-        "rather",
-        "instead",
-        "over",
-        "compared",
-        "unlike",
-        ".",
-        ";",
-        "!",
-        "?",
-        "if",
-        "whereas",
-    ]
+BREAKS = _words(
+    "because since as which who due given based where when but although though however rather instead "
+    "over compared unlike . ; ! ? if whereas"
 )
-FILLERS = frozenset(
-    [
-        "the",
-        "a",
-        "an",
-        "option",
-        "choice",
-        "letter",
-        "answer",
-        "number",
-        "most",
-        "likely",
-        "probably",
-        "clearly",
-        "definitely",
-        "therefore",
-        "thus",
-        "indeed",
-        "simply",
-        "just",
-        "that",
-        "of",
-        "be",
-        "is",
-        "are",
-        ":",
-        "(",
-        "[",
-        '"',
-        "'",
-        "<",
-        "{",
-        "=",
-        ",",
-        "/",
-        "best",
-        "correct",
-        "right",
-        "final",
-        "either",
-        "both",
-        "with",
-        "say",
-        "to",
-        "following",
-        "more",
-        "highly",
-        "very",
-        "actually",
-        "also",
-        "then",
-        ",",
-        "selected",
-        "described",
-    ]
+FILLERS = _words(
+    "the a an option choice letter answer number most likely probably clearly definitely therefore thus "
+    "indeed simply just that of be is are : ( [ \" ' < { = , / best correct right final either both with "
+    "say to following more highly very actually also then , selected described"
 )
-JOINS = frozenset(
-    (",", "or", "and", "/", ":", ")", "(", "[", "]", "either", "both", "option", "choice", "the", '"', "'", ">")
-)
-AFTER_LETTER = frozenset(
-    [
-        "because",
-        "since",
-        "as",
-        "which",
-        "due",
-        "given",
-        "with",
-        "based",
-        "is",
-        "or",
-        "and",
-        "not",
-        "for",
-        "in",
-        "but",
-        "from",
-        "among",
-        "where",
-        "if",
-        "to",
-        "would",
-        "seems",
-        "matches",
-    ]
+JOINS = _words(", or and / : ) ( [ ] either both option choice the \" ' >")
+AFTER_LETTER = _words(
+    "because since as which due given with based is or and not for in but from among where if to would seems matches"
 )
 LISTED = MARKS - frozenset(".!?:;=/") | {"or", "nor", "and", "any", "the"}
-HAS = frozenset(
-    [
-        "that",
-        "sound",
-        "sounds",
-        "noise",
-        "noises",
-        "consist",
-        "consists",
-        "consisting",
-        "made",
-        "composed",
-        "type",
-        "kind",
-        "voice",
-        "presence",
-        "use",
-        "is",
-        "are",
-        "was",
-        "instance",
-        "example",
-        "form",
-        "case",
-        "recording",
-        "group",
-        "pair",
-        "full",
-        "combination",
-        "sequence",
-        "series",
-    ]
+HAS = _words(
+    "that sound sounds noise noises consist consists consisting made composed type kind voice presence "
+    "use is are was instance example form case recording group pair full combination sequence series"
 )
-STOPS = frozenset((",", ";", ".", "!", "?", "but", "so", "whereas", "however"))
+STOPS = _words(", ; . ! ? but so whereas however")
 ALSO_CUE = re.compile(r"\b(?:could|might|may|can) also\b|\bpossibly\b.*\bor\b")
 TURNS_CUE = re.compile(
     r"\b(?:wait|actually|correction|on second thought|i was wrong|reconsider(?:ing)?|let me re|scratch that"

@@ -43,7 +43,7 @@ def choose_transcript(before: Sequence[Scored], after: Sequence[Scored]) -> Tran
     return min(pairs, key=_rank, default=None)
 
 
-_FAILED = ("wrong", "unparsed", "truncated")
+_FAILED = ("wrong", "unparsed", "truncated", "refused")
 _DIFFICULTY = {"hard": 0, "medium": 1, "easy": 2}
 
 

@@ -34,7 +34,7 @@ class Tally:
         questions: Distinct questions in ``n``; the interval rests on these, because several samples
             of one question say less than as many questions do.
         clusters: Distinct clips that ``n`` is about; 0 where that was not asked.
-        effective: How many independent answers ``n`` is worth (:func:`~sari_bench.statistics.clustering.effective_size`); ``None``
+        effective: How many independent answers ``n`` is worth (:func:`~.clustering.effective_size`); ``None``
             where no clip repeats.
     """
 
@@ -196,7 +196,7 @@ class PairedDifference:
         p_value: Exact two-sided McNemar p; ``None`` where scores are means over several samples.
         clusters: Distinct clips among the questions; 0 where that was not asked.
         bootstrap: 95 % interval of the difference by resampling clips; ``None`` where that was not asked.
-        flip_p: Exact p of flipping signs clip by clip (:func:`sari_bench.statistics.paired.sign_flip_p`). Where no clip repeats
+        flip_p: Exact p of flipping signs clip by clip (:func:`~.paired.sign_flip_p`). Where no clip repeats
             and there is one sample it is McNemar's.
         adjusted_p: The deciding p, adjusted for all groups of the table that this is one of (Holm).
         needed: Questions with which such a difference would be told from none four times in five.

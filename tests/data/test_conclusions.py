@@ -152,7 +152,7 @@ CONCLUDED = [
     ("If it were a dog, the answer would be A. But there is water, so the answer is D.", FOUR, 3),
     ("Options: A. Dog B. Cat C. Human D. Fountain. The correct answer is D. Fountain.", FOUR, 3),
     (
-        "(A) Dog: dogs bark. (B) Cat: cats meow. (C) Human: no voice. (D) Fountain: water. So the correct option is (D).",
+        "(A) Dog: it barks. (B) Cat: cats meow. (C) Human: no voice. (D) Fountain: water. So the right option is (D).",
         FOUR,
         3,
     ),
@@ -286,6 +286,9 @@ def test_a_response_that_names_every_option_is_never_right():
             *("".join(f"The answer is {c}. " for c in FOUR), " ".join(f"It is a {c}." for c in FOUR)),
             "".join(f"<answer>{c}</answer>" for c in FOUR),
             "The answer is A, B, C and D.",
+            "A. The answer is B. C is correct. So it must be D.",
+            "A is correct. B is correct. C is correct. D is correct.",
+            "Probably a dog, probably a cat, probably a human, probably a fountain",
             "I think it is " + ", ".join(FOUR),
         ):
             assert grade(text, question).outcome != "correct"

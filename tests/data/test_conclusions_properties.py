@@ -150,7 +150,7 @@ def test_wrapping_and_order_change_nothing():
         assert read_response(text, turned).choice == turned.index(choices[0]), (text, turned)
 
 
-@settings(deadline=None, derandomize=True, max_examples=400)
+@settings(deadline=None, derandomize=True, max_examples=200)
 @given(st.text(max_size=120), st.lists(st.text(max_size=12), max_size=6))
 def test_arbitrary_text_never_raises(text, choices):
     choice, reason = conclude(text, choices)
@@ -188,7 +188,7 @@ words = st.sampled_from(
 )
 
 
-@settings(deadline=None, derandomize=True, max_examples=600)
+@settings(deadline=None, derandomize=True, max_examples=300)
 @given(st.lists(words, max_size=30).map(" ".join))
 def test_word_salad_reads_or_says_why(text):
     reading = read_response(text, ("dog", "cat", "A", "no"))

@@ -111,6 +111,11 @@ def read_response(text: str, choices: Sequence[str], *, finish_reason: str = "st
     return Reading(first, reason, found[-1], parse.sections, None if first is None else "section")
 
 
+def sections_of(text: str) -> dict[str, str]:
+    """Return the sections of a response as :func:`read_response` does, without reading which option it gives."""
+    return _parse(text).sections
+
+
 def _read_outside(parse: _Parse, choices: tuple[str, ...]) -> Reading:
     if not parse.outside:
         return Reading(None, HALFWAY if parse.open_thought else NO_ANSWER, None, parse.sections)

@@ -6,11 +6,13 @@ A wheel carries them inside ``sari_data/_resources``; a checkout has them at its
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
 
 
+@cache  # the reader of responses asks for each of them
 def _resource(name: str) -> Path:
     installed = _PACKAGE / "_resources" / name
     return installed if installed.is_dir() else _PACKAGE.parent / name

@@ -6,6 +6,7 @@ instance of a speaker that training never heard.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from pydantic import Field, model_validator
 from sari_bench.benchmarks.base import Benchmark, from_questions
 from sari_data.errors import InputError
 from sari_data.sources.scenes import Options, generate
+from sari_data.types import AudioQuestion
 
 NAME = "scenes"
 SUMMARY = "held-out scenes composed from a known truth: 300 questions each on sound, music and speech"
@@ -58,5 +60,13 @@ def load(questions: Path | None, audio_root: Path | None, *, audio: bool = True,
     unknown = set(options) - {"scenes", "scenes_seed"}
     if unknown:
         raise InputError(f"benchmark {NAME!r} takes 'scenes' and 'scenes_seed'; found {sorted(unknown)}: remove them")
-    held_out = options.get("scenes") or HeldOut()
-    return from_questions(NAME, generate(held_out, options.get("scenes_seed", SEED)))
+    return from_questions(NAME, _generate(options, None))
+
+
+def some_questions(names: Collection[str], **options: Any) -> Iterator[AudioQuestion]:
+    """Generate only the questions about audio of these names (``Gold.audio``): as they are in the whole benchmark."""
+    return _generate(options, names)
+
+
+def _generate(options: dict[str, Any], names: Collection[str] | None) -> Iterator[AudioQuestion]:
+    return generate(options.get("scenes") or HeldOut(), options.get("scenes_seed", SEED), names)

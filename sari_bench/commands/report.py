@@ -177,7 +177,8 @@ def _print_boards(
         if leaderboard:
             print_text_table(board_table(board))
             if len(board.entries) > 1:
-                gain = compare_runs(board.entries[-1].run, board.entries[0].run, board.scorer)
+                last, best = board.entries[-1], board.entries[0]
+                gain = compare_runs(last.run, best.run, board.scorer, scores=(last.score, best.score))
                 out.print(gain.sentence, markup=False, highlight=False, soft_wrap=True)
         else:
             for entry in board.entries:

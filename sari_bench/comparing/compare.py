@@ -179,7 +179,15 @@ def format_p(value: float) -> str:
     return f"= {value:.{places}f}"
 
 
-def compare(run_a: Run, run_b: Run, scorer: str = "answer", *, common: bool = False, seed: int = 0) -> Comparison:
+def compare(
+    run_a: Run,
+    run_b: Run,
+    scorer: str = "answer",
+    *,
+    common: bool = False,
+    seed: int = 0,
+    scores: tuple[Score, Score] | None = None,
+) -> Comparison:
     """Compare two runs question by question; a question's score is the mean over its samples.
 
     Args:
@@ -188,6 +196,7 @@ def compare(run_a: Run, run_b: Run, scorer: str = "answer", *, common: bool = Fa
         scorer: What judges the answers.
         common: Where the runs did not ask the same questions, compare them on those that both asked alike.
         seed: Of the bootstrap.
+        scores: What both score by that scorer, where it is there already.
 
     Raises:
         BenchmarkError: The runs asked different questions.
@@ -195,7 +204,8 @@ def compare(run_a: Run, run_b: Run, scorer: str = "answer", *, common: bool = Fa
     names = run_a.name, run_b.name
     if names[0] == names[1]:  # Runs of one name, for instance on two machines: their folders tell them apart.
         names = str(run_a.folder), str(run_b.folder)
-    return compare_scores(names[0], run_a.score(scorer), names[1], run_b.score(scorer), common=common, seed=seed)
+    score_a, score_b = scores or (run_a.score(scorer), run_b.score(scorer))
+    return compare_scores(names[0], score_a, names[1], score_b, common=common, seed=seed)
 
 
 def compare_scores(

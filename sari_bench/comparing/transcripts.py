@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sari_bench.scoring import Scored
-from sari_data.answers import read_response
+from sari_data.answers import sections_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ _DIFFICULTY = {"hard": 0, "medium": 1, "easy": 2}
 
 def _rank(pair: Transcript) -> tuple[Any, ...]:
     gold = pair.after.gold
-    sections = read_response(pair.after.answer.text or "", gold.choices).sections
+    sections = sections_of(pair.after.answer.text or "")
     thought = sections.get("think.reasoning") or sections.get("think") or ""
     arrives = (gold.answer or "").casefold() in thought.casefold()
     weighs = any(choice.casefold() in thought.casefold() for choice in gold.choices if choice != gold.answer)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from sari_bench.reporting.leaderboard import Board
-from sari_bench.running.reopening import reopen
+from sari_bench.running.reopening import clips_of
 from sari_data.errors import SariError
 from sari_data.html_clips import Clips
 from sari_data.types import AudioRef
@@ -30,7 +30,7 @@ class Sounds:
             return {}, ""
         if self._clips.audio == "none":
             return {key: {"none": "The page was written without audio."} for key in wanted}, "Without audio."
-        refs, why = _audio(board)
+        refs, why = _audio(board, wanted)
         if refs is None:
             return {key: {"none": "The clip is not at hand."} for key in wanted}, f"No clip can be heard: {why}."
         found = {}
@@ -49,12 +49,12 @@ class Sounds:
         return f"{heard:,} of {len(found):,} can be heard{why}"
 
 
-def _audio(board: Board) -> tuple[dict[str, AudioRef] | None, str]:
+def _audio(board: Board, wanted: Collection[str]) -> tuple[dict[str, AudioRef] | None, str]:
     """The clips by question id, from the first run that still says where they are."""
     why = ""
     for entry in board.entries:
         try:
-            return {question.id: question.audio for question in reopen(entry.run).questions}, ""
+            return clips_of(entry.run, set(wanted)), ""
         except SariError as error:
             why = why or str(error)
     return None, why

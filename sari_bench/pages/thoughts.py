@@ -17,7 +17,7 @@ UNIT = "words"  # of the length of a thought
 
 def diagnoses(board: Board) -> list[Diagnostics]:
     """Return what the thoughts of each run have to do with its answers."""
-    return [diagnose(entry.run, board.scorer) for entry in board.entries]
+    return [diagnose(entry.run, board.scorer, entry.score, entry.scores.get("answer")) for entry in board.entries]
 
 
 def thought_tables(found: Sequence[Diagnostics]) -> list[dict[str, Any]]:

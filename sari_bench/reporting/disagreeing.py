@@ -71,5 +71,8 @@ def disagreement_lines(boards: Iterable[tuple[Board, Sequence[Disagreeing]]]) ->
 
 def _cut(text: str) -> str:
     """The end of a text in one line: where a model that thinks says its answer. Control characters are replaced."""
-    line = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in " ".join(text.split()))
-    return line if len(line) <= _SHOWN else f"…{line[-_SHOWN:]}"
+    line = " ".join(text.split())
+    end = line[-_SHOWN:]
+    if not end.isprintable():
+        end = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in end)
+    return end if len(line) <= _SHOWN else f"…{end}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
+from operator import attrgetter
 
 from sari_bench.benchmarks.base import DIMENSIONS
 from sari_bench.scoring import Score, Scored
@@ -48,32 +49,45 @@ def group_name(labels: Sequence[str]) -> str:
     return _TIMES.join(labels)
 
 
-def tallies(score: Score, grouping: Grouping) -> dict[tuple[str, ...], Tally]:
+def tallies(
+    score: Score, grouping: Grouping, clusters: Mapping[str, str] | None = None
+) -> dict[tuple[str, ...], Tally]:
     """Count a score's answers by several labels; the groups are in their labels' order.
 
     A benchmark that lacks one of the labels has no such groups: the result is empty. Denominators are the scorer's,
     as in ``score.by``.
+
+    Args:
+        score: What is counted.
+        grouping: Which labels; one at least.
+        clusters: What :func:`clusters_of` returns for the score, where it is there already.
     """
-    fields = [DIMENSIONS[name] for name in grouping]
-    parts: dict[tuple[str, ...], list[Scored]] = {}
+    label_of = attrgetter(*(f"gold.{DIMENSIONS[name]}" for name in grouping))
+    found: dict[str | tuple[str, ...], list[Scored]] = {}
     for item in score.items:
-        labels = tuple(getattr(item.gold, field) for field in fields)
-        if not all(labels):
-            return {}
-        parts.setdefault(labels, []).append(item)
+        found.setdefault(label_of(item), []).append(item)
+    parts = {(labels,) if isinstance(labels, str) else labels: part for labels, part in found.items()}
+    if not all(map(all, parts)):
+        return {}
     ordered = sorted(parts, key=lambda labels: tuple(map(label_order, labels)))
-    return {labels: _count(score, parts[labels]) for labels in ordered}
+    clusters = clusters_of(score) if clusters is None else clusters
+    return {labels: _count(score, parts[labels], clusters) for labels in ordered}
 
 
 def all_tallies(score: Score) -> Iterator[tuple[Grouping, tuple[str, ...], Tally]]:
     """Yield grouping, labels and tally of the whole (an empty grouping) and of every group of every crossing."""
     yield (), (), score.overall
+    clusters = clusters_of(score)
     for grouping in crossings():
-        for labels, part in tallies(score, grouping).items():
+        for labels, part in tallies(score, grouping, clusters).items():
             yield grouping, labels, part
 
 
-def _count(score: Score, items: Sequence[Scored]) -> Tally:
-    clusters = {item.gold.id: item.gold.cluster for item in items}
+def clusters_of(score: Score) -> dict[str, str]:
+    """Return the clip of each question of a score, by the question's id."""
+    return {item.gold.id: item.gold.cluster for item in score.items}
+
+
+def _count(score: Score, items: Sequence[Scored], clusters: Mapping[str, str]) -> Tally:
     pairs = ((item.gold.id, item.outcome) for item in items)
     return tally(pairs, drop_missing=score.drops_missing, clusters=clusters)

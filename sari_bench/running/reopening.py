@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 
 from pydantic import ValidationError
 
-from sari_bench.benchmarks import load_benchmark
-from sari_bench.benchmarks.base import Benchmark
+from sari_bench.benchmarks import load_benchmark, scenes
+from sari_bench.benchmarks.base import Benchmark, Gold, digest_row
 from sari_bench.config import Bench
 from sari_bench.running.runs import RECIPE, Run
 from sari_data.errors import BenchmarkError, MissingFileError
+from sari_data.types import AudioRef
 
 
 def read_bench(run: Run) -> Bench:
@@ -53,3 +55,25 @@ def reopen(run: Run) -> Benchmark:
             f"is now {benchmark.name} ({benchmark.version}): restore the benchmark's file"
         )
     return benchmark
+
+
+def clips_of(run: Run, ids: Collection[str]) -> dict[str, AudioRef]:
+    """Return the audio of some of a run's questions, by id; of a benchmark that is generated only these are made.
+
+    Args:
+        run: The run.
+        ids: Of its questions.
+
+    Raises:
+        MissingFileError: As :func:`reopen`.
+        BenchmarkError: As :func:`reopen`.
+    """
+    bench = read_bench(run)
+    if bench.benchmark == scenes.NAME:
+        golds = {gold.audio: gold for gold in run.benchmark.golds if gold.id in ids}
+        made = list(scenes.some_questions(golds.keys(), **bench.benchmark_options()))
+        same = [q for q in made if digest_row(Gold.from_question(q)) == digest_row(golds[q.audio.path or ""])]
+        if len(same) == len(ids):
+            return {question.id: question.audio for question in same}
+    # Where one of them is another now, opening all says so.
+    return {question.id: question.audio for question in reopen(run).questions if question.id in ids}

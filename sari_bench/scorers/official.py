@@ -20,7 +20,9 @@ NO_WORDS = "no words"
 SEVERAL = "words of several options"
 NONE_WHOLE = "no option's words are all there"
 
-_WORD = re.compile(r"\b\w+\b")
+_WORD = re.compile(r"\w+")  # the published pattern is \b\w+\b, whose matches are the same: runs of \w
+# All ASCII signs but those of \w: as white space they part the words as the pattern does, several times as fast.
+_APART = {code: " " for code in range(128) if not _WORD.match(chr(code))}
 
 
 class Rule:
@@ -57,7 +59,8 @@ class Rule:
 
 def words(text: str) -> frozenset[str]:
     """Return the set of a text's words in lower case; an underscore is part of a word."""
-    return frozenset(_WORD.findall(text.lower()))
+    folded = text.lower()
+    return frozenset(folded.translate(_APART).split() if folded.isascii() else _WORD.findall(folded))
 
 
 def string_match(answer: str, prediction: str, choices: Iterable[str]) -> bool:

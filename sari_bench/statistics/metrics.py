@@ -113,7 +113,7 @@ def tally(
         clusters: Of each question id the clip that it is about (``Gold.cluster``); absent: no interval by clip.
     """
     pairs = list(outcomes)
-    counts = Counter(outcome for _, outcome in pairs)
+    counts = Counter([outcome for _, outcome in pairs])
     unknown = set(counts) - {*OUTCOMES, UNGRADABLE}
     assert not unknown, f"outcomes that no scorer may return: {sorted(unknown)}"
     names = (*OUTCOMES, UNGRADABLE) if UNGRADABLE in counts else OUTCOMES
@@ -122,9 +122,10 @@ def tally(
     sizes: Counter[str] = Counter()
     right: Counter[str] = Counter()
     if clusters is not None:
-        sizes.update(clusters[identifier] for identifier, _ in counted)
-        right.update(clusters[identifier] for identifier, outcome in counted if outcome == "correct")
-    repeats = len(sizes) < len(counted)
+        sizes.update([clusters[identifier] for identifier, _ in counted])
+    repeats = clusters is not None and len(sizes) < len(counted)
+    if clusters is not None and repeats:
+        right.update([clusters[identifier] for identifier, outcome in counted if outcome == "correct"])
     return Tally(
         n=len(counted),
         correct=counts["correct"],

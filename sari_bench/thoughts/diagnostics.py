@@ -18,10 +18,11 @@ from itertools import groupby
 from typing import Any
 
 from sari_bench.running.runs import Run
+from sari_bench.scorers.answer import AnswerScorer
 from sari_bench.scoring import Score, Scored
 from sari_bench.statistics.metrics import Tally, percent, tally
 from sari_bench.thoughts.swapping import Swapped, read_swapped
-from sari_data.answers import Reading, read_response
+from sari_data.answers import Reading, read_response, sections_of
 from sari_data.options import Options
 from sari_data.prompting import ANSWER, list_modes, load_mode
 from sari_data.thoughts import count_words, last_sentence, named_options
@@ -145,24 +146,28 @@ class Diagnostics:
         }
 
 
-def diagnose(run: Run, scorer: str = "answer", score: Score | None = None) -> Diagnostics:
+def diagnose(run: Run, scorer: str = "answer", score: Score | None = None, read: Score | None = None) -> Diagnostics:
     """Say what the thoughts of a run have to do with its answers, from its stored responses alone.
 
     Args:
         run: The run.
         scorer: What judges the answers.
         score: What ``run.score(scorer)`` returns, where it is there already.
+        read: The same of the scorer ``answer``: what it read is not read again.
 
     Raises:
         InputError: The scorer is unknown.
         BenchmarkError: What swapping captions left beside the run is not as it was written.
     """
     score = score if score is not None else run.score(scorer)
+    if read is None and score.scorer == AnswerScorer.name:
+        read = score
     given = [item for item in score.items if item.answer.text is not None]
-    readings = [
-        read_response(item.answer.text or "", item.gold.choices, finish_reason=item.answer.finish_reason)
-        for item in given
-    ]
+    readings = (
+        [_reading(item) for item in given]
+        if read is None
+        else [_read(item) for item in read.items if item.answer.text is not None]
+    )
     lengths = [count_words(reading.sections, _outermost(reading)) for reading in readings]
     thinking = [(item, words) for item, words in zip(given, lengths, strict=True) if words]
     reasons: dict[str, Counter[str]] = {}
@@ -229,6 +234,17 @@ def rank_trend(right: Sequence[int], wrong: Sequence[int]) -> tuple[float, float
     variance = n * m / 12 * (total + 1 - ties / (total * (total - 1)))
     p_value = 1.0 if variance <= 0 else math.erfc(abs(u - n * m / 2) / math.sqrt(2 * variance))
     return u / (n * m), p_value
+
+
+def _reading(item: Scored) -> Reading:
+    return read_response(item.answer.text or "", item.gold.choices, finish_reason=item.answer.finish_reason)
+
+
+def _read(item: Scored) -> Reading:
+    """What there is to know of the reading of an answer that ``answer`` scored, its text left out."""
+    if not item.gold.gradable:  # then the outcome says nothing of the answer
+        return _reading(item)
+    return Reading(item.choice, item.reason, None, sections_of(item.answer.text or ""))
 
 
 def _outermost(reading: Reading) -> list[str]:

@@ -20,7 +20,11 @@ from sari_bench.pages.groups import group_data
 from sari_bench.pages.questions import question_data
 from sari_bench.pages.sound import Sounds
 from sari_bench.reporting.leaderboard import Board, make_boards
+from sari_bench.running.reopening import clips_of, reopen
+from sari_bench.running.runs import RECIPE
 from sari_bench.scoring import disagreements
+from sari_data.errors import BenchmarkError
+from sari_data.sources import scenes
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 
@@ -185,14 +189,32 @@ def test_samples_show_their_votes_and_only_the_first_text(tmp_path: Path) -> Non
 
 
 def test_clips_are_inside_up_to_the_budget_and_the_page_says_how_many(tmp_path: Path) -> None:
-    scenes = scene_board(tmp_path)
-    whole = _Page(render_page(scenes))
+    board = scene_board(tmp_path)
+    whole = _Page(render_page(board))
     assert "All 3 can be heard." in whole.words
     clips = [body for kind, body in whole.scripts if kind == "text/plain"]
     assert len(clips) == 3
     size = sum(len(base64.b64decode(clip)) for clip in clips)
-    less = _Page(render_page(scenes, audio_mib=(size - 1) / 2**20))
+    less = _Page(render_page(board, audio_mib=(size - 1) / 2**20))
     assert "2 of 3 can be heard: The page was full: its audio is bounded (--audio-budget)." in less.words
-    none = _Page(render_page(scenes, audio_mib=0))
+    none = _Page(render_page(board, audio_mib=0))
     assert "Without audio." in none.words
     assert not [body for kind, body in none.scripts if kind == "text/plain"]
+
+
+def test_of_generated_questions_only_those_that_are_shown_are_made_and_they_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = scene_board(tmp_path)[0].entries[0].run
+    whole = {question.id: question.audio for question in reopen(run).questions}
+    made: list[tuple[Any, ...]] = []
+    make = scenes._Maker.__call__
+    monkeypatch.setattr(scenes._Maker, "__call__", lambda self, *asked: made.append(asked) or make(self, *asked))
+    wanted = [run.benchmark.golds[at].id for at in (2, 1)]
+    assert clips_of(run, wanted) == {key: whole[key] for key in wanted}
+    assert len(made) == 2
+    # Another seed makes other scenes: then all are opened, and the run's own are not found.
+    table = json.loads((run.folder / RECIPE).read_text(encoding="utf-8"))
+    (run.folder / RECIPE).write_text(json.dumps({"bench": {**table["bench"], "scenes_seed": 5}}), encoding="utf-8")
+    with pytest.raises(BenchmarkError, match="restore the benchmark's file"):
+        clips_of(run, wanted)

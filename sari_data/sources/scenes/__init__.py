@@ -9,7 +9,7 @@ question ``i`` of a domain does not depend on how many others are asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -119,12 +119,17 @@ class Options(Table):
         return value
 
 
-def generate(options: Options, seed: int) -> Iterator[AudioQuestion]:
+def generate(options: Options, seed: int, only: Collection[str] | None = None) -> Iterator[AudioQuestion]:
     """Yield the questions, domains interleaved.
 
     A question takes milliseconds, so many are made by several processes, at most one for each core
     (``LOKY_MAX_CPU_COUNT`` in the environment sets another bound). That changes nothing in them or their order; an
     error may come some hundred questions earlier.
+
+    Args:
+        options: What scenes to make.
+        seed: Of everything that is drawn.
+        only: Names of audio (``AudioRef.path``): only the questions about these are made, as they are among all.
 
     Raises:
         InputError: The clips do not allow a family that was asked for, or never fit into a scene.
@@ -136,7 +141,7 @@ def generate(options: Options, seed: int) -> Iterator[AudioQuestion]:
         (domain, index)
         for index in range(max(options.questions.values(), default=0))
         for domain in make.families
-        if index < options.questions[domain]
+        if index < options.questions[domain] and (only is None or _audio_name(seed, domain, index) in only)
     ]
     processes = min(joblib.cpu_count(), len(asked) // _WORTH_A_PROCESS)
     if processes < 2:
@@ -250,7 +255,15 @@ def _question(options: Options, clips: Clips, domain: str, families: list[str], 
             # A scene of long recordings can overflow; another draw of the same family may not.
             if attempt == _TRIES - 1:
                 raise
-    return _write(draft, wave, domain, clips, rng, f"{seed}/{domain}/{index}", _gold_position(seed, domain, index))
+    return _write(draft, wave, domain, clips, rng, _source_id(seed, domain, index), _gold_position(seed, domain, index))
+
+
+def _source_id(seed: int, domain: str, index: int) -> str:
+    return f"{seed}/{domain}/{index}"
+
+
+def _audio_name(seed: int, domain: str, index: int) -> str:
+    return f"{_source_id(seed, domain, index).replace('/', '-')}.wav"
 
 
 def _gold_position(seed: int, domain: str, index: int) -> float:

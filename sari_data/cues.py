@@ -16,7 +16,7 @@ def _words(text: str) -> frozenset[str]:
 
 
 LINK = (
-    r"(?:(?:is|was|are|were|(?:would|will|should|must|could|may|might|has to|have to)(?: most)?(?: likely"
+    r"(?:(?:is|was|are|were|(?:would|will|should|must|could|may|might|has to|have to)(?: most| also)?(?: likely"
     r"| probably)? be|"
     r"seems?(?: to be)?|appears?(?: to be)?|becomes|remains)(?! not\b)|:|=|\()"
 )
@@ -24,7 +24,8 @@ HEAD = r"(?:answers?|option|choice|selection|response|guess|verdict|pick|conclus
 STATES_CUE = re.compile(
     rf"\b{HEAD}(?!(?<=option) \(? ?[a-z0-9] )(?!(?<=choice) \(? ?[a-z0-9] )(?: (?!not\b|cannot\b|never\b"
     rf"|neither\b|{HEAD}\b|[.?!](?: |$))\S+){{0,14}}? {LINK}(?= |$)"
-    r"|\b(?:it|this|that) (?:is|must be|would be) (?=[a-z] (?:[.,!] ?$|$)|[a-z]$|[a-z] [.,])"
+    r"|\b(?:(?:it|this|that) (?:is|must be|would be)|so|thus|therefore|hence)(?: maybe)? (?=[a-hj-z] (?:[.,!] ?$|$)|[a-hj-z]$)"
+    r"|\b(?:it|this|that) (?:is|must be|would be) (?=[a-z] (?:[.,!] ?$|$)|[a-z]$|[a-z] [.,])|(?<!options )(?<!choices ): (?=[a-hj-z](?: \.)?$)"
     rf"|\banswer (?=(?:\( )?[a-z](?: \))?(?: [.,:]|$))"
     r"|\b(?:i|we|i will|i would|i am|we should|let us|let me)(?: (?:will|would|must|should|have to|therefore|am))?"
     r" (?:choose|chose|pick|select|go with|going with|opt for|answer|choosing|picking|selecting|settle on)"
@@ -34,7 +35,7 @@ STATES_CUE = re.compile(
 # One of these words stands in whatever the patterns find: most sentences have none, and are not searched.
 STATING = _words(
     "answer answers option options choice choices selection response guess verdict pick conclusion choose "
-    "chose select go opt choosing picking selecting selected chosen settle going it this that"
+    "chose select go opt choosing picking selecting selected chosen settle going it this that so thus therefore hence :"
 )
 RATING = _words(
     "correct right answer option choice best fit match likely plausible appropriate suitable accurate "
@@ -61,11 +62,11 @@ CONCLUDES_CUE = re.compile(
     r"|\bmost (?:likely|probabl[ey]"
     r"|plausibl[ey]|appropriate|suitable|consistent|fitting|closely|reasonable)\b"
     r"|\bbest (?:described|matche?[sd]?|fits?|fit|characteri[sz]ed|guess|option|choice|suited|represented)\b"
-    r"|\bmust be\b|\bhas to be\b"
+    r"|\bmust be\b|\bhas to be\b|\b(?:that|this|which) (?:only )?leaves\b|\bleaving only\b|\bleaves (?:us|only)\b"
 )
 LEANS_CUE = re.compile(
     r"\b(?:likely|probabl[ey]|suggest(?:s|ing)?|indicat(?:e|es|ing)|points? to|consistent with|sounds? like"
-    r"|(?:i|we) (?:think|believe|guess|hear|would say|say)|(?:appears|seems)(?: to be)?|identified as"
+    r"|(?:i|we) (?:believe|guess|hear|would say|say)|think|(?:appears|seems)(?: to be)?(?! (?:before|after)\b)|identified as"
     r"|match(?:es|ing)?"
     r"|corresponds? to|characteristic of|typical of)\b"
 )
@@ -125,6 +126,23 @@ HAS = _words(
 )
 STOPS = _words(", ; . ! ? but so whereas however")
 ALSO_CUE = re.compile(r"\b(?:could|might|may|can) also\b|\bpossibly\b.*\bor\b")
+# What a sentence begins with that takes back what was said before it.
+TURNING = _words("no wait actually sorry correction")
+# Before a mention these make it what something else is compared or related to: "X appears before the word Y".
+RELATED = _words("before after")
+RELATED_GAP = _words("the a an word words sound of \" '")
+# "If I had to choose, ..." is no condition.
+FORCED = _words("choose guess pick say answer select forced")
+# A word of these before an option says how it is given, not that it is another thing.
+FORE = _words("one some any this that these those his her its their my in at on by of to from about around only maybe perhaps")
+# A refusal by what the model or the audio lacks; looked for only where a text gives nothing else.
+LACKS_CUE = re.compile(
+    r"\b(?:cannot|could not|unable to|not able to|do not have (?:the|any) (?:ability|capability|means|access) to|not"
+    r" (?:the|any) ability to) (?:\S+ ){0,2}?(?:measure|assess|process|access|hear|listen|analy[sz]e|verify|recogni[sz]e"
+    r"|distinguish|estimate|perceive|play|say)\b"
+    r"|\bno (?:information|indication|mention|details?|data)\b|\b(?:does|do|did|is|are|was) not (?:\S+ ){0,1}?(?:mention|provide"
+    r"|state|specify|contain any information|mentioned|stated|given|provided|specified)\b"
+)
 TURNS_CUE = re.compile(
     r"\b(?:wait|actually|correction|on second thought|i was wrong|reconsider(?:ing)?|let me re|scratch that"
     r"|mistaken?"

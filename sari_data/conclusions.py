@@ -32,6 +32,8 @@ _TENTATIVE = re.compile(r"\b(?:first|initial(?:ly)?|tentative(?:ly)?|might|may|c
 _EXPLAINS = frozenset(("because", "since", "the", "this", "as", "it", "i", "there"))
 _TIMES = {"once": "1", "twice": "2", "thrice": "3"}
 _ONCE = re.compile(r"\b(?:only|just|exactly|appears?|heard|occurs?|said|used|spoken) once\b|\bonce(?: \.)?$|^once\b(?! \w+ing)")
+# A last sentence that takes back what was said without saying anything instead: "Wait, no.", "No, that is wrong."
+_TAKES_BACK = re.compile(r"(?:(?:wait|no|actually|hmm|sorry|but|hold on|that|this|is|was) ?[,.!]? ){1,6}(?:not|no|wrong|incorrect|right) ?[.!]?$")
 _FINAL = re.compile(r"\bfinal\b")
 _CLOSED = frozenset(".!?)]}\"'>*`|。！？」』…")
 _UNDONE = frozenset(
@@ -117,9 +119,11 @@ def _claims(parts: list[list[str]], mentions: Mentions) -> list[tuple[Claim | No
         if claim is None or not claim.options or claim.level >= CONCLUDES or parts[i][0] not in TURNING:
             continue
         before = next((c.level for c, _ in reversed(claims[:i]) if c is not None and c.reason is None), NAMES)
-        if before >= CONCLUDES:
-            # "The answer is a dog. No, a cat."
-            claims[i] = (Claim(before, claim.options), said)
+        if before < CONCLUDES or "also" in parts[i]:
+            continue
+        # "The answer is a dog. No, a cat." corrects; a longer sentence may only weigh the other one, and leaves it open.
+        corrects = len(parts[i]) < 7 or claim.predicate
+        claims[i] = (Claim(before, claim.options if corrects else claim.options | {MANY}), said)
     return claims
 
 
@@ -144,10 +148,13 @@ def _in_other_words(pieces: list[str], short: bool, mentions: Mentions, denying:
 def _in_bold(text: str, mentions: Mentions) -> int | None:
     """The option that the only words in bold are, unless what stands before denies it."""
     span = emphasised(text)
-    if span is None or denies(fold(span[1])):
+    if span is None:
         return None
-    words = tokens(fold(span[0]))
-    choice, _ = _whole([mentions.mark(words)], mentions) if words else (None, None)
+    before, bold, after = map(fold, span)
+    words = tokens(bold)
+    if not words or denies(before) or any(w[0] == "@" for w in mentions.mark(tokens(f"{before} . {after}"))):
+        return None
+    choice, _ = _whole([mentions.mark(words)], mentions)
     return choice if choice is not None else paraphrased(words, mentions)
 
 
@@ -184,6 +191,8 @@ def _whole(parts: Sequence[list[str]], mentions: Mentions) -> tuple[int | None, 
 
 
 def _decide(found: list[tuple[Claim, str]], said: list[str], short: bool) -> tuple[int | None, str | None]:
+    if len(said) > 1 and _TAKES_BACK.match(said[-1]):
+        return None, DISAGREE
     for level in (STATES, CONCLUDES, LEANS):
         claims = [(c, s) for c, s in found if c.level == level and (c.reason is None)]
         if level == STATES:

@@ -29,6 +29,7 @@ _DENYING = frozenset(
 _DENIED_UNTIL = frozenset(", ; . : ! ? but because since so".split())
 _ONLY_MAYBE = frozenset("if unless might may could would maybe perhaps possibly either or ?".split())
 _ENDINGS = re.compile(r"(?<=[a-z]{4})(?:ation|ion|ing|ed|al|ly|e)$")
+_SENTENCE_END = re.compile(r"[.!?]\s|\n")
 _BOLD = re.compile(r"\*\*([^*\n]{1,300})\*\*")
 
 
@@ -144,12 +145,16 @@ def _one_slip(word: str, other: str) -> bool:
     return a[1:] == b[1:] or a[1:] == b or a == b[1:] or (a[:2] == b[:2][::-1] and a[2:] == b[2:])
 
 
-def emphasised(text: str) -> tuple[str, str] | None:
-    """Return the only span of a text that stands in bold and what stands before it, ``None`` for none or several."""
+def emphasised(text: str) -> tuple[str, str, str] | None:
+    """Return the only words of a text in bold between what stands before and after them in their sentence.
+
+    ``None`` where nothing or more than one thing is in bold.
+    """
     found = list(_BOLD.finditer(text))
     if len(found) != 1:
         return None
-    return found[0][1], text[max(found[0].start() - 60, 0) : found[0].start()]
+    before = _SENTENCE_END.split(text[max(found[0].start() - 500, 0) : found[0].start()])[-1]
+    return before, found[0][1], _SENTENCE_END.split(text[found[0].end() : found[0].end() + 500])[0]
 
 
 def denies(folded: str) -> bool:

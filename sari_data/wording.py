@@ -212,7 +212,7 @@ def ordinal_of(number: int) -> str:
 def stem(word: str) -> str:
     """Return a word without its plural ending; words of up to three letters, and numbers, stay as they are."""
     if len(word) < 4 or word[-1] != "s" or word[-2] in "su'" or not word.isalpha():
-        return f"{word[:-1]}" if len(word) > 2 and word[-1] == "s" and word[:-1].replace(".", "").isdigit() else word
+        return word[:-1] if len(word) > 1 and word[-1] == "s" and word[:-1].replace(".", "").isdigit() else word
     if word.endswith("ies") and len(word) > 4:
         return word[:-3] + "y"
     if word.endswith(("ches", "shes", "xes", "sses", "zes")):

@@ -110,10 +110,11 @@ def _claims(parts: list[list[str]], mentions: Mentions) -> list[tuple[Claim | No
         if parts[1][0] in _EXPLAINS or parts[1][0] in STATING:
             claims[0] = (Claim(STATES, alone[0]), claims[0][1])
     last, said = claims[-1]
-    named = {option for options in alone for option in options}
-    if len(alone[-1]) == 1 and len(named) == 1 and (last is None or last.level < CONCLUDES) and min(named) >= 0:
-        # "..., so not the first. The second."
-        claims[-1] = (Claim(CONCLUDES, alone[-1]), said)
+    named = frozenset(option for options in alone for option in options)
+    if len(alone[-1]) == 1 and min(named) >= 0 and (last is None or last.level < CONCLUDES):
+        # "..., so not the first. The second.", but not "That is one. Two.", nor a list.
+        answered = any(claim is not None and claim.level == STATES for claim, _ in claims[:-1])
+        claims[-1] = (Claim(CONCLUDES, alone[-1] if answered or len(named) == 1 else named | {MANY}), said)
     for i in range(1, len(parts)):
         claim, said = claims[i]
         if claim is None or not claim.options or claim.level >= CONCLUDES or parts[i][0] not in TURNING:

@@ -115,7 +115,7 @@ FILLERS = _words(
     "indeed simply just that of be is are : ( [ \" ' < { = , / best correct right final either both with "
     "say to following more highly very actually also then , selected described"
 )
-JOINS = _words(", or and / : ) ( [ ] either both option choice the \" ' >")
+JOINS = _words(", or and / : ) ( [ ] either both option choice the \" ' > maybe perhaps possibly even alternatively else")
 AFTER_LETTER = _words(
     "because since as which due given with based is or and not for in but from among where if to would seems matches"
 )

@@ -146,7 +146,7 @@ def _one_slip(word: str, other: str) -> bool:
 
 
 def emphasised(text: str) -> tuple[str, str, str] | None:
-    """Return the only words of a text in bold between what stands before and after them in their sentence.
+    """Return the only words of a text in bold between what stands before them in their sentence and after them.
 
     ``None`` where nothing or more than one thing is in bold.
     """
@@ -154,7 +154,7 @@ def emphasised(text: str) -> tuple[str, str, str] | None:
     if len(found) != 1:
         return None
     before = _SENTENCE_END.split(text[max(found[0].start() - 500, 0) : found[0].start()])[-1]
-    return before, found[0][1], _SENTENCE_END.split(text[found[0].end() : found[0].end() + 500])[0]
+    return before, found[0][1], text[found[0].end() : found[0].end() + 2_000]
 
 
 def denies(folded: str) -> bool:

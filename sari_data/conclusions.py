@@ -15,7 +15,7 @@ from sari_data.cues import CONCLUDES_CUE, LACKS_CUE, STATING, TURNING, TURNS_CUE
 from sari_data.mentions import MANY, MARKS, Mentions, mentions_of
 from sari_data.options import AMBIGUOUS, NOT_AN_OPTION
 from sari_data.paraphrases import denies, emphasised, paraphrased, respelled
-from sari_data.wording import fold, sentences, tokens
+from sari_data.wording import fold, sentences, tokens, word_set
 
 LOOPS = "repeats itself"
 HALFWAY = "stops halfway"
@@ -29,18 +29,21 @@ _READ_CHARACTERS, _SENTENCE_CHARACTERS = 40_000, 2_000
 _PARAPHRASED = 8
 _ANSWERS = re.compile(r"\b(?:answer|option|choice) is\b")
 _TENTATIVE = re.compile(r"\b(?:first|initial(?:ly)?|tentative(?:ly)?|might|may|could|maybe|perhaps|at first)\b")
-_EXPLAINS = frozenset(("because", "since", "the", "this", "as", "it", "i", "there"))
+_EXPLAINS = word_set("because since the this as it i there")
 _TIMES = {"once": "1", "twice": "2", "thrice": "3"}
-_ONCE = re.compile(r"\b(?:only|just|exactly|appears?|heard|occurs?|said|used|spoken) once\b|\bonce(?: \.)?$|^once\b(?! \w+ing)")
+_ONCE = re.compile(
+    r"\b(?:only|just|exactly|appears?|heard|occurs?|said|used|spoken) once\b|\bonce(?: \.)?$|^once\b(?! \w+ing)"
+)
 # A last sentence that takes back what was said without saying anything instead: "Wait, no.", "No, that is wrong."
-_TAKES_BACK = re.compile(r"(?:(?:wait|no|actually|hmm|sorry|but|hold on|that|this|is|was) ?[,.!]? ){1,6}(?:not|no|wrong|incorrect|right) ?[.!]?$")
+_TAKES_BACK = re.compile(
+    r"(?:(?:wait|no|actually|hmm|sorry|but|hold on|that|this|is|was) ?[,.!]? ){1,6}"
+    r"(?:not|no|wrong|incorrect|right) ?[.!]?$"
+)
 _FINAL = re.compile(r"\bfinal\b")
 _CLOSED = frozenset(".!?)]}\"'>*`|。！？」』…")
-_UNDONE = frozenset(
-    (
-        "an the and or but because since as that which who of in on at to by from with for is are was were be been its "
-        "their if while when where than therefore thus could would should"
-    ).split()
+_UNDONE = word_set(
+    "an the and or but because since as that which who of in on at to by from with for is are was were be been its "
+    "their if while when where than therefore thus could would should"
 )
 
 
@@ -105,10 +108,10 @@ def _claims(parts: list[list[str]], mentions: Mentions) -> list[tuple[Claim | No
     if len(parts) < 2:
         return claims
     alone = [bare(part, mentions) if len(part) < 6 else frozenset() for part in parts]
-    if len(alone[0]) == 1 and parts[0][0][0] != "@" and parts[1][0][0] != "@" and claims[0][0] is None:
+    by_letter = len(alone[0]) == 1 and parts[0][0][0] != "@" and parts[1][0][0] != "@" and claims[0][0] is None
+    if by_letter and (parts[1][0] in _EXPLAINS or parts[1][0] in STATING):
         # A response that begins with a letter alone answers with it; whatever else it answers later disagrees.
-        if parts[1][0] in _EXPLAINS or parts[1][0] in STATING:
-            claims[0] = (Claim(STATES, alone[0]), claims[0][1])
+        claims[0] = (Claim(STATES, alone[0]), claims[0][1])
     last, said = claims[-1]
     named = frozenset(option for options in alone for option in options)
     if len(alone[-1]) == 1 and min(named) >= 0 and (last is None or last.level < CONCLUDES):
@@ -122,7 +125,7 @@ def _claims(parts: list[list[str]], mentions: Mentions) -> list[tuple[Claim | No
         before = next((c.level for c, _ in reversed(claims[:i]) if c is not None and c.reason is None), NAMES)
         if before < CONCLUDES or "also" in parts[i]:
             continue
-        # "The answer is a dog. No, a cat." corrects; a longer sentence may only weigh the other one, and leaves it open.
+        # "The answer is a dog. No, a cat." corrects; a longer sentence may only weigh the other one: then it is open.
         corrects = len(parts[i]) < 7 or claim.predicate
         claims[i] = (Claim(before, claim.options if corrects else claim.options | {MANY}), said)
     return claims

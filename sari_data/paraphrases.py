@@ -12,22 +12,20 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from sari_data.mentions import MARKS, Mentions
-from sari_data.wording import root, tokens
+from sari_data.wording import root, tokens, word_set
 
 # The share of an option's telling words that a sentence has to have, and how far the next option has to be.
 _ENOUGH, _AHEAD = 0.75, 0.35
 # A word that may be a slip of the pen for an option's word has at least so many letters.
 _SPELT = 7
 _SENTENCE_WORDS = 80
-_FUNCTION_WORDS = frozenset(
+_FUNCTION_WORDS = word_set(
     "a an the and while is are was were be been being it its this that there they he she his her their of in on at "
-    "to by with from for as so then also very can has have had do does did because since who which or but i".split()
+    "to by with from for as so then also very can has have had do does did because since who which or but i"
 )
-_DENYING = frozenset(
-    "not no never cannot neither nor without than rather instead unlike unlikely less except wrong".split()
-)
-_DENIED_UNTIL = frozenset(", ; . : ! ? but because since so".split())
-_ONLY_MAYBE = frozenset("if unless might may could would maybe perhaps possibly either or ?".split())
+_DENYING = word_set("not no never cannot neither nor without than rather instead unlike unlikely less except wrong")
+_DENIED_UNTIL = word_set(", ; . : ! ? but because since so")
+_ONLY_MAYBE = word_set("if unless might may could would maybe perhaps possibly either or ?")
 _ENDINGS = re.compile(r"(?<=[a-z]{4})(?:ation|ion|ing|ed|al|ly|e)$")
 _SENTENCE_END = re.compile(r"[.!?]\s|\n")
 _BOLD = re.compile(r"\*\*([^*\n]{1,300})\*\*")
@@ -66,7 +64,11 @@ def paraphrased(items: Sequence[str], mentions: Mentions, denying: bool = False)
         own, weights = _option_words(mentions.exact)[place]
         denies_itself = not _DENYING.isdisjoint(mentions.exact[place])
         spoken = said if denies_itself else kept
-        if (denying and not denies_itself) or not own or not _ONLY_MAYBE.isdisjoint(set(spoken) - set(mentions.exact[place])):
+        if (
+            (denying and not denies_itself)
+            or not own
+            or not _ONLY_MAYBE.isdisjoint(set(spoken) - set(mentions.exact[place]))
+        ):
             continue
         forms = [_same_in_all_forms(w) for w in spoken if w not in _FUNCTION_WORDS]
         found = _in_order(own, forms)

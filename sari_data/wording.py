@@ -10,8 +10,14 @@ import re
 import unicodedata
 from functools import lru_cache
 
-_OPEN = frozenset(("is", "are", "be", "the", "a", "an", "of", "answer", "option", "choice", "conclusion", "or", "and"))
-LIGHT = frozenset("a an the and while approximately about around roughly".split())
+
+def word_set(text: str) -> frozenset[str]:
+    """Return the words of a list that is written as one text."""
+    return frozenset(text.split())
+
+
+_OPEN = word_set("is are be the a an of answer option choice conclusion or and")
+LIGHT = word_set("a an the and while approximately about around roughly")
 
 _PLAIN = str.maketrans(
     {
@@ -46,14 +52,14 @@ _TOKEN = re.compile(
 _NUMBERS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen"
-).split()
+)
 _TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
-_CARDINALS = {word: n for n, word in enumerate(_NUMBERS)} | {word: 10 * n for n, word in enumerate(_TENS, 2)}
+_CARDINALS = {word: n for n, word in enumerate(_NUMBERS.split())} | {word: 10 * n for n, word in enumerate(_TENS, 2)}
 _UNITS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth"]
 _ORDINALS = {word: n for n, word in enumerate(_UNITS, 1)} | {
     **{"tenth": 10, "eleventh": 11, "twelfth": 12, "twentieth": 20, "thirtieth": 30, "fortieth": 40, "fiftieth": 50},
     **{"sixtieth": 60, "seventieth": 70, "eightieth": 80, "ninetieth": 90, "hundredth": 100},
-    **{f"{word}th": n for n, word in enumerate(_NUMBERS) if 13 <= n <= 19 and word != "eighteen"},
+    **{f"{word}th": n for n, word in enumerate(_NUMBERS.split()) if 13 <= n <= 19 and word != "eighteen"},
     "eighteenth": 18,
 }
 _SCALES = {"hundred": 100, "thousand": 1000}
@@ -62,7 +68,9 @@ _SAME = {"major": "maj", "minor": "min", "cant": "cannot", "dont": "not", "grey"
 _GROUPED = re.compile(r"-?\d{1,3}(?:,\d{3})+")
 _SECONDS = frozenset(("second", "s", "sec", "secs"))
 # A heading or a line of its own: "### Answer", "4. Final answer".
-_HEADING = re.compile(r"^[ \t]{0,4}#{0,6}[ \t]{0,4}(?:\d[.)] )?((?:final |correct )?(?:answer|conclusion))[ \t]*$", re.M)
+_HEADING = re.compile(
+    r"^[ \t]{0,4}#{0,6}[ \t]{0,4}(?:\d[.)] )?((?:final |correct )?(?:answer|conclusion))[ \t]*$", re.M
+)
 
 
 def fold(text: str) -> str:

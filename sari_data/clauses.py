@@ -14,6 +14,7 @@ from sari_data.cues import (
     ALSO_CUE,
     BREAKS,
     CONCLUDES_CUE,
+    DRAWING,
     FILLERS,
     FORCED,
     FORE,
@@ -71,7 +72,8 @@ def claim_of(items: list[str], mentions: Mentions, *, plain: bool = True) -> Cla
         mentions: The options.
         plain: Whether a sentence that only names options counts.
     """
-    items = _unforced(items)
+    if items[:1] == ["if"]:
+        items = _unforced(items)
     if not items or (items[-1] == "?" and len(items) > 4) or items[0] in ("if", "unless", "were", "suppose"):
         return None
     named = any(word[0] == "@" for word in items)
@@ -169,7 +171,7 @@ def _stated(text: str, mentions: Mentions) -> Claim | None:
     found: Claim | None = None
     for cue in STATES_CUE.finditer(text):
         before = text[max(cue.start() - 40, 0) : cue.start()].split()
-        if any(word in OF_ANOTHER for word in before[-3:]):
+        if any(word in OF_ANOTHER for word in before[-3:]) and not cue[0].startswith(DRAWING):
             continue
         said = _after(text[cue.end() : cue.end() + 500].split(), mentions)
         if said is not None and (found is None or said.reason is None or found.reason is not None):
@@ -201,7 +203,8 @@ def options_by_letter(items: list[str], mentions: Mentions) -> list[str]:
     result: list[str] = []
     for i, word in enumerate(items):
         if result and result[-1] == "option" and items[i - 1] == "option":
-            choice = _letter(items, i, mentions)
+            # Whatever stands after "option C", it is the letter; "option a" and "option i" may go on otherwise.
+            choice = _letter(items if word in "ai" else items[: i + 1], i, mentions)
             if choice is not None and items[i + 1 : i + 2] not in ([")"], [":"], ["is"]):
                 result[-1] = f"@{choice}"
                 continue

@@ -31,9 +31,7 @@ _ANSWERS = re.compile(r"\b(?:answer|option|choice) is\b")
 _TENTATIVE = re.compile(r"\b(?:first|initial(?:ly)?|tentative(?:ly)?|might|may|could|maybe|perhaps|at first)\b")
 _EXPLAINS = word_set("because since the this as it i there")
 _TIMES = {"once": "1", "twice": "2", "thrice": "3"}
-_ONCE = re.compile(
-    r"\b(?:only|just|exactly|appears?|heard|occurs?|said|used|spoken) once\b|\bonce(?: \.)?$|^once\b(?! \w+ing)"
-)
+_ONCE = re.compile(r"\b(?:only|just|exactly|appears?|heard|occurs?|said|used|spoken) once\b|\bonce(?: \.)?$")
 # A last sentence that takes back what was said without saying anything instead: "Wait, no.", "No, that is wrong."
 _TAKES_BACK = re.compile(
     r"(?:(?:wait|no|actually|hmm|sorry|but|hold on|that|this|is|was) ?[,.!]? ){1,6}"
@@ -107,7 +105,8 @@ def _claims(parts: list[list[str]], mentions: Mentions) -> list[tuple[Claim | No
     claims = [(claim_of(part, mentions), " ".join(part)) for part in parts]
     if len(parts) < 2:
         return claims
-    alone = [bare(part, mentions) if len(part) < 6 else frozenset() for part in parts]
+    nothing = frozenset[int]()
+    alone = [bare(part, mentions) if len(part) < 6 else nothing for part in parts]
     by_letter = len(alone[0]) == 1 and parts[0][0][0] != "@" and parts[1][0][0] != "@" and claims[0][0] is None
     if by_letter and (parts[1][0] in _EXPLAINS or parts[1][0] in STATING):
         # A response that begins with a letter alone answers with it; whatever else it answers later disagrees.
@@ -119,16 +118,24 @@ def _claims(parts: list[list[str]], mentions: Mentions) -> list[tuple[Claim | No
         answered = any(claim is not None and claim.level == STATES for claim, _ in claims[:-1])
         claims[-1] = (Claim(CONCLUDES, alone[-1] if answered or len(named) == 1 else named | {MANY}), said)
     for i in range(1, len(parts)):
-        claim, said = claims[i]
-        if claim is None or not claim.options or claim.level >= CONCLUDES or parts[i][0] not in TURNING:
-            continue
-        before = next((c.level for c, _ in reversed(claims[:i]) if c is not None and c.reason is None), NAMES)
-        if before < CONCLUDES or "also" in parts[i]:
-            continue
-        # "The answer is a dog. No, a cat." corrects; a longer sentence may only weigh the other one: then it is open.
-        corrects = len(parts[i]) < 7 or claim.predicate
-        claims[i] = (Claim(before, claim.options if corrects else claim.options | {MANY}), said)
+        if parts[i][0] in TURNING:
+            before = next((c.level for c, _ in reversed(claims[:i]) if c is not None and c.reason is None), NAMES)
+            claim, said = claims[i]
+            claims[i] = (_correction(claim, parts[i], before, mentions), said)
     return claims
+
+
+def _correction(claim: Claim | None, part: list[str], before: int, mentions: Mentions) -> Claim | None:
+    """What a sentence that begins with "no", "wait" or "sorry" claims after one of the level ``before``."""
+    if claim is None or not claim.options:
+        rest = next((k for k, word in enumerate(part) if word not in TURNING and word not in MARKS), len(part))
+        letter = bare(part[rest:], mentions)  # "Sorry, B."
+        claim = Claim(NAMES, letter) if letter else claim
+    if claim is None or not claim.options or claim.level >= CONCLUDES or before < CONCLUDES or "also" in part:
+        return claim
+    # "The answer is a dog. No, a cat." corrects; a longer sentence may only weigh the other one: then it is open.
+    corrects = len(part) < 7 or claim.predicate
+    return Claim(before, claim.options if corrects else claim.options | {MANY})
 
 
 def _in_other_words(pieces: list[str], short: bool, mentions: Mentions, denying: bool = False) -> int | None:

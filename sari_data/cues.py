@@ -29,6 +29,8 @@ STATES_CUE = re.compile(
     r"(?: with)?(?: that)?(?= )|\b(?:choosing|selecting|selected|chosen|choose|select) (?=\(? ?(?:option|choice"
     r"|@|[a-z] \)))"
 )
+# The cues among them that draw a conclusion, whatever stands before: "It is not clear, so C."
+DRAWING = ("so", "thus", "therefore", "hence")
 # One of these words stands in whatever the patterns find: most sentences have none, and are not searched.
 STATING = word_set(
     "answer answers option options choice choices selection response guess verdict pick conclusion choose "
@@ -66,7 +68,7 @@ LEANS_CUE = re.compile(
     r"|(?:i|we) (?:believe|guess|hear|would say|say)|think|(?:appears|seems)(?: to be)?(?! (?:before|after)\b)"
     r"|identified as"
     r"|match(?:es|ing)?"
-    r"|corresponds? to|characteristic of|typical of)\b"
+    r"|corresponds? to|characteristic of|typical of)\b|\bmakes? (?=@\d)"
 )
 REFUSES_CUE = re.compile(
     r"\b(?:cannot|could not|can neither|unable to|not able to|impossible to|not possible to|not sufficient to"

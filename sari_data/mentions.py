@@ -138,7 +138,7 @@ class Mentions:
     def _end(self, words: list[str], at: int, form: tuple[str, ...]) -> int:
         here, size = at, len(words)
         for k, want in enumerate(form):
-            gap = here + (_DENIAL_GAP if k == 1 and form[0] == "not" else 0)
+            gap = here + _DENIAL_GAP if k == 1 and form[0] == "not" else 0
             while k and here < size and (words[here] in _BETWEEN or _range(words, here) or here < gap):
                 if stem(words[here]) == want or (here < gap and words[here] in MARKS):
                     break

@@ -56,6 +56,7 @@ def paraphrased(items: Sequence[str], mentions: Mentions, denying: bool = False)
     if not 2 <= len(said) <= _SENTENCE_WORDS:
         return None
     kept = [w for w in _undenied(items) if w not in MARKS]
+    taken = {_same_in_all_forms(w) for w in set(said) - set(kept)} - _FUNCTION_WORDS
     named = {int(w[1:]) for w in mentions.mark(list(items)) if w[0] == "@"}
     vocabulary = {w for own, _ in _option_words(mentions.exact) for w in own}
     whole: list[tuple[int, int]] = []
@@ -74,6 +75,8 @@ def paraphrased(items: Sequence[str], mentions: Mentions, denying: bool = False)
         found = _in_order(own, forms)
         if not denying and any(w in vocabulary and w not in own for w in forms):
             continue  # "Both show joy" for "both show sadness": the other word is another option's.
+        if not denies_itself and not taken.isdisjoint(own):
+            continue
         total = sum(weights)
         if len(found) == len(own) > 1:
             whole.append((len(own), place))

@@ -87,7 +87,7 @@ def fold(text: str) -> str:
     if "\\" in text:
         text = _LATEX_TEXT.sub(" ", _LATEX.sub(" answer is ", text)).replace("\\", "")
     text = text.replace("*", "").replace("_", " ")
-    if "\n" in text:
+    if "\n" in text and ("answer" in text or "conclusion" in text):
         text = _HEADING.sub(r"\1:", text)
     if "'" in text or "can not" in text:
         for short, full in _SHORT:
@@ -149,7 +149,7 @@ def _one(word: str) -> str:
         return f"0{word}"
     if _GROUPED.fullmatch(word):
         return word.replace(",", "")
-    if "." in word and word[-1] == "0":
+    if word[-1] == "0" and "." in word:
         return _trimmed(word)
     return _SAME.get(word, word)
 

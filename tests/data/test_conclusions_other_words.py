@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from benchmarks.reader import blind_readings, figures, guessed
 from sari_data.answers import AMBIGUOUS, DISAGREE, NO_ANSWER, NOT_AN_OPTION, REFUSED, read_response
 from sari_data.mentions import mentions_of
 from sari_data.paraphrases import paraphrased, respelled
@@ -150,3 +151,14 @@ def test_a_megabyte_is_read_in_bounded_time(name):
     read_response(BIG[name], (*FEELINGS, "emergency siren", "cat"))
     # 0.2 s here; anything quadratic takes minutes.
     assert time.process_time() - begin < 5
+
+
+def test_the_responses_written_blind_are_read_as_labelled(shared_data):
+    rows = blind_readings(shared_data / "mmau", shared_data / "mmar" / "MMAR-meta.jsonl")
+    assert len(rows) == 788
+    for number, share_read in ((1, 0.955), (2, 0.93)):
+        part = [row for row in rows if row["set"] == number]
+        found = figures(part)["reader"]
+        assert found["share_read"][0] / found["share_read"][1] >= share_read
+        assert found["share_right"][0] == found["share_right"][1]
+        assert guessed(part) == 0

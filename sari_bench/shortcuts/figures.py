@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sari_bench.benchmarks.base import Benchmark, Gold
+from sari_bench.running.beside import file_digest
 from sari_bench.running.runs import META, RESPONSES, Run, count_responses, read_meta, read_run
 from sari_bench.scoring import Score, Scored
 from sari_bench.shortcuts.circular import evaluate
 from sari_bench.shortcuts.gains import paired_gains
 from sari_bench.shortcuts.priors import chance, check_answers, priors
-from sari_bench.shortcuts.results import FOLDER, WITHOUT, Row, Shortcuts, file_digest
+from sari_bench.shortcuts.results import FOLDER, WITHOUT, Row, Shortcuts
 from sari_bench.shortcuts.variants import CIRCULAR, VARIANTS
 from sari_bench.statistics.metrics import Tally
 from sari_data.errors import BenchmarkError

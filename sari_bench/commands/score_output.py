@@ -11,9 +11,10 @@ from typing import Any
 from sari_bench.changes import Change, changes, counts
 from sari_bench.commands.output import check_apart, print_score, print_table, write_text
 from sari_bench.csvfiles import csv_text
+from sari_bench.disagreements import Disagreement
+from sari_bench.disagreements import disagreements as find_disagreements
 from sari_bench.reporting.report import cell
-from sari_bench.scoring import Disagreement, Score, honest_of
-from sari_bench.scoring import disagreements as find_disagreements
+from sari_bench.scoring import Score, honest_of
 from sari_bench.statistics.metrics import Tally
 from sari_bench.statistics.voting import score_json
 from sari_data.console import json_text, note, print_json, say

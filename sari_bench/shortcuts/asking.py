@@ -12,8 +12,8 @@ from sari_bench.running.beside import missing_answers, responder_for, say_costs,
 from sari_bench.running.measure import measure, with_options
 from sari_bench.running.reopening import read_bench, reopen
 from sari_bench.running.runs import Run, count_responses
+from sari_bench.scoring import check_has_answers
 from sari_bench.shortcuts.figures import evaluate_shortcuts
-from sari_bench.shortcuts.priors import check_answers
 from sari_bench.shortcuts.results import FOLDER, RESULTS, Shortcuts
 from sari_bench.shortcuts.variants import NO_AUDIO, Variant, make_variant
 from sari_data.errors import InputError, ResponderError
@@ -45,9 +45,10 @@ def measure_shortcuts(
         benchmark: The questions with their audio, where they are loaded already.
 
     Raises:
+        InputError: Answers are withheld.
         SariError: As :func:`sari_bench.running.measure.measure` and :func:`sari_bench.running.reopening.reopen`.
     """
-    check_answers(run.benchmark.golds)
+    check_has_answers(run.benchmark)
     bench = with_options(read_bench(run), options or {})
     benchmark = benchmark if benchmark is not None else reopen(run)
     variants = [make_variant(name, benchmark, seed) for name in names]

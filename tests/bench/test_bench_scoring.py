@@ -8,12 +8,14 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
+from bench_scores import string_match
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sari_bench import scorers
 from sari_bench.benchmarks import load_benchmark
 from sari_bench.benchmarks.base import Benchmark, Gold
+from sari_bench.disagreements import disagreements
 from sari_bench.predictions import read_predictions
 from sari_bench.scorers import base
 from sari_bench.scorers.official import Rule
@@ -22,11 +24,9 @@ from sari_bench.scoring import (
     Answer,
     BenchmarkGolds,
     Score,
-    disagreements,
     honest_of,
     score,
     score_all,
-    string_match,
     subset,
 )
 from sari_bench.statistics.metrics import percent

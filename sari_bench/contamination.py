@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sari_bench.benchmarks.base import Benchmark
+from sari_bench.counting import are, counted
 from sari_bench.scoring import BenchmarkGolds, Score, subset
 from sari_bench.statistics.clustering import newcombe
 from sari_bench.statistics.metrics import Tally, percent, percents
@@ -178,11 +179,12 @@ class CleanScores:
             texts, sounds = self.about.compared["texts"], self.about.compared["sounds"]
             return (
                 f"none of {total:,} questions was found in {self.about.names} "
-                f"({texts:,} texts and {sounds:,} sounds could be compared); full: {_share(self.full.overall)}"
+                f"({counted(texts, 'text')} and {counted(sounds, 'sound')} could be compared); "
+                f"full: {_share(self.full.overall)}"
             )
         count = _questions(self.marked)
         kinds = ", ".join(f"{found:,} by {kind}" for kind, found in _kinds_of(self).items())
-        held = f"{count:,} questions are in {self.about.names} ({kinds})"
+        held = f"{counted(count, 'question')} {are(count)} in {self.about.names} ({kinds})"
         full = f"full: {_share(self.full.overall)} of {total:,}"
         if self.clean is None:
             return f"clean subset: none; {full}; all {held}"

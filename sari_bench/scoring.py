@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sari_bench.benchmarks.base import DIMENSIONS, Benchmark, Gold
+from sari_bench.counting import counted
 from sari_bench.scorers import SCORERS, load_scorer
 from sari_bench.scorers.base import Answer, Said, Scorer
 from sari_bench.statistics.metrics import OUTCOMES, UNGRADABLE, Tally, group, percent, tally
@@ -212,7 +213,7 @@ def strays(benchmark: Benchmark | BenchmarkGolds, answers: Iterable[str]) -> lis
     if not unknown:
         return []
     shown = ", ".join(unknown[:_SHOWN]) + (", ..." if len(unknown) > _SHOWN else "")
-    return [f"{len(unknown)} predictions have an id that is not in the benchmark and do not count ({shown})"]
+    return [f"{counted(len(unknown), 'prediction')} with an id that is not in the benchmark: not counted ({shown})"]
 
 
 def summarize(

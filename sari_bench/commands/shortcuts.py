@@ -84,9 +84,10 @@ def shortcuts(
             )
         result = _of_run(run, only, seed, scorer, options)
     else:
-        from sari_bench.running.measure import RUNS, load_for, run_folder, with_options
+        from sari_bench.running.measure import RUNS, check_model, load_for, run_folder, with_options
 
         bench = with_options(effective_bench(recipe, overrides, given), options)
+        check_model(bench)
         asked = load_for(bench)
         if model is None and responder is None and recipe is None:
             result = _rules(asked, only)

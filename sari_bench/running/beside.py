@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from sari_bench.benchmarks.base import Benchmark
 from sari_bench.config import Bench
+from sari_bench.counting import are, counted
 from sari_bench.jsonfiles import write_whole
 from sari_bench.running.measure import make_responder
 from sari_bench.running.runs import Run, count_responses
@@ -77,7 +78,8 @@ def say_costs(due: Sequence[tuple[str, Benchmark, Path]], bench: Bench) -> int:
     for name, benchmark, folder in due:
         missing = missing_answers(benchmark, folder, bench)
         count = len(benchmark.questions) * bench.samples
-        note(f"{name}: {count:,} answers are due, {count - missing:,} of them are there")
+        there = count - missing
+        note(f"{name}: {counted(count, 'answer')} {are(count)} due, {there:,} of them {are(there)} there")
         left += missing
     return left
 

@@ -12,10 +12,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from sari_bench.benchmarks.base import Gold
-from sari_bench.statistics.metrics import UNGRADABLE, Tally, percent, tally
+from sari_bench.statistics.metrics import UNGRADABLE, Tally, tally
 from sari_data.options import loose_form
 
 Guess = int | None  # the option's index; None where the rule has no option to guess
@@ -38,11 +37,6 @@ class Prior:
     right: frozenset[str]
     tally: Tally
 
-    def to_json(self) -> dict[str, Any]:
-        """Return counts, accuracy and interval in percent."""
-        body = self.tally.to_json()
-        return {"about": self.about, **{key: body[key] for key in ("n", "correct", "accuracy", "interval")}}
-
 
 @dataclass(frozen=True, slots=True)
 class Chance:
@@ -59,11 +53,6 @@ class Chance:
     n: int
     expected: float
     middle: tuple[float, float]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the expectation and the range in percent."""
-        low, high = self.middle
-        return {"n": self.n, "accuracy": percent(self.expected), "middle_95": [percent(low), percent(high)]}
 
 
 def chance(golds: Sequence[Gold]) -> Chance:

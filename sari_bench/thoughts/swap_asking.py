@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sari_bench.benchmarks.base import Benchmark, digest_of
+from sari_bench.counting import counted
 from sari_bench.running.beside import file_digest, responder_for, say_costs, write_results
 from sari_bench.running.measure import measure, with_options
 from sari_bench.running.reopening import read_bench, reopen
@@ -61,8 +62,8 @@ def swap_captions(
     captions = choose_captions(captioned, seed)
     if not captions:
         why = (
-            f"of {there:,} responses none has a caption section (the run's mode is {run.mode!r}): take a run of a mode "
-            "with one, such as structured"
+            f"of {counted(there, 'response')} none has a caption section (the run's mode is {run.mode!r}): "
+            "take a run of a mode with one, such as structured"
             if not captioned
             else f"the {len(captioned):,} captions all have the same words or are about one clip: take a larger run"
         )

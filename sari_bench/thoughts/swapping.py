@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sari_bench.benchmarks.base import Gold
+from sari_bench.counting import counted
 from sari_bench.running.beside import file_digest, read_results
 from sari_bench.running.runs import RESPONSES, Run
 from sari_bench.shortcuts.gains import points, read_difference
@@ -133,8 +134,9 @@ class Swapped:
         rows = {row.name: row for row in self.rows}
         own, other = rows[OWN], rows[OTHER]
         says = "the thought is used" if self.used else "no sign that the thought is used"
+        answers = counted(other.n, "answer")
         return (
-            f"{says}: with another clip's caption {other.changed / other.n * 100:.1f} % of {other.n:,} answers change, "
+            f"{says}: with another clip's caption {other.changed / other.n * 100:.1f} % of {answers} change, "
             f"with their own {own.changed / own.n * 100:.1f} %, a difference of {points(self.changes)}; accuracy "
             f"changes by {points(self.swap)}"
         )

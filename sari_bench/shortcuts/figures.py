@@ -63,7 +63,7 @@ def evaluate_shortcuts(run: Run, scorer: str = "answer", notes: Sequence[str] = 
             tally, right, about = score.honest, _shares(score.items), WITHOUT[name]
         rows.append(_row(name, "variant", about, tally, golds, shares, right))
     about_benchmark = {key: run.meta["benchmark"][key] for key in ("name", "version", "digest")}
-    told = [*notes, *_missing(run, digests, scorer)]
+    told = [*notes, *_missing(run, digests)]
     return Shortcuts(
         about_benchmark, str(run.meta["model"].get("name", "")), run.mode, run.samples, scorer, tuple(rows), circular,
         digests, tuple(told),
@@ -131,7 +131,7 @@ def _check_model(run: Run, variant: Run) -> None:
             )
 
 
-def _missing(run: Run, digests: Mapping[str, str], scorer: str) -> list[str]:
+def _missing(run: Run, digests: Mapping[str, str]) -> list[str]:
     """Say which figures rest on answers that are not there."""
     notes = []
     for name in digests:

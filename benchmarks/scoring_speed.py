@@ -30,10 +30,11 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 from benchmarks import machine  # noqa: E402
 from benchmarks.made_predictions import Draw  # noqa: E402
 from sari_bench.benchmarks.base import Gold  # noqa: E402
+from sari_bench.disagreements import disagreements  # noqa: E402
 from sari_bench.scorers import JUDGE, SCORERS  # noqa: E402
 from sari_bench.scorers.judge import TEMPLATE, stored_judge  # noqa: E402
 from sari_bench.scorers.verdicts import StoredVerdict, VerdictStore, verdict_key  # noqa: E402
-from sari_bench.scoring import Answer, BenchmarkGolds, Score, disagreements, said_of, score_said  # noqa: E402
+from sari_bench.scoring import Answer, BenchmarkGolds, Score, said_of, score_said  # noqa: E402
 from sari_data.prompting import template_hash  # noqa: E402
 
 RESAMPLES = 1000

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sari_bench.benchmarks.base import Benchmark
-from sari_bench.scoring import BenchmarkGolds, Score, summarize
+from sari_bench.counting import are, counted
+from sari_bench.scoring import BenchmarkGolds, Score, subset
 from sari_bench.statistics.clustering import newcombe
 from sari_bench.statistics.metrics import Tally, percent, percents
 
@@ -178,11 +179,12 @@ class CleanScores:
             texts, sounds = self.about.compared["texts"], self.about.compared["sounds"]
             return (
                 f"none of {total:,} questions was found in {self.about.names} "
-                f"({texts:,} texts and {sounds:,} sounds could be compared); full: {_share(self.full.overall)}"
+                f"({counted(texts, 'text')} and {counted(sounds, 'sound')} could be compared); "
+                f"full: {_share(self.full.overall)}"
             )
         count = _questions(self.marked)
         kinds = ", ".join(f"{found:,} by {kind}" for kind, found in _kinds_of(self).items())
-        held = f"{count:,} questions are in {self.about.names} ({kinds})"
+        held = f"{counted(count, 'question')} {are(count)} in {self.about.names} ({kinds})"
         full = f"full: {_share(self.full.overall)} of {total:,}"
         if self.clean is None:
             return f"clean subset: none; {full}; all {held}"
@@ -214,17 +216,13 @@ class CleanScores:
 
 def clean_scores(score: Score, about: Contamination) -> CleanScores:
     """Return a score beside those over the clean and over the marked questions; groups and denominators anew."""
-    clean = [item for item in score.items if item.gold.id not in about.marked]
-    marked = [item for item in score.items if item.gold.id in about.marked]
+    ids = {item.gold.id for item in score.items}
 
-    def part(items: Sequence[Any], what: str) -> Score | None:
-        if not items:
-            return None
-        golds = tuple({item.gold.id: item.gold for item in items}.values())
-        named = BenchmarkGolds(score.benchmark, f"{score.version}, {what}", "", golds)
-        return summarize(named, items, score.scorer)
+    def part(kept: set[str], what: str) -> Score | None:
+        return replace(subset(score, kept), version=f"{score.version}, {what}") if kept else None
 
-    return CleanScores(score, part(clean, "clean subset"), part(marked, "in training"), about)
+    marked = ids & about.marked.keys()
+    return CleanScores(score, part(ids - marked, "clean subset"), part(marked, "in training"), about)
 
 
 def _kinds_of(scores: CleanScores) -> dict[str, int]:

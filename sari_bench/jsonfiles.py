@@ -1,4 +1,4 @@
-"""Read files of JSON objects, as a JSON list or one object a line, and keep text in the cache."""
+"""Read files of JSON objects, as a JSON list or one object a line; write files whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,6 +10,24 @@ from typing import Any
 from sari_data.errors import BenchmarkError, MissingFileError, StorageError
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Write a file, whole or not at all, and have it on the disk when this returns.
+
+    Raises:
+        OSError: It cannot be written; what was there is as it was.
+    """
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
 def keep_text(path: Path, text: str) -> None:
     """Write a file of the cache, whole or not at all.
 
@@ -18,9 +36,7 @@ def keep_text(path: Path, text: str) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}")
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+        write_whole(path, text)
     except OSError as error:
         raise StorageError(
             f"{path} could not be written ({error.strerror or error}): free some space, or name another cache folder "

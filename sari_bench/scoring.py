@@ -8,14 +8,14 @@ and nothing else; ``judge`` counts what another model was told by the response. 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sari_bench.benchmarks.base import DIMENSIONS, Benchmark, Gold
+from sari_bench.counting import counted
 from sari_bench.scorers import SCORERS, load_scorer
 from sari_bench.scorers.base import Answer, Said, Scorer
-from sari_bench.scorers.official import string_match
 from sari_bench.statistics.metrics import OUTCOMES, UNGRADABLE, Tally, group, percent, tally
 from sari_data.errors import InputError
 
@@ -23,19 +23,16 @@ __all__ = [
     "SCORERS",
     "Answer",
     "BenchmarkGolds",
-    "Disagreement",
     "Score",
     "Scored",
     "check_has_answers",
     "count_withheld",
-    "disagreements",
     "honest_of",
     "said_of",
     "score",
     "score_all",
     "score_said",
     "strays",
-    "string_match",
     "subset",
     "summarize",
 ]
@@ -216,7 +213,7 @@ def strays(benchmark: Benchmark | BenchmarkGolds, answers: Iterable[str]) -> lis
     if not unknown:
         return []
     shown = ", ".join(unknown[:_SHOWN]) + (", ..." if len(unknown) > _SHOWN else "")
-    return [f"{len(unknown)} predictions have an id that is not in the benchmark and do not count ({shown})"]
+    return [f"{counted(len(unknown), 'prediction')} with an id that is not in the benchmark: not counted ({shown})"]
 
 
 def summarize(
@@ -288,63 +285,3 @@ def subset(score: Score, ids: Iterable[str]) -> Score:
     about = BenchmarkGolds(score.benchmark, score.version, "", golds)
     notes = (f"these are {len(golds)} of {total} questions",)
     return summarize(about, items, score.scorer, notes, drop_missing=score.drops_missing or None)
-
-
-@dataclass(frozen=True, slots=True)
-class Disagreement:
-    """An answer on which scorers differ.
-
-    Args:
-        gold: The question.
-        answer: What was said to it.
-        outcomes: The outcome by scorer.
-        readings: What each scorer read: the option, or why it read none.
-    """
-
-    gold: Gold
-    answer: Answer
-    outcomes: Mapping[str, str]
-    readings: Mapping[str, str]
-
-    @property
-    def about_right(self) -> bool:
-        """Whether some scorer calls the answer correct and another does not."""
-        return len({outcome == "correct" for outcome in self.outcomes.values()}) > 1
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as one flat JSON object."""
-        return {
-            "id": self.gold.id,
-            "sample": self.answer.sample,
-            "question": self.gold.question,
-            "choices": list(self.gold.choices),
-            "answer": self.gold.answer,
-            "about_right": self.about_right,
-            **{f"{name}_outcome": outcome for name, outcome in self.outcomes.items()},
-            **{f"{name}_read": reading for name, reading in self.readings.items()},
-            "response": self.answer.text,
-        }
-
-
-def disagreements(
-    scores: Mapping[str, Score], differ: Callable[[Sequence[str]], bool] = lambda found: len(set(found)) > 1
-) -> list[Disagreement]:
-    """Return every answer whose outcome is not the same by all scorers, in the benchmark's order.
-
-    Args:
-        scores: Scores of the same answers by scorer, as :func:`score_all` returns them.
-        differ: Which outcomes, in the scorers' order, are a disagreement; default: those that are not all the same.
-    """
-    columns = [score.items for score in scores.values()]
-    assert len({len(column) for column in columns}) <= 1, "the scores are not of the same answers"
-    found = []
-    for items in zip(*columns, strict=True):
-        if not differ([item.outcome for item in items]):
-            continue
-        first = items[0]
-        same = {(item.gold.id, item.answer.sample, item.answer.text) for item in items}
-        assert len(same) == 1, f"the scores are not of the same answers: {sorted(map(str, same))}"
-        outcomes = {name: item.outcome for name, item in zip(scores, items, strict=True)}
-        readings = {name: item.said for name, item in zip(scores, items, strict=True)}
-        found.append(Disagreement(first.gold, first.answer, outcomes, readings))
-    return found

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sari_data.errors import InputError, SariError, StorageError
+from sari_data.errors import CheckpointError, InputError, SariError, StorageError
 from sari_data.store import CARD, MANIFEST, read_manifest
 
 if TYPE_CHECKING:
@@ -101,13 +101,34 @@ def hub_api() -> HfApi:
     return HfApi()
 
 
+def check_model_name(name: str) -> None:
+    """Raise CheckpointError unless a name is ``tiny``, a folder that is there, or of the form of a hub id."""
+    if name == "tiny" or Path(name).is_dir():
+        return
+    if Path(name).is_absolute() or name.startswith(".") or name.count("/") != 1:
+        raise CheckpointError(
+            f"model {name!r} is neither 'tiny', nor a folder, nor a hub id (owner/name): correct the name"
+        )
+
+
+def check_token() -> None:
+    """Raise InputError where no token for the Hub is stored or set; the Hub is not asked."""
+    from huggingface_hub import get_token
+
+    if get_token() is None:
+        raise InputError(_NO_TOKEN)
+
+
+_NO_TOKEN = "pushing to the Hub needs a token, found none: run `hf auth login` or set HF_TOKEN"
+
+
 def _user(api: HfApi) -> str:
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
 
     try:
         return str(api.whoami()["name"])
     except LocalTokenNotFoundError as error:
-        raise InputError("pushing to the Hub needs a token, found none: run `hf auth login` or set HF_TOKEN") from error
+        raise InputError(_NO_TOKEN) from error
     except OfflineModeIsEnabled as error:
         raise StorageError("pushing needs the Hub, but HF_HUB_OFFLINE is set: unset it") from error
     except HfHubHTTPError as error:

@@ -8,14 +8,16 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote
+
+from replying import Replying
 
 COMMIT = "c" * 40
 
 
-class Hub(BaseHTTPRequestHandler):
+class Hub(Replying):
     """Serves the files of ``server.files`` as the data set ``server.repo``; keeps what is asked in ``server.asked``."""
 
     protocol_version = "HTTP/1.1"
@@ -38,20 +40,20 @@ class Hub(BaseHTTPRequestHandler):
         resolve = re.match(rf"/datasets/{server.repo}/resolve/(?:main|{COMMIT})/", path)
         if path == api or path.startswith(f"{api}/revision/"):
             if path.rpartition("/")[2] == "nowhere":
-                self.reply_json({"error": "Revision not found"}, 404, {"x-error-code": "RevisionNotFound"})
+                self.reply(404, {"error": "Revision not found"}, {"x-error-code": "RevisionNotFound"})
                 return
             files = [{"rfilename": name} for name in server.files]
-            self.reply_json({"id": server.repo, "sha": COMMIT, "siblings": files, "tags": [], "private": False})
+            self.reply(200, {"id": server.repo, "sha": COMMIT, "siblings": files, "tags": [], "private": False})
         elif path.startswith(f"{api}/tree/"):
             below = path.removeprefix(f"{api}/tree/{COMMIT}").strip("/")
-            self.reply_json(self.tree(below, "true" in str(parse_qs(self.path.partition("?")[2]).get("recursive"))))
+            self.reply(200, self.tree(below, "true" in str(parse_qs(self.path.partition("?")[2]).get("recursive"))))
         elif path.startswith(f"{api}/paths-info/"):
             asked = parse_qs(self.body.decode()).get("paths", []) or json.loads(self.body or b"{}").get("paths", [])
-            self.reply_json([self.entry(name) for name in asked if name in server.files])
+            self.reply(200, [self.entry(name) for name in asked if name in server.files])
         elif resolve:
             self.send_file(server.files.get(path[resolve.end() :]))
         else:
-            self.reply_json({"error": "Repository not found"}, 404, {"x-error-code": "RepoNotFound"})
+            self.reply(404, {"error": "Repository not found"}, {"x-error-code": "RepoNotFound"})
 
     def tree(self, below: str, recursive: bool) -> list[dict[str, Any]]:
         server: Any = self.server
@@ -67,7 +69,7 @@ class Hub(BaseHTTPRequestHandler):
 
     def send_file(self, data: bytes | None) -> None:
         if data is None:
-            self.reply_json({"error": "Entry not found"}, 404, {"x-error-code": "EntryNotFound"})
+            self.reply(404, {"error": "Entry not found"}, {"x-error-code": "EntryNotFound"})
             return
         code, first, last = 200, 0, len(data) - 1
         if asked := self.headers.get("range"):
@@ -84,19 +86,6 @@ class Hub(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(part)
-
-    def reply_json(self, value: Any, code: int = 200, headers: dict[str, str] | None = None) -> None:
-        data = json.dumps(value).encode()
-        self.send_response(code)
-        for name, text in {"content-type": "application/json", **(headers or {})}.items():
-            self.send_header(name, text)
-        self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(data)
-
-    def log_message(self, *arguments: Any) -> None:
-        pass
 
 
 @contextmanager

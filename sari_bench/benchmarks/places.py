@@ -166,7 +166,7 @@ def open_audio(audio_root: Path | None, found: Found) -> AudioPlace:
             raise InputError(f"--audio {text}: expected hub:owner/name/path of archives: add the path, or a pattern")
         otherwise = "try again later, or download it and give --audio FILE"
         return AudioPlace([_fetched(text, place.addresses((place.path,), f"audio {text}", otherwise))])
-    if text.endswith(ARCHIVES) and not audio_root.exists():  # which files a folder lacks is said before the run
+    if not audio_root.exists():  # which files a folder lacks is said before the run
         raise MissingFileError(
             f"--audio {text!r} does not exist: give a folder, an archive ({', '.join(ARCHIVES)}) or hub:owner/name/path"
         )

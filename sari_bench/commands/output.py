@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,6 +75,17 @@ def check_apart(option: str, path: Path, inputs: Iterable[Path | None]) -> None:
     same = next((one for one in given if path.samefile(one)), None)
     if same is not None:
         raise InputError(f"{option} {path} is the file that is read ({same}), and would replace it: name another file")
+
+
+def check_distinct(paths: Mapping[str, Path | None]) -> None:
+    """Raise InputError where two options, each with its path, are to write one file: the last would win."""
+    seen: dict[Path, str] = {}
+    for option, path in paths.items():
+        if path is None:
+            continue
+        first = seen.setdefault(path.resolve(), option)
+        if first != option:
+            raise InputError(f"{first} and {option} both write {path}: name two files")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -68,7 +68,7 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Put a benchmark to a model and keep its raw answers; a run that was stopped goes on."""
-    from sari_bench.running.measure import RUNS, load_for, measure, run_folder, with_options
+    from sari_bench.running.measure import RUNS, check_model, load_for, measure, run_folder, with_options
     from sari_bench.scoring import count_withheld
     from sari_bench.statistics.voting import score_json
 
@@ -89,6 +89,7 @@ def run(
     bench = with_options(bench, responder_options(responder_option))
     label = bench.model if bench.responder in ("local", "server") or model is not None else bench.responder
     run_folder(out_folder, bench.benchmark, label, bench.mode, name)  # a name that does not do is told at once
+    check_model(bench)
     asked = load_for(bench)
     folder = run_folder(out_folder, asked.name, label, bench.mode, name)
     done = measure(bench, asked, folder)

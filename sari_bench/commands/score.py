@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from sari_bench.commands.arguments import JsonOption, responder_options
+from sari_bench.commands.output import check_distinct
+from sari_bench.counting import counted
 from sari_data.console import note, progress
 from sari_data.errors import InputError
 
@@ -80,6 +82,8 @@ def score(
     for option, path in (("--disagreements", disagreements), ("--changes", changes)):
         if path is not None:
             output.check_path(option, path, as_json, (predictions, *(questions or ())))
+    written = {"--disagreements": disagreements, "--changes": changes}
+    check_distinct({option: Path(path) for option, path in written.items() if path not in (None, "-")})
     if judge_only not in (None, "all", "unread"):
         raise InputError(f"--judge-only must be all or unread; found {judge_only!r}")
     if changes is not None and len(questions or ()) < 2:
@@ -127,7 +131,8 @@ class _Judging:
         with Meter(responder) as meter, progress("judging") as advance:
             scorer, asked = ask_judge(said, responder, self.store, self.only or "all", advance)
         used = f" ({meter})" if str(meter) else ""
-        note(f"{responder.name}: {asked.asked:,} verdicts asked for{used}, {asked.stored:,} were there already")
+        now = counted(asked.asked, "verdict")
+        note(f"{responder.name}: {now} asked for{used}, {asked.stored:,} were there already")
         return scorer
 
     def _responder(self) -> Any:

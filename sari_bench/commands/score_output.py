@@ -10,10 +10,12 @@ from typing import Any
 
 from sari_bench.changes import Change, changes, counts
 from sari_bench.commands.output import check_apart, print_score, print_table, write_text
+from sari_bench.counting import counted
 from sari_bench.csvfiles import csv_text
+from sari_bench.disagreements import Disagreement
+from sari_bench.disagreements import disagreements as find_disagreements
 from sari_bench.reporting.report import cell
-from sari_bench.scoring import Disagreement, Score, honest_of
-from sari_bench.scoring import disagreements as find_disagreements
+from sari_bench.scoring import Score, honest_of
 from sari_bench.statistics.metrics import Tally
 from sari_bench.statistics.voting import score_json
 from sari_data.console import json_text, note, print_json, say
@@ -125,7 +127,7 @@ def _print(
     for version, found in differing.items():
         _print_disagreements(f"{version}: " if several else "", scores[version], found)
     for ((a, b), changed), scorer in zip(moved, _scorers(scores) * (len(scores) - 1), strict=True):
-        say(f"{a} to {b}, {scorer}: the verdict changed on {len(changed):,} questions")
+        say(f"{a} to {b}, {scorer}: the verdict changed on {counted(len(changed), 'question')}")
         for heading, numbers in counts(changed).items():
             if numbers:
                 say(f"  {heading}: " + "; ".join(f"{what} {count:,}" for what, count in numbers.items()))

@@ -84,9 +84,10 @@ def shortcuts(
             )
         result = _of_run(run, only, seed, scorer, options)
     else:
-        from sari_bench.running.measure import RUNS, load_for, run_folder, with_options
+        from sari_bench.running.measure import RUNS, check_model, load_for, run_folder, with_options
 
         bench = with_options(effective_bench(recipe, overrides, given), options)
+        check_model(bench)
         asked = load_for(bench)
         if model is None and responder is None and recipe is None:
             result = _rules(asked, only)
@@ -126,13 +127,13 @@ def _measured(
     """Run the benchmark first, as ``sari-bench run`` does; a run that is there already is gone on with."""
     from sari_bench.running.measure import make_responder, measure
     from sari_bench.scorers import JUDGE_FOLDER, load_scorer
+    from sari_bench.scoring import check_has_answers
     from sari_bench.shortcuts.asking import measure_shortcuts
-    from sari_bench.shortcuts.priors import check_answers
     from sari_bench.shortcuts.variants import choose_variants
 
     names = choose_variants(only or [])
     load_scorer(scorer, folder / JUDGE_FOLDER)  # before anything is asked
-    check_answers(asked.golds)
+    check_has_answers(asked)
     responder = make_responder(bench)
     done = measure(bench, asked, folder, responder=responder)
     return measure_shortcuts(done, names, seed=seed, scorer=scorer, responder=responder, benchmark=asked)

@@ -9,6 +9,7 @@ import typer
 
 from sari_bench.commands.arguments import JsonOption
 from sari_bench.commands.output import check_apart, write_text
+from sari_bench.counting import counted
 from sari_data.console import note, print_json, say
 from sari_data.errors import InputError
 
@@ -104,7 +105,7 @@ def _published(questions: Path) -> dict[str, dict[str, Any]] | None:
 
 def _print(result: Submission) -> None:
     counts = ", ".join(f"{task} {count:,}" for task, count in result.tasks.items())
-    say(f"{result.benchmark} ({result.version}): {len(result.rows):,} questions ({counts})")
+    say(f"{result.benchmark} ({result.version}): {counted(len(result.rows), 'question')} ({counts})")
     answered = len(result.rows) - len(result.missing)
     say(
         f"answered: {answered:,}, of these {len(result.unread):,} without an option that could be read, written as said"

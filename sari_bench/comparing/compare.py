@@ -8,6 +8,7 @@ from typing import Any
 
 from sari_bench.benchmarks.base import DIMENSIONS, Gold, digest_row
 from sari_bench.comparing.transcripts import Transcript, choose_transcript
+from sari_bench.counting import counted
 from sari_bench.running.runs import Run
 from sari_bench.scoring import Score, Scored
 from sari_bench.statistics.adjust import holm, note_for
@@ -40,7 +41,7 @@ class Common:
         """What was compared of what."""
         changed = f", {self.changed} more have the same id and another content" if self.changed else ""
         return (
-            f"compared on the {self.n} questions that both asked alike, of {self.a[1]} ({self.a[0]}) "
+            f"compared on the {counted(self.n, 'question')} that both asked alike, of {self.a[1]} ({self.a[0]}) "
             f"and {self.b[1]} ({self.b[0]}){changed}"
         )
 
@@ -103,15 +104,15 @@ class Comparison:
             "undecided": f"{self.b} cannot be told from {self.a}",
         }
         low, high = d.deciding_interval
-        parts = [f"95 % interval {low * 100:+.2f} to {high * 100:+.2f}", f"paired over {d.n} questions"]
+        parts = [f"95 % interval {low * 100:+.2f} to {high * 100:+.2f}", f"paired over {counted(d.n, 'question')}"]
         if d.by_clip:
-            repeated = f" about {d.clusters} clips" if d.clusters < d.n else ""
-            parts[0] += " by bootstrap"
+            repeated = f" about {counted(d.clusters, 'clip')}" if d.clusters < d.n else ""
+            parts[0] += " by clip, all differences being equal" if d.flat else " by bootstrap"
             parts[1] += f"{repeated}{f', mean of {self.samples} samples' if self.samples > 1 else ''}"
             parts.append(f"by clip p {format_p(d.flip_p)}" if d.flip_p is not None else "")
         if d.p_value is not None:
             parts.append(f"McNemar p {format_p(d.p_value)}")
-        if d.bootstrap is not None and not d.by_clip:
+        if d.bootstrap is not None and not d.by_clip and not d.flat:
             parts.append(f"bootstrap {d.bootstrap[0] * 100:+.2f} to {d.bootstrap[1] * 100:+.2f}")
         return (
             f"{words[self.verdict]}: {percent(self.accuracy_a):.2f} to {percent(self.accuracy_b):.2f} %, "

@@ -50,18 +50,20 @@ def render_page(
 def _board(board: Board, number: int, questions_shown: int, sounds: Sounds) -> dict[str, Any]:
     questions = question_data(board, questions_shown, sounds)
     diagnosed, shortcuts, compared = diagnoses(board), shortcuts_of(board), gains(board)
+    answered = summary(board, compared, diagnosed, shortcuts)
+    said = {sentence for question in answered for sentence in question["says"]}
     groups = group_data(board) | {"lengths": [thought_lengths(one) for one in diagnosed]}
     return {
         "key": f"b{number}",
         "title": board.title,
         "scorer": board.scorer,
         "digest": board.digest,
-        "notes": [*board.notes, *board.clean_notes],
+        "notes": [*board.notes, *(note for note in board.clean_notes if f"{note}." not in said)],
         "table": leaderboard(board),
         "earlier": other_versions(board),
         "sources": list(source_numbers(board)),
         "base": board.entries[-1].run.name,
-        "summary": summary(board, compared, diagnosed, shortcuts),
+        "summary": answered,
         "comparisons": [comparison_tables(one) for one in compared],
         "scores": full_scores(board),
         "thoughts": thought_tables(diagnosed),

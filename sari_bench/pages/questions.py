@@ -10,6 +10,7 @@ from itertools import combinations
 from typing import Any
 
 from sari_bench.benchmarks.base import Gold
+from sari_bench.counting import counted
 from sari_bench.pages.sound import Sounds
 from sari_bench.reporting.leaderboard import Board
 from sari_bench.scoring import Score, Scored
@@ -111,8 +112,8 @@ class _Chosen:
         """Which questions these are."""
         total, count = len(self.classes), len(self.golds)
         if not count:
-            return f"0 of {total:,} questions: the page was written without transcripts."
-        found = f"{count:,} of {total:,} {'question' if total == 1 else 'questions'}"
+            return f"0 of {counted(total, 'question')}: the page was written without transcripts."
+        found = f"{count:,} of {counted(total, 'question')}"
         disputed = self._part((0, 1), "on which scorers disagree")
         parts = [disputed, self._part((2,), f"{'others ' if disputed else ''}on which runs disagree")]
         listed = ", then ".join(filter(None, parts))

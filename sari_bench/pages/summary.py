@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from sari_bench.comparing.compare import Comparison, compare_scores
-from sari_bench.contamination import clean_scores
 from sari_bench.reporting.leaderboard import Board, Entry
 from sari_bench.reporting.report import cell, interval_cell
 from sari_bench.scoring import Score
@@ -137,10 +136,10 @@ def _others(measured: Sequence[str]) -> list[str]:
 
 
 def _trained(board: Board) -> list[str]:
-    if board.clean is None:
-        return ["Not compared with a training corpus (--training)."]
     best = board.entries[0]
-    return [f"{best.run.name}: {clean_scores(best.score, board.clean).sentence}."]
+    if best.training is None:
+        return ["Not compared with a training corpus (--training)."]
+    return [f"{best.run.name}: {best.training.sentence}."]
 
 
 def _share(part: Tally) -> str:

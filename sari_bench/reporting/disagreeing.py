@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from sari_bench.disagreements import Disagreement, disagreements
 from sari_bench.reporting.board_tables import TextTable
 from sari_bench.reporting.leaderboard import Board, Entry
-from sari_bench.scoring import Disagreement, disagreements
 from sari_data.console import json_text
 
 _SHOWN = 60  # characters of a question and of an answer in a table; files hold them whole

@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from sari_bench.counting import counted
 from sari_bench.scoring import Score
 from sari_bench.statistics.metrics import Tally, percent
 from sari_data.errors import InputError, StorageError
@@ -55,8 +56,8 @@ def result_of(entry: Entry) -> dict[str, Any]:
     missing = entry.score.honest.outcomes["missing"]
     if run.meta.get("finished") is None or missing:
         raise InputError(
-            f"run {run.name} is not finished ({missing:,} answers are missing), so its figures are not published: give "
-            "the command that made it again"
+            f"run {run.name} is not finished ({counted(missing, 'answer')} missing), so its figures are not published: "
+            "give the command that made it again"
         )
     about = run.benchmark
     dataset, name, split = DATASETS.get(about.name, (about.name, about.name, "test"))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sari_bench.counting import counted
 from sari_bench.published import PublishedRow, published_rows
 from sari_bench.running.runs import Run
 from sari_bench.scorers import JUDGE_FOLDER, load_scorer
@@ -110,7 +111,7 @@ class Board:
     def title(self) -> str:
         """Benchmark, version and number of questions."""
         count = len(self.entries[0].run.benchmark.golds)
-        return f"{self.benchmark} ({self.version}), {count:,} {'question' if count == 1 else 'questions'}"
+        return f"{self.benchmark} ({self.version}), {counted(count, 'question')}"
 
     @property
     def scorers(self) -> tuple[str, ...]:

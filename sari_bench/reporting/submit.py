@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sari_bench.benchmarks.base import Benchmark, Gold
+from sari_bench.counting import counted
 from sari_bench.predictions import KEYS
 from sari_bench.scoring import Answer, BenchmarkGolds
 from sari_data.answers import read_response
@@ -61,7 +62,8 @@ class Submission:
         if self.missing:
             found.append(f"{len(self.missing):,} of {len(self.rows):,} questions have no answer: {_ids(self.missing)}")
         if self.extra:
-            found.append(f"{len(self.extra):,} answers are to ids that the benchmark does not have: {_ids(self.extra)}")
+            extra = counted(len(self.extra), "answer")
+            found.append(f"{extra} to ids that the benchmark does not have: {_ids(self.extra)}")
         return tuple(found)
 
     def to_text(self) -> str:

@@ -13,12 +13,14 @@ from typing import Any
 from sari_bench.benchmarks import load_benchmark
 from sari_bench.benchmarks.base import Benchmark
 from sari_bench.config import Bench
+from sari_bench.counting import are, counted
 from sari_bench.running.progress import run_progress
 from sari_bench.running.run_meta import BuildRequest, RunSettings
 from sari_bench.running.runner import run_benchmark
 from sari_bench.running.runs import FAILED, META, Run, count_responses, read_run
 from sari_data.console import note
 from sari_data.errors import CheckpointError, InputError, StorageError
+from sari_data.hub import check_model_name
 from sari_data.metering import describe_usage, list_reasons
 from sari_data.responder import Responder, Usage, load_responder
 
@@ -81,7 +83,7 @@ def tell(run: Run, added: int) -> None:
     sitting = run.sittings[-1] if run.sittings else {}
     missing = len(run.benchmark.golds) * run.samples - sum(map(len, run.answers.values()))
     if added or missing:
-        note(f"{run.folder}: {added:,} answers added")
+        note(f"{run.folder}: {counted(added, 'answer')} added")
     if added:
         usage = sitting.get("usage")
         spent = describe_usage(Usage(**usage)) if usage else ""
@@ -89,9 +91,9 @@ def tell(run: Run, added: int) -> None:
     if not missing:
         return
     reasons = Counter(why.partition(":")[0] for why in run.failed.values())
-    why = f": {len(run.failed):,} questions failed ({list_reasons(reasons)})" if reasons else ""
+    why = f": {counted(len(run.failed), 'question')} failed ({list_reasons(reasons)})" if reasons else ""
     note(
-        f"{missing:,} answers are missing{why}: they count as missing, {run.folder / FAILED} says why, and the same "
+        f"{counted(missing, 'answer')} {are(missing)} missing{why}: {run.folder / FAILED} says why, and the same "
         "command asks for them again"
     )
 
@@ -142,6 +144,15 @@ def run_settings(bench: Bench) -> RunSettings:
         responder=bench.responder,
         recipe=bench,
     )
+
+
+def check_model(bench: Bench) -> None:
+    """Raise CheckpointError where the responder ``local`` is to open a model that there cannot be, by its name alone.
+
+    The responder would say so itself, but only after the benchmark and its audio were fetched.
+    """
+    if bench.responder == "local":
+        check_model_name(bench.model)
 
 
 def load_for(bench: Bench) -> Benchmark:

@@ -160,17 +160,17 @@ def describe(plan: Plan, responder: Responder) -> dict[str, Any]:
 def check_same(there: dict[str, Any], here: dict[str, Any], folder: Path) -> None:
     """Raise BenchmarkError unless the run that is there can go on as the one that is wanted here."""
     old, new = _settings_of(there), _settings_of(here)
+    # A variant stands in the folder of its run, and has no name of its own to choose.
+    anew = "delete the folder to measure anew"
+    advice = f"ask as it was asked (--seed too), or {anew}" if new["variant"] else f"choose another --name, or {anew}"
     changed = [f"{key} (there {old.get(key)}, here {new[key]})" for key in new if old.get(key) != new[key]]
     if changed:
-        raise BenchmarkError(
-            f"run folder {str(folder)!r} holds a run with another {'; '.join(changed)}: "
-            "choose another --name, or delete the folder to measure anew"
-        )
+        raise BenchmarkError(f"run folder {str(folder)!r} holds a run with another {'; '.join(changed)}: {advice}")
     if here["samples"] < there["samples"]:
         raise BenchmarkError(
             f"run folder {str(folder)!r} holds a run with {there['samples']} samples of each question, and "
             f"{here['samples']} are asked for: samples may grow but not shrink, so ask for {there['samples']} or more, "
-            "or choose another --name"
+            f"or {anew if new['variant'] else 'choose another --name'}"
         )
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sari_bench.benchmarks.base import Benchmark
+from sari_bench.jsonfiles import write_whole
 from sari_bench.running.run_meta import Plan, RunSettings, check_same, describe, machine, now, used_since
 from sari_bench.running.runs import FAILED, META, QUESTIONS, RECIPE, RESPONSES, read_lines, read_meta, read_responses
 from sari_data.console import json_text
@@ -229,8 +230,7 @@ def _open_folder(folder: Path, benchmark: Benchmark, meta: dict[str, Any], setti
             is_new = True  # a mistyped model or server answered nothing, so there is nothing to be mixed up with
     if is_new:
         rows = (json_text(gold.to_row()) + "\n" for gold in benchmark.golds)
-        (folder / QUESTIONS).write_text("".join(rows), encoding="utf-8")
-        _sync(folder / QUESTIONS)
+        write_whole(folder / QUESTIONS, "".join(rows))
     if settings.recipe is not None:
         _write_json(folder / RECIPE, {"bench": settings.recipe.model_dump(mode="json")})
     if is_new:
@@ -256,12 +256,4 @@ def _cut_torn_line(path: Path, sink: Any) -> None:
 
 
 def _write_json(path: Path, body: dict[str, Any]) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(body, indent=2) + "\n", encoding="utf-8")
-    _sync(temporary)
-    os.replace(temporary, path)
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+    write_whole(path, json.dumps(body, indent=2) + "\n")

@@ -124,6 +124,11 @@ def read_run(folder: Path) -> Run:
         )
     answers: dict[str, list[Answer]] = {}
     for row in read_responses(folder):
+        if row["sample"] >= meta["samples"]:
+            raise BenchmarkError(
+                f"{folder / RESPONSES} has sample {row['sample']} of question {row['id']!r}, and by {META} the run has "
+                f"{meta['samples']} of each, counted from 0: restore both files as the run wrote them"
+            )
         answers.setdefault(row["id"], []).append(
             Answer(row["id"], row["text"], row["sample"], row["finish_reason"], tokens=row["tokens"])
         )

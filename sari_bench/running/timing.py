@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sari_bench.counting import counted
+
 
 @dataclass(frozen=True, slots=True)
 class Timing:
@@ -49,7 +51,7 @@ class Timing:
         if not self.answers or self.seconds <= 0:
             return "no answers"
         speed = self.answers / self.seconds
-        parts = [f"{self.answers:,} answers in {_duration(self.seconds)}", f"{speed:,.1f} a second"]
+        parts = [f"{counted(self.answers, 'answer')} in {_duration(self.seconds)}", f"{speed:,.1f} a second"]
         if self.tokens:
             parts.append(f"{self.tokens / self.seconds:,.0f} tokens/s")
         if self.took:

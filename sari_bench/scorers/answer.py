@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from sari_bench.scorers.base import Said, Verdict, chosen, unread, unscorable
+from sari_bench.scorers.base import GradingScorer, Said, Verdict, chosen, unread
 
 
-class AnswerScorer:
+class AnswerScorer(GradingScorer):
     """The grader that calibration and rewards use: a letter, an option's text, or prose that concludes."""
 
     name = "answer"
-    drops_missing = False
-    notes: tuple[str, ...] = ()
 
-    def verdict(self, said: Said) -> Verdict:
+    def grade(self, said: Said) -> Verdict:
         """Grade one answer by the option that it gives."""
-        beforehand = unscorable(said)
-        if beforehand is not None:
-            return beforehand
         reading = said.reading
         return unread(said, reading.reason) if reading.choice is None else chosen(said.gold, reading.choice)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -112,6 +113,21 @@ class Scorer(Protocol):
     def verdict(self, said: Said) -> Verdict:
         """Return what it says of one answer; arbitrary text never raises."""
         ...
+
+
+class GradingScorer(ABC):
+    """A scorer that grades what was said, with an honest denominator: every question counts."""
+
+    drops_missing = False
+    notes: tuple[str, ...] = ()
+
+    def verdict(self, said: Said) -> Verdict:
+        """Return what it says of one answer; one that is missing or cannot be right is not graded."""
+        return unscorable(said) or self.grade(said)
+
+    @abstractmethod
+    def grade(self, said: Said) -> Verdict:
+        """Return what it says of an answer that has a text, to a question whose right answer is an option."""
 
 
 def unscorable(said: Said) -> Verdict | None:

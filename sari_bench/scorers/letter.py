@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from sari_bench.scorers.base import Said, Verdict, chosen, unread, unscorable
+from sari_bench.scorers.base import GradingScorer, Said, Verdict, chosen, unread
 from sari_data.answers import CUT_OFF, DISAGREE
 
 NO_LETTER = "no letter"
@@ -29,18 +29,13 @@ def read_letter(text: str) -> int | None:
     return None if letter is None else ord(letter.lower()) - ord("a")
 
 
-class LetterScorer:
+class LetterScorer(GradingScorer):
     """Reads a letter and nothing else."""
 
     name = "letter"
-    drops_missing = False
-    notes: tuple[str, ...] = ()
 
-    def verdict(self, said: Said) -> Verdict:
+    def grade(self, said: Said) -> Verdict:
         """Grade one answer by its letter."""
-        beforehand = unscorable(said)
-        if beforehand is not None:
-            return beforehand
         if said.reading.reason in (CUT_OFF, DISAGREE):
             return unread(said, said.reading.reason)
         section = said.answer_section

@@ -1,6 +1,6 @@
 """``official``: the token matching of MMAU's and MMAR's published ``evaluation.py``, to the digit.
 
-Both programs have one rule (:func:`string_match`), one denominator (rows that have the prediction's key) and one way
+Both programs have one rule (:class:`Rule`), one denominator (rows that have the prediction's key) and one way
 of printing (``correct / total * 100`` with two decimals). They differ in what surrounds it: MMAU's reads
 ``model_output`` and groups by task, difficulty and sub-category; MMAR's reads ``answer_prediction`` (before 2026
 ``model_prediction``) from JSONL too and groups by modality, category and sub-category. Neither counts a row without
@@ -11,7 +11,7 @@ is missing; here such a row is ``missing`` and the honest accuracy stands beside
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 
 from sari_bench.scorers.base import GOLD_OUTSIDE, NO_PREDICTION, Said, Verdict
@@ -27,6 +27,9 @@ _APART = {code: " " for code in range(128) if not _WORD.match(chr(code))}
 
 class Rule:
     """The rule for one question: the words that a prediction must hold, and those that it must not.
+
+    A prediction is right when it holds every word of the answer and none that only another option has. An option with
+    the same words as the answer is not another option; a prediction without any word is wrong.
 
     Args:
         answer: The right answer, which need not be among the options.
@@ -61,15 +64,6 @@ def words(text: str) -> frozenset[str]:
     """Return the set of a text's words in lower case; an underscore is part of a word."""
     folded = text.lower()
     return frozenset(folded.translate(_APART).split() if folded.isascii() else _WORD.findall(folded))
-
-
-def string_match(answer: str, prediction: str, choices: Iterable[str]) -> bool:
-    """Return whether a prediction is right by the published rule.
-
-    It is right when it holds every word of the answer and none that only another option has. An option with the same
-    words as the answer is not another option; a prediction without any word is wrong.
-    """
-    return Rule(answer, list(choices)).accepts(words(prediction))
 
 
 @lru_cache(maxsize=4096)

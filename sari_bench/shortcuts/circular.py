@@ -25,8 +25,8 @@ class Position:
 
     Args:
         letter: The position.
-        right: Accuracy where the right option stands there: right, and of how many.
-        n: Answers to questions whose right option stands there.
+        right: Right answers to questions whose right option stands there.
+        n: All answers to them.
         chosen: Answers that gave the option in this position.
         expected: How many they would be if all positions were alike.
     """

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sari_bench.benchmarks.base import Benchmark, Gold
+from sari_bench.running.beside import file_digest
 from sari_bench.running.runs import META, RESPONSES, Run, count_responses, read_meta, read_run
-from sari_bench.scoring import Score, Scored
+from sari_bench.scoring import Score, Scored, check_has_answers
 from sari_bench.shortcuts.circular import evaluate
 from sari_bench.shortcuts.gains import paired_gains
-from sari_bench.shortcuts.priors import chance, check_answers, priors
-from sari_bench.shortcuts.results import FOLDER, WITHOUT, Row, Shortcuts, file_digest
+from sari_bench.shortcuts.priors import chance, priors
+from sari_bench.shortcuts.results import FOLDER, WITHOUT, Row, Shortcuts
 from sari_bench.shortcuts.variants import CIRCULAR, VARIANTS
 from sari_bench.statistics.metrics import Tally
 from sari_data.errors import BenchmarkError
@@ -20,8 +21,9 @@ def rules_only(benchmark: Benchmark) -> Shortcuts:
     """Return what rules score, from the questions alone.
 
     Raises:
-        BenchmarkError: Answers are withheld.
+        InputError: Answers are withheld.
     """
+    check_has_answers(benchmark)
     about = {"name": benchmark.name, "version": benchmark.version, "digest": benchmark.digest}
     return Shortcuts(about, "", "", 1, "answer", tuple(_rules(benchmark.golds, None)), notes=benchmark.notes)
 
@@ -35,7 +37,8 @@ def evaluate_shortcuts(run: Run, scorer: str = "answer", notes: Sequence[str] = 
         notes: What else must be known.
 
     Raises:
-        BenchmarkError: Answers are withheld, or a variant's folder is not as it was written or of another model.
+        InputError: Answers are withheld.
+        BenchmarkError: A variant's folder is not as it was written or of another model.
     """
     golds = run.benchmark.golds
     own = run.score(scorer)
@@ -60,7 +63,7 @@ def evaluate_shortcuts(run: Run, scorer: str = "answer", notes: Sequence[str] = 
             tally, right, about = score.honest, _shares(score.items), WITHOUT[name]
         rows.append(_row(name, "variant", about, tally, golds, shares, right))
     about_benchmark = {key: run.meta["benchmark"][key] for key in ("name", "version", "digest")}
-    told = [*notes, *_missing(run, digests, scorer)]
+    told = [*notes, *_missing(run, digests)]
     return Shortcuts(
         about_benchmark, str(run.meta["model"].get("name", "")), run.mode, run.samples, scorer, tuple(rows), circular,
         digests, tuple(told),
@@ -68,7 +71,6 @@ def evaluate_shortcuts(run: Run, scorer: str = "answer", notes: Sequence[str] = 
 
 
 def _rules(golds: Sequence[Gold], own: Mapping[str, float] | None) -> list[Row]:
-    check_answers(golds)
     guess = chance(golds)
     rows = [Row("chance", "chance", "a uniform guess among the options", guess.n, guess.expected, guess.middle)]
     for prior in priors(golds):
@@ -129,7 +131,7 @@ def _check_model(run: Run, variant: Run) -> None:
             )
 
 
-def _missing(run: Run, digests: Mapping[str, str], scorer: str) -> list[str]:
+def _missing(run: Run, digests: Mapping[str, str]) -> list[str]:
     """Say which figures rest on answers that are not there."""
     notes = []
     for name in digests:

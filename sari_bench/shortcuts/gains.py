@@ -8,6 +8,7 @@ from typing import Any
 
 from sari_bench.benchmarks.base import Gold
 from sari_bench.comparing.compare import format_p
+from sari_bench.counting import counted
 from sari_bench.statistics.adjust import holm
 from sari_bench.statistics.metrics import PairedDifference, label_order
 from sari_bench.statistics.paired import compare_groups
@@ -64,9 +65,9 @@ def read_difference(body: dict[str, Any]) -> PairedDifference:
 def points(gain: PairedDifference) -> str:
     """Return a difference in points, with the interval and p that decide."""
     low, high = gain.deciding_interval
-    repeated = f" about {gain.clusters:,} clips" if 0 < gain.clusters < gain.n else ""
+    repeated = f" about {counted(gain.clusters, 'clip')}" if 0 < gain.clusters < gain.n else ""
     p_value = "" if gain.deciding_p is None else f", p {format_p(gain.deciding_p)}"
     return (
         f"{gain.difference * 100:+.2f} points (95 % interval {low * 100:+.2f} to {high * 100:+.2f}, "
-        f"{gain.n:,} questions{repeated}{p_value})"
+        f"{counted(gain.n, 'question')}{repeated}{p_value})"
     )

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from sari_bench.running.beside import file_digest, read_results
 from sari_bench.running.runs import RESPONSES
 from sari_bench.shortcuts.circular import Circular
 from sari_bench.shortcuts.gains import points, read_difference
 from sari_bench.shortcuts.variants import NO_AUDIO, OTHER_AUDIO, SILENCE
 from sari_bench.statistics.metrics import PairedDifference, percent
-from sari_data.errors import BenchmarkError
 
 FOLDER, RESULTS = "shortcuts", "shortcuts.json"
 WITHOUT = {
@@ -173,21 +171,8 @@ def read_shortcuts(folder: Path) -> Shortcuts | None:
     Raises:
         BenchmarkError: The file is not as it was written.
     """
-    path = folder / FOLDER / RESULTS
-    if not path.is_file():
-        return None
-    try:
-        found = Shortcuts.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise BenchmarkError(
-            f"{path} is not what 'sari-bench shortcuts' wrote ({error!r}): delete it and run that command again"
-        ) from error
-    if found.digests.get("own") == file_digest(folder / RESPONSES):
+    found = read_results(folder / FOLDER / RESULTS, "sari-bench shortcuts", Shortcuts.from_json)
+    if found is None or found.digests.get("own") == file_digest(folder / RESPONSES):
         return found
     stale = "the run has other answers since its shortcuts were measured: run 'sari-bench shortcuts' on it again"
-    return Shortcuts.from_json({**found.to_json(), "notes": [*found.notes, stale]})
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file as hexadecimal digits; of a file that is not there, that of nothing."""
-    return hashlib.sha256(path.read_bytes() if path.is_file() else b"").hexdigest()
+    return replace(found, notes=(*found.notes, stale))

@@ -13,7 +13,7 @@ _TIES = "; of several the first"
 def shortcut_rows(found: Shortcuts) -> tuple[list[str], list[list[str]]]:
     """Return header and rows as text; without a run there is nothing to subtract from."""
     compared = any(row.gain is not None for row in found.rows)
-    header = ["", "acc. %", INTERVAL, "n", *(["gain", "its 95 % CI", "p"] if compared else [])]
+    header = ["", "acc. %", INTERVAL, "n", *(["gain", f"its {INTERVAL}", "p"] if compared else [])]
     rows = []
     for row in found.rows:
         low, high = row.interval

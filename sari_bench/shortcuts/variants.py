@@ -30,13 +30,11 @@ class Variant:
         name: One of VARIANTS.
         benchmark: What is asked; a part of the benchmark where some questions cannot be asked so.
         requests: Makes the requests; ``None`` where the benchmark's own questions say it all.
-        notes: What must be known of it.
     """
 
     name: str
     benchmark: Benchmark
     requests: BuildRequest | None = None
-    notes: tuple[str, ...] = ()
 
 
 def choose_variants(only: Sequence[str]) -> tuple[str, ...]:

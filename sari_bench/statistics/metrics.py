@@ -201,6 +201,7 @@ class PairedDifference:
             and there is one sample it is McNemar's.
         adjusted_p: The deciding p, adjusted for all groups of the table that this is one of (Holm).
         needed: Questions with which such a difference would be told from none four times in five.
+        flat: Whether all differences are equal, so that ``bootstrap`` is Bonett and Price's, of one pair a clip.
         stored: The verdict as it was reached, where the figures were read back rounded; empty: the figures decide.
     """
 
@@ -215,6 +216,7 @@ class PairedDifference:
     flip_p: float | None = None
     adjusted_p: float | None = None
     needed: int | None = None
+    flat: bool = False
     stored: str = ""
 
     @property

@@ -121,7 +121,8 @@ def compare_groups(
         sums: dict[str, float] = dict.fromkeys(sorted(set(mine)), 0.0)
         for cluster, part in zip(mine, parts, strict=True):
             sums[cluster] += part
-        if interval[1] - interval[0] < _NOTHING:
+        flat = interval[1] - interval[0] < _NOTHING
+        if flat:
             # All differences are equal, and resampling knows no other: one pair for each clip, and Bonett and Price.
             sizes = Counter(mine)
             means = [total / sizes[cluster] for cluster, total in sums.items()]
@@ -131,6 +132,7 @@ def compare_groups(
                 paired_difference([a[place] for place in places], [b[place] for place in places]),
                 clusters=len(sums),
                 bootstrap=interval,
+                flat=flat,
                 flip_p=sign_flip_p(list(sums.values())),
                 needed=questions_needed(parts, mine),
             )

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sari_bench.counting import counted
 from sari_bench.scoring import BenchmarkGolds, Score, Scored, summarize
 from sari_bench.statistics.metrics import Tally, percent, percents, wilson
 from sari_data.errors import InputError
@@ -164,7 +165,7 @@ def vote_lines(score: Score) -> list[str]:
     if has_votes(score):
         voted, votes = vote(score)
         lines.append(
-            f"majority vote: {_share(voted.honest)} of {votes.questions} questions "
+            f"majority vote: {_share(voted.honest)} of {counted(votes.questions, 'question')} "
             f"({votes.unanimous} unanimous, {votes.tied} tied, {votes.silent} without a vote)"
         )
     else:

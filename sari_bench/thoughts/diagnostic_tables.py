@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sari_bench.comparing.compare import format_p
+from sari_bench.counting import counted
 from sari_bench.reporting.report import INTERVAL, cell, interval_cell
 from sari_bench.statistics.metrics import Tally
 from sari_bench.thoughts.diagnostics import Diagnostics
@@ -33,7 +34,8 @@ def diagnosis_tables(found: Diagnostics) -> Iterator[Table]:
         yield "does the answer agree with the summary (else the thought's last sentence)?", header, rows
     if found.reasons:
         unread = [(o, why, str(n)) for o, counts in found.reasons.items() for why, n in counts.items()]
-        yield "why no option was read", ["outcome", "reason", "n"], [list(row) for row in unread]
+        by = "" if found.scorer == "answer" else f" by sari's reader; outcomes are those of scorer {found.scorer}"
+        yield f"why no option was read{by}", ["outcome", "reason", "n"], [list(row) for row in unread]
     if found.swapped is not None:
         yield _swapped(found.swapped)
 
@@ -47,13 +49,14 @@ def diagnosis_sentences(found: Diagnostics) -> Iterator[str]:
             f"of {found.words or 0:.1f} words on average"
         )
     else:
-        yield f"{found.run} has no thoughts: none of its {found.answers:,} answers has text in a section but the answer"
+        answers = counted(found.answers, "answer")
+        yield f"{found.run} has no thoughts: none of its {answers} has text in a section but the answer"
     if found.trend is not None:
         p_value = "" if found.trend.p_value is None else f" (p {format_p(found.trend.p_value)})"
         share = f"{found.trend.right_longer * 100:.1f} %"
         yield (
             f"in {share} of all pairs of a right and a wrong answer the right one has the longer thought{p_value}; "
-            f"50 % would be no trend; from {found.trend.n:,} thoughts that were not cut"
+            f"50 % would be no trend; from {counted(found.trend.n, 'thought')} that were not cut"
         )
     cut = f"{found.truncated / max(found.answers, 1) * 100:.1f} %"
     yield f"{found.truncated:,} of {found.answers:,} answers ({cut}) ended at the length limit; outcomes: {shown}"
@@ -80,7 +83,7 @@ _LEFT_OUT = {
 
 
 def _swapped(found: Swapped) -> Table:
-    title = f"captions swapped in {found.rows[0].n:,} of {found.responses:,} responses"
+    title = f"captions swapped in {found.rows[0].n:,} of {counted(found.responses, 'response')}"
     rows = []
     for row in found.rows:
         changed = "–" if row.name == "original" else f"{row.changed / row.n * 100:.2f}"

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from sari_bench.benchmarks.base import Benchmark, digest_of
-from sari_bench.running.measure import make_responder, measure, with_options
+from sari_bench.counting import counted
+from sari_bench.running.beside import file_digest, responder_for, say_costs, write_results
+from sari_bench.running.measure import measure, with_options
 from sari_bench.running.reopening import read_bench, reopen
 from sari_bench.running.runs import RESPONSES, Run
 from sari_bench.scorers.base import choice_of
 from sari_bench.scoring import Scored
-from sari_bench.shortcuts.asking import Recorded, say_costs, write_results
 from sari_bench.shortcuts.gains import paired_gains
-from sari_bench.shortcuts.results import file_digest
 from sari_bench.thoughts.swapping import (
     ANSWER_ONLY,
     FOLDER,
@@ -62,8 +62,8 @@ def swap_captions(
     captions = choose_captions(captioned, seed)
     if not captions:
         why = (
-            f"of {there:,} responses none has a caption section (the run's mode is {run.mode!r}): take a run of a mode "
-            "with one, such as structured"
+            f"of {counted(there, 'response')} none has a caption section (the run's mode is {run.mode!r}): "
+            "take a run of a mode with one, such as structured"
             if not captioned
             else f"the {len(captioned):,} captions all have the same words or are about one clip: take a larger run"
         )
@@ -83,8 +83,7 @@ def swap_captions(
     }
     parts = {name: part for name, part in parts.items() if part.golds}
     left = say_costs([(name, part, run.folder / FOLDER / f"{name}{suffix}") for name, part in parts.items()], bench)
-    if responder is None:
-        responder = make_responder(bench) if left else Recorded(str(run.meta["model"].get("name")))
+    responder = responder if responder is not None else responder_for(run, bench, left)
     _check_same_model(run, responder)
     answered: dict[str, dict[str, Scored]] = {}
     for name, part in parts.items():

@@ -13,7 +13,6 @@ answer follows is that of Lanham et al. (arXiv 2307.13702).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -21,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from sari_bench.benchmarks.base import Gold
+from sari_bench.counting import counted
+from sari_bench.running.beside import file_digest, read_results
 from sari_bench.running.runs import RESPONSES, Run
 from sari_bench.shortcuts.gains import points, read_difference
-from sari_bench.shortcuts.results import file_digest
 from sari_bench.statistics.metrics import PairedDifference, percent, wilson
-from sari_data.errors import BenchmarkError
 from sari_data.pairing import ring_order
 from sari_data.prompting import ANSWER, tag_pattern
 
@@ -135,8 +134,9 @@ class Swapped:
         rows = {row.name: row for row in self.rows}
         own, other = rows[OWN], rows[OTHER]
         says = "the thought is used" if self.used else "no sign that the thought is used"
+        answers = counted(other.n, "answer")
         return (
-            f"{says}: with another clip's caption {other.changed / other.n * 100:.1f} % of {other.n:,} answers change, "
+            f"{says}: with another clip's caption {other.changed / other.n * 100:.1f} % of {answers} change, "
             f"with their own {own.changed / own.n * 100:.1f} %, a difference of {points(self.changes)}; accuracy "
             f"changes by {points(self.swap)}"
         )
@@ -179,17 +179,8 @@ def read_swapped(folder: Path) -> Swapped | None:
     Raises:
         BenchmarkError: The file is not as it was written.
     """
-    path = folder / FOLDER / RESULTS
-    if not path.is_file():
-        return None
-    try:
-        found = Swapped.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise BenchmarkError(
-            f"{path} is not what 'sari-bench diagnose --swap-captions' wrote ({error!r}): delete it and run that "
-            "command again"
-        ) from error
-    if found.digest == file_digest(folder / RESPONSES):
+    found = read_results(folder / FOLDER / RESULTS, "sari-bench diagnose --swap-captions", Swapped.from_json)
+    if found is None or found.digest == file_digest(folder / RESPONSES):
         return found
     stale = "the run has other answers since its captions were swapped: swap them again"
     return replace(found, notes=(*found.notes, stale))

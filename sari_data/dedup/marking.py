@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from sari_data.dedup.collection import Benchmark, Held, hold_benchmark
-from sari_data.dedup.findings import FINGERPRINT, IDENTICAL, Dedup, Finding
-from sari_data.dedup.matching import Match, Matches, keep_best, match_segments, match_texts
+from sari_data.dedup.findings import FINGERPRINT, Dedup, Finding
+from sari_data.dedup.matching import Match, Matches, keep_best, match_bytes, match_segments, match_texts
 from sari_data.dedup.sound import SoundIndex
 from sari_data.dedup.text import Text
 from sari_data.errors import InputError
@@ -130,14 +130,7 @@ def _hold(questions: Iterable[AudioQuestion], table: Dedup, advance: Callable[[i
 
 def _match_sounds(held: Held, corpus: Benchmark, table: Dedup) -> Matches:
     """Return the best match of each clip of the benchmark by its sound."""
-    first_with: dict[int, int] = {}
-    for question, clip in enumerate(corpus.clip_numbers):
-        if clip >= 0:
-            first_with.setdefault(clip, question)
-    matches: Matches = {}
-    for key in held.clips.numbers.keys() & corpus.clips.numbers.keys():
-        other = first_with[corpus.clips.numbers[key]]
-        keep_best(matches, held.clips.numbers[key], Match("sound", IDENTICAL, other, 1.0, True))
+    matches, first_with = match_bytes(held, corpus)
     if table.sound and corpus.clips.heard:
         for same in SoundIndex(held.clips.peaks).find(corpus.clips.peaks, threshold=table.sound_share):
             keep_best(matches, same.clip, Match("sound", FINGERPRINT, first_with[same.query], same.score, True))

@@ -180,8 +180,8 @@ def match_segments(held: Held, benchmark: Benchmark, table: Dedup) -> tuple[Matc
     return parts, {clip: match for clip, match in videos.items() if clip not in parts}
 
 
-def match_sounds(held: Held, benchmark: Benchmark, table: Dedup) -> Matches:
-    """Return each clip's best match by its sound: the same bytes, or the same fingerprint."""
+def match_bytes(held: Held, benchmark: Benchmark) -> tuple[Matches, dict[int, int]]:
+    """Return the clips with the same bytes as one of the other side, and for each of its clips the first question."""
     first_with: dict[int, int] = {}
     for question, clip in enumerate(benchmark.clip_numbers):
         if clip >= 0:
@@ -190,6 +190,12 @@ def match_sounds(held: Held, benchmark: Benchmark, table: Dedup) -> Matches:
     for key in held.clips.numbers.keys() & benchmark.clips.numbers.keys():
         other = first_with[benchmark.clips.numbers[key]]
         keep_best(matches, held.clips.numbers[key], Match("sound", IDENTICAL, other, 1.0, True))
+    return matches, first_with
+
+
+def match_sounds(held: Held, benchmark: Benchmark, table: Dedup) -> Matches:
+    """Return each clip's best match by its sound: the same bytes, or the same fingerprint."""
+    matches, first_with = match_bytes(held, benchmark)
     if table.sound and benchmark.clips.heard:
         index = SoundIndex(benchmark.clips.peaks)
         for same in index.find(held.clips.peaks, threshold=table.sound_share):

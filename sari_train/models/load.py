@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from sari_data.errors import CheckpointError
+from sari_data.hub import check_model_name
 from sari_train.models.base import AudioLM
 from sari_train.models.low_rank import Start, calling_peft, fold, keep_beside, read_updates
 from sari_train.models.quantize import keep_layout, quantization
@@ -118,10 +119,7 @@ def _locate(path_or_name: str) -> str:
                 )
             raise CheckpointError(f"model folder {path} has no config.json: give a folder in Hugging Face format")
         return str(path)
-    if path.is_absolute() or path_or_name.startswith(".") or path_or_name.count("/") != 1:
-        raise CheckpointError(
-            f"model {path_or_name!r} is neither 'tiny', nor a folder, nor a hub id (owner/name): correct the name"
-        )
+    check_model_name(path_or_name)
     return path_or_name
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sari_bench.benchmarks.base import Gold
+from sari_bench.scorers.official import Rule, words
 from sari_bench.scoring import Answer, BenchmarkGolds, Score, Scored, summarize
 
 CHOICES = ("dog", "cat", "rain", "bell")
@@ -30,3 +31,8 @@ def score_of(said: Mapping[str, Sequence[int | str]], clips: Mapping[str, str] |
     golds = {name: gold_of(name, (clips or {}).get(name, "")) for name in said}
     items = [scored(golds[name], one, sample) for name, all_said in said.items() for sample, one in enumerate(all_said)]
     return summarize(BenchmarkGolds("toy", "1", "0", tuple(golds.values())), items, "answer")
+
+
+def string_match(answer: str, prediction: str, choices: Iterable[str]) -> bool:
+    """Whether a prediction is right by the published rule."""
+    return Rule(answer, list(choices)).accepts(words(prediction))

@@ -8,8 +8,10 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
+
+from replying import Replying
 
 REPO = "zoe/model"
 TOKEN = "hf_for_this_test_only"
@@ -35,7 +37,7 @@ class ModelHub(ThreadingHTTPServer):
         return f"{len(self.commits) + 1:040d}"
 
 
-class _Request(BaseHTTPRequestHandler):
+class _Request(Replying):
     server: ModelHub
 
     def do_GET(self) -> None:
@@ -86,21 +88,6 @@ class _Request(BaseHTTPRequestHandler):
             self.reply(200, {"success": True, "commitUrl": url, "commitOid": hub.sha, "pullRequestUrl": None})
         else:
             self.reply(404, {"error": f"not found: {self.path}"})
-
-    def reply(self, code: int, value: Any, headers: dict[str, str] | None = None) -> None:
-        self.reply_bytes(code, json.dumps(value).encode(), {"content-type": "application/json", **(headers or {})})
-
-    def reply_bytes(self, code: int, data: bytes, headers: dict[str, str]) -> None:
-        self.send_response(code)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(data)
-
-    def log_message(self, *arguments: Any) -> None:
-        pass
 
 
 @contextmanager

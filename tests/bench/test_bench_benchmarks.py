@@ -34,6 +34,7 @@ def _write(tmp_path: Path, *rows: dict[str, Any]) -> Path:
 
 
 def test_published_oddities_are_read_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "audio").mkdir()
     benchmark = load_benchmark("mmau-test-mini", _write(tmp_path, ROW), tmp_path / "audio")
     gold = benchmark.golds[0]
     assert gold.category == "Reasoning"

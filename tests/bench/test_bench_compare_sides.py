@@ -65,9 +65,10 @@ def test_where_clips_repeat_the_clips_decide() -> None:
     assert found.overall.p_value < 0.001
     assert found.verdict == "undecided"
     assert "b cannot be told from a: 0.00 to 100.00 %" in found.sentence
-    assert (
-        "by bootstrap, paired over 12 questions about 3 clips, by clip p = 0.250, McNemar p < 0.001)" in found.sentence
-    )
+    told = "paired over 12 questions about 3 clips, by clip p = 0.250, McNemar p < 0.001)"
+    assert f"by clip, all differences being equal, {told}" in found.sentence
+    uneven = compare_scores("a", *_both([(i == 0, True, i // 4) for i in range(12)])[:1], "b", b)
+    assert "by bootstrap, paired over 12 questions about 3 clips" in uneven.sentence
     apart = compare_scores("a", _spread(a), "b", _spread(b))
     assert apart.verdict == "better"
 

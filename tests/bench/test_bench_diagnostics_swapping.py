@@ -173,7 +173,7 @@ def test_stale_and_broken_results_are_said(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     _swap(folder, thinker(by_ear))
     with (folder / "responses.jsonl").open("a", encoding="utf-8") as sink:
-        sink.write('{"id": "q000", "sample": 1, "text": "", "finish_reason": "stop", "tokens": 0}\n')
+        sink.write('{"id": "another", "sample": 0, "text": "", "finish_reason": "stop", "tokens": 0}\n')
     stale = read_swapped(folder)
     assert stale is not None
     assert stale.notes == ("the run has other answers since its captions were swapped: swap them again",)

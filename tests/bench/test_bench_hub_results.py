@@ -179,7 +179,7 @@ def test_an_unfinished_run_is_not_published(benchmark_of: Of, run_of: Runs) -> N
         result_of(replace(entry, run=replace(entry.run, meta={**entry.run.meta, "finished": None})))
     answers = dict(list(entry.run.answers.items())[1:])
     short = make_boards([replace(entry.run, answers=answers)])[0].entries[0]
-    with pytest.raises(InputError, match="1 answers are missing"):
+    with pytest.raises(InputError, match="1 answer missing"):
         result_of(short)
 
 
@@ -190,6 +190,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Any:
     with model_hub.serving(CARD.encode()) as server:
         api = HfApi(endpoint=server.endpoint, token=model_hub.TOKEN)
         monkeypatch.setattr("sari_data.hub.hub_api", lambda: api)
+        monkeypatch.setenv("HF_TOKEN", model_hub.TOKEN)
         yield server
 
 

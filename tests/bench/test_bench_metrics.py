@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, bootstrap
 
+from sari_bench.counting import are, counted
 from sari_bench.statistics.metrics import OUTCOMES, UNGRADABLE, group, mcnemar, paired_difference, tally, wilson
 from sari_data.errors import BenchmarkError
 
@@ -113,3 +114,8 @@ def test_groups_fail_on_a_missing_label() -> None:
 def test_labels_with_an_order_keep_it() -> None:
     labels = ["hard", "easy", "medium"]
     assert list(group(labels, lambda item: item, "difficulty")) == ["easy", "medium", "hard"]
+
+
+def test_counts_in_sentences_have_the_plural_that_they_need() -> None:
+    assert [counted(count, "clip") for count in (0, 1, 2, 1200)] == ["0 clips", "1 clip", "2 clips", "1,200 clips"]
+    assert [are(count) for count in (0, 1, 2)] == ["are", "is", "are"]

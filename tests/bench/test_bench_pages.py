@@ -15,6 +15,7 @@ from bench_pages import EVIL, in_memory, scene_board, thinking, toy_boards
 from bench_toys import make_questions
 
 from sari_bench.benchmarks.base import from_questions
+from sari_bench.disagreements import disagreements
 from sari_bench.pages import render_page
 from sari_bench.pages.groups import group_data
 from sari_bench.pages.questions import question_data
@@ -22,7 +23,6 @@ from sari_bench.pages.sound import Sounds
 from sari_bench.reporting.leaderboard import Board, make_boards
 from sari_bench.running.reopening import clips_of, reopen
 from sari_bench.running.runs import RECIPE
-from sari_bench.scoring import disagreements
 from sari_data.errors import BenchmarkError
 from sari_data.sources import scenes
 

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from bench_pages import RUNS, hostile, in_memory, thinking, toy_boards
 from bench_toys import make_questions, right
+from markupsafe import escape
 
 from sari_bench.benchmarks.base import from_questions
 from sari_bench.comparing.compare import compare_scores
-from sari_bench.contamination import Contamination
+from sari_bench.contamination import Contamination, clean_scores
+from sari_bench.pages import render_page
 from sari_bench.pages.figures import gains
 from sari_bench.pages.questions import question_data
 from sari_bench.pages.sound import Sounds
@@ -98,7 +100,13 @@ def test_the_clean_subset_is_told_of_the_best_run(tmp_path: Path) -> None:
     compared = {"texts": 60, "segments": 0, "sounds": 0}
     marked = {f"q{i:03}": (Finding(f"q{i:03}", "text", "exact", "x", "mine", 1.0, True),) for i in range(7)}
     about = Contamination("toy", "1", 60, marked, ({"name": "mine", "compared": compared},), compared, 0)
-    said = _said(dataclasses.replace(board, clean=about))["Was it trained on them?"]
+    entries = tuple(dataclasses.replace(e, training=clean_scores(e.score, about)) for e in board.entries)
+    board = dataclasses.replace(board, clean=about, entries=entries)
+    said = _said(board)["Was it trained on them?"]
+    page = render_page([board], questions_shown=0)
+    for entry in entries:
+        assert entry.training is not None
+        assert page.count(str(escape(entry.training.sentence))) == 1, "of the best in the summary, else in the notes"
     assert said.startswith(f"{board.entries[0].run.name}: clean subset: ")
     assert "7 questions are in mine (7 by text)" in said
 

@@ -8,12 +8,14 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
+from bench_scores import string_match
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sari_bench import scorers
 from sari_bench.benchmarks import load_benchmark
 from sari_bench.benchmarks.base import Benchmark, Gold
+from sari_bench.disagreements import disagreements
 from sari_bench.predictions import read_predictions
 from sari_bench.scorers import base
 from sari_bench.scorers.official import Rule
@@ -22,11 +24,9 @@ from sari_bench.scoring import (
     Answer,
     BenchmarkGolds,
     Score,
-    disagreements,
     honest_of,
     score,
     score_all,
-    string_match,
     subset,
 )
 from sari_bench.statistics.metrics import percent
@@ -84,7 +84,7 @@ def test_the_honest_denominator_stands_beside_the_official_one(shared_data: Path
     assert (result.overall.n, result.honest.n, result.honest.correct) == (894, 1000, 520)
     assert result.overall.outcomes["missing"] == 106
     assert any("106 of 1000 questions have no prediction" in note for note in result.notes)
-    assert any("106 predictions have an id that is not in the benchmark" in note for note in result.notes)
+    assert any("106 predictions with an id that is not in the benchmark" in note for note in result.notes)
 
 
 @pytest.mark.parametrize("scorer", [*SCORERS])

@@ -106,7 +106,7 @@ def test_why_a_verdict_changed(call: Call, toy: dict[str, str]) -> None:
     assert code == 0
     assert "the verdict changed on 5 questions" in printed
     assert "official, over all questions" in printed
-    assert "1 predictions have an id that is not in the benchmark" in said
+    assert "1 prediction with an id that is not in the benchmark" in said
 
 
 def test_disagreements_are_written_in_full(call: Call, toy: dict[str, str]) -> None:

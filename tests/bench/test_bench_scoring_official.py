@@ -11,12 +11,12 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from bench_scores import string_match
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sari_bench.benchmarks import load_benchmark
 from sari_bench.scorers.official import Rule
-from sari_bench.scoring import string_match
 from sari_bench.statistics.metrics import percent
 
 GOLDEN = Path(__file__).parent / "golden" / "mmar_verdicts.json"

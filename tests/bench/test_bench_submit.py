@@ -90,7 +90,7 @@ def test_the_file_is_the_published_rows_with_the_option_that_was_read(run_comman
             [{**row, "model_output": " "} if row["id"] == "m0" else row for row in SAID],
             "1 of 4 questions have no answer",
         ),
-        ([*SAID, {"id": "x", "model_output": "dog"}], "1 answers are to ids that the benchmark does not have: x"),
+        ([*SAID, {"id": "x", "model_output": "dog"}], "1 answer to ids that the benchmark does not have: x"),
     ],
 )
 def test_an_incomplete_file_is_not_written(

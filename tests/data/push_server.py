@@ -13,10 +13,12 @@ import socket
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from replying import Replying
 
 TOKEN = "hf_for_this_test_only"
 PIECE = 65536
@@ -109,7 +111,7 @@ class HubServer(ThreadingHTTPServer):
         """A client that was killed is no news."""
 
 
-class Hub(BaseHTTPRequestHandler):
+class Hub(Replying):
     """One request."""
 
     server: HubServer
@@ -330,20 +332,8 @@ class Hub(BaseHTTPRequestHandler):
         self.close_connection = True
         self.connection.shutdown(socket.SHUT_RDWR)
 
-    def reply(self, code: int, value: Any, headers: dict[str, str] | None = None) -> None:
-        self.reply_bytes(code, json.dumps(value).encode(), {"content-type": "application/json", **(headers or {})})
-
     def reply_bytes(self, code: int, data: bytes, headers: dict[str, str]) -> None:
         if self.fault and self.fault.lose_reply:
             self.hang_up()
             return
-        self.send_response(code)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(data)
-
-    def log_message(self, *arguments: Any) -> None:
-        pass
+        super().reply_bytes(code, data, headers)

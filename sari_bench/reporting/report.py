@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from sari_bench.comparing.compare import Comparison, Transcript, format_p
 from sari_bench.scoring import Score, honest_of
 from sari_bench.statistics.metrics import PairedDifference, Tally, percent
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
+
+    from sari_bench.comparing.compare import Comparison, Transcript
 
 
 WORDS = {"mode", "right answer", "what was said"}  # columns of text besides the first
@@ -64,6 +65,7 @@ def score_rows(score: Score) -> tuple[list[str], list[list[str]]]:
 
 def comparison_rows(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     """Return a comparison's header and rows as text."""
+    from sari_bench.comparing.compare import format_p
 
     def row(name: str, d: PairedDifference) -> list[str]:
         interval = f"{d.interval[0] * 100:+.2f} to {d.interval[1] * 100:+.2f}"

@@ -1,12 +1,31 @@
-"""Read files of JSON objects, as a JSON list or one object a line, with errors a user can act on."""
+"""Read files of JSON objects, as a JSON list or one object a line, and keep text in the cache."""
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
-from sari_data.errors import BenchmarkError, MissingFileError
+from sari_data.errors import BenchmarkError, MissingFileError, StorageError
+
+
+def keep_text(path: Path, text: str) -> None:
+    """Write a file of the cache, whole or not at all.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f"{path.name}.{os.getpid()}")
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise StorageError(
+            f"{path} could not be written ({error.strerror or error}): free some space, or name another cache folder "
+            "in SARI_CACHE"
+        ) from error
 
 
 def read_objects(path: Path, what: str) -> list[dict[str, Any]]:
@@ -47,7 +66,8 @@ def read_objects(path: Path, what: str) -> list[dict[str, Any]]:
 
 
 def _read_lines(text: str, path: Path, what: str, first: Exception) -> list[Any]:
-    lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+    # Not splitlines: a text in JSON may hold other line ends, such as U+2028, as they are.
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
     rows = []
     for number, line in lines:
         try:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sari_bench.jsonfiles import read_objects
+from sari_bench.scorers.base import Answer
 from sari_data.errors import BenchmarkError
 
 KEYS = ("model_prediction", "model_output", "answer_prediction")
@@ -42,6 +43,16 @@ def read_predictions(path: Path) -> dict[str, str | None]:
             f"(keys of the first: {sorted(map(str, rows[0]))}): rename the key"
         )
     return found
+
+
+def read_answers(path: Path) -> dict[str, list[Answer]]:
+    """Return the predictions of a file as answers, one for each id; they were taken out of responses already.
+
+    Raises:
+        MissingFileError: There is no such file.
+        BenchmarkError: As :func:`read_predictions`.
+    """
+    return {key: [Answer(key, text, raw=False)] for key, text in read_predictions(path).items()}
 
 
 def _prediction(row: dict[str, Any], where: str) -> str | None:

@@ -27,6 +27,7 @@ __all__ = [
     "Score",
     "Scored",
     "check_has_answers",
+    "count_withheld",
     "disagreements",
     "honest_of",
     "said_of",
@@ -195,13 +196,18 @@ def score_said(
 
 def check_has_answers(benchmark: Benchmark | BenchmarkGolds) -> None:
     """Raise InputError where the benchmark withholds the answers to questions, so that nothing can be scored."""
-    withheld = sum(gold.answer is None for gold in benchmark.golds)
+    withheld = count_withheld(benchmark)
     if withheld:
         raise InputError(
             f"benchmark {benchmark.name!r} ({benchmark.version}) withholds the answers to {withheld} of its "
             f"{len(benchmark.golds)} questions, so it cannot be scored here: 'sari-bench submit' writes the file that "
             "its authors score"
         )
+
+
+def count_withheld(benchmark: Benchmark | BenchmarkGolds) -> int:
+    """Return how many questions' right answers the benchmark keeps to itself."""
+    return sum(gold.answer is None for gold in benchmark.golds)
 
 
 def strays(benchmark: Benchmark | BenchmarkGolds, answers: Iterable[str]) -> list[str]:
@@ -249,16 +255,17 @@ def summarize(
     honest = count(items, False) if drop_missing else overall
     extra = []
     if honest.n != overall.n:
+        what = "questions have no prediction" if honest.questions == honest.n else "answers are missing"
         extra.append(
-            f"{honest.n - overall.n} of {honest.n} questions have no prediction; the official total leaves them out, "
+            f"{honest.n - overall.n} of {honest.n} {what}; the official total leaves them out, "
             f"the honest accuracy ({percent(honest.accuracy)} of {honest.n}) does not"
         )
     outside = honest.outcomes.get(UNGRADABLE, 0)
     if outside:
         rest = Tally(honest.n - outside, honest.correct)
+        others = f"; over the other {rest.n} the accuracy is {percent(rest.accuracy)}" if rest.n else ""
         extra.append(
-            f"{outside} of {honest.n} answers cannot be right because the gold is not among the choices; "
-            f"over the other {rest.n} the accuracy is {percent(rest.accuracy)}"
+            f"{outside} of {honest.n} answers cannot be right because the gold is not among the choices{others}"
         )
     elif honest.outcomes["missing"] and not drop_missing:
         extra.append(f"{honest.outcomes['missing']} of {honest.n} answers are missing and count as not correct")

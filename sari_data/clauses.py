@@ -14,7 +14,10 @@ from sari_data.cues import (
     ALSO_CUE,
     BREAKS,
     CONCLUDES_CUE,
+    DRAWING,
     FILLERS,
+    FORCED,
+    FORE,
     HAS,
     JOINS,
     LACKING,
@@ -25,6 +28,8 @@ from sari_data.cues import (
     OF_ANOTHER,
     RATING,
     REFUSES_CUE,
+    RELATED,
+    RELATED_GAP,
     RIGHT_CUE,
     STATES_CUE,
     STATING,
@@ -67,6 +72,8 @@ def claim_of(items: list[str], mentions: Mentions, *, plain: bool = True) -> Cla
         mentions: The options.
         plain: Whether a sentence that only names options counts.
     """
+    if items[:1] == ["if"]:
+        items = _unforced(items)
     if not items or (items[-1] == "?" and len(items) > 4) or items[0] in ("if", "unless", "were", "suppose"):
         return None
     named = any(word[0] == "@" for word in items)
@@ -83,6 +90,8 @@ def claim_of(items: list[str], mentions: Mentions, *, plain: bool = True) -> Cla
         for level, pattern in ((CONCLUDES, CONCLUDES_CUE), (LEANS, LEANS_CUE)):
             cue = pattern.search(text)
             if cue is not None:
+                if level == LEANS and _denied(text[: cue.start()].split()[-4:], 4):
+                    return None
                 after = positive(_until_break(text[cue.end() : cue.end() + 500].split()))
                 found = after or positive(items)
                 if found:
@@ -124,16 +133,26 @@ def positive(items: Sequence[str]) -> list[tuple[int, bool]]:
     return found
 
 
+def _unforced(items: list[str]) -> list[str]:
+    """A sentence without "if I had to choose," which is no condition."""
+    if items[:2] != ["if", "i"] and items[:2] != ["if", "forced"]:
+        return items
+    at = items.index(",") if "," in items[:12] else -1
+    return items[at + 1 :] if at > 0 and not FORCED.isdisjoint(items[:at]) else items
+
+
 def _part_of(items: Sequence[str], i: int) -> bool:
     """Whether a mention only says whose or of what something is: "the tone of both speakers"."""
     return i > 1 and items[i - 1] == "of" and items[i - 2] not in HAS
 
 
 def _denied(items: Sequence[str], i: int) -> bool:
-    for at in range(i - 1, max(i - 7, -1), -1):
+    for at in range(min(i, len(items)) - 1, max(i - 7, -1), -1):
         if items[at] in STOPS:
             break
-        if items[at] in NOT and not (items[at] == "not" and items[at + 1] in ("only", "just")):
+        if items[at] in NOT and not (items[at] == "not" and items[at + 1 : at + 2] in (["only"], ["just"])):
+            return True
+        if items[at] in RELATED and i - at < 5 and all(w in RELATED_GAP for w in items[at + 1 : i]):
             return True
     return NOT_AFTER_CUE.match(" ".join(items[i + 1 : i + 7])) is not None
 
@@ -152,7 +171,7 @@ def _stated(text: str, mentions: Mentions) -> Claim | None:
     found: Claim | None = None
     for cue in STATES_CUE.finditer(text):
         before = text[max(cue.start() - 40, 0) : cue.start()].split()
-        if any(word in OF_ANOTHER for word in before[-3:]):
+        if any(word in OF_ANOTHER for word in before[-3:]) and not cue[0].startswith(DRAWING):
             continue
         said = _after(text[cue.end() : cue.end() + 500].split(), mentions)
         if said is not None and (found is None or said.reason is None or found.reason is not None):
@@ -177,6 +196,22 @@ def bare(items: list[str], mentions: Mentions) -> frozenset[int]:
     return frozenset(found) if all(w in MARKS for w in items[end:]) else frozenset()
 
 
+def options_by_letter(items: list[str], mentions: Mentions) -> list[str]:
+    """Return a sentence's words with a mention for every "option C"."""
+    if "option" not in items:
+        return items
+    result: list[str] = []
+    for i, word in enumerate(items):
+        if result and result[-1] == "option" and items[i - 1] == "option":
+            # Whatever stands after "option C", it is the letter; "option a" and "option i" may go on otherwise.
+            choice = _letter(items if word in "ai" else items[: i + 1], i, mentions)
+            if choice is not None and items[i + 1 : i + 2] not in ([")"], [":"], ["is"]):
+                result[-1] = f"@{choice}"
+                continue
+        result.append(word)
+    return result
+
+
 def _after(items: list[str], mentions: Mentions) -> Claim | None:
     at = 0
     while at < len(items) and (items[at] in FILLERS) and _letter(items, at, mentions) is None:
@@ -186,6 +221,8 @@ def _after(items: list[str], mentions: Mentions) -> Claim | None:
         if NOT_AFTER_CUE.match(" ".join(items[end : end + 6])):
             return None
         return Claim(STATES, frozenset(found))
+    if _is_another(items[at:]):
+        return Claim(STATES, frozenset(), NOT_AN_OPTION)
     rest: list[str] = []
     for word in items[at:]:
         if word in BREAKS or len(rest) > 40:
@@ -207,6 +244,14 @@ def _after(items: list[str], mentions: Mentions) -> Claim | None:
     if REFUSES_CUE.search("answer is " + " ".join(rest)):
         return Claim(STATES, frozenset(), REFUSED)
     return Claim(STATES, frozenset(), NOT_AN_OPTION) if 0 < len(words) <= 4 else None
+
+
+def _is_another(items: Sequence[str]) -> bool:
+    """Whether a short answer puts a word before an option, which may make it another thing: "hot dog" for "dog"."""
+    words = [w for w in items[:5] if w not in MARKS]
+    if len(words) != 2 or len(items) > 4 or words[1][0] != "@":
+        return False
+    return words[0].isalpha() and words[0] not in NOT and not words[0].endswith("ly") and words[0] not in FORE
 
 
 def _list(items: Sequence[str], at: int, mentions: Mentions) -> tuple[set[int], int]:
@@ -263,7 +308,7 @@ def _letter(items: Sequence[str], at: int, mentions: Mentions) -> int | None:
         if (
             word in ("a", "i")
             and at
-            and after in ("'", '"', "<", "(", "is")
+            and (after in ("'", '"', "<", "is") or (after == "(" and items[at + 2 : at + 3] != ["not"]))
             and before not in ("option", "choice", "letter")
         ):
             return None

@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from sari_data.clauses import CONCLUDES, LEANS, REFUSED, STATES, Claim, bare, claim_of
-from sari_data.cues import STATING, TURNS_CUE
+from sari_data.clauses import CONCLUDES, LEANS, NAMES, REFUSED, STATES, Claim, bare, claim_of, options_by_letter
+from sari_data.cues import CONCLUDES_CUE, LACKS_CUE, STATING, TURNING, TURNS_CUE
 from sari_data.mentions import MANY, MARKS, Mentions, mentions_of
 from sari_data.options import AMBIGUOUS, NOT_AN_OPTION
-from sari_data.wording import fold, sentences, tokens
+from sari_data.paraphrases import denies, emphasised, paraphrased, respelled
+from sari_data.wording import fold, sentences, tokens, word_set
 
 LOOPS = "repeats itself"
 HALFWAY = "stops halfway"
@@ -24,52 +25,23 @@ DISAGREE = "several answers that disagree"
 _SHORT_WORDS, _SHORT_SENTENCES = 45, 2
 # What is read of a response: its last characters, and of a sentence without an end its last ones.
 _READ_CHARACTERS, _SENTENCE_CHARACTERS = 40_000, 2_000
+# How many sentences are asked what they say in other words: the last ones.
+_PARAPHRASED = 8
+_ANSWERS = re.compile(r"\b(?:answer|option|choice) is\b")
 _TENTATIVE = re.compile(r"\b(?:first|initial(?:ly)?|tentative(?:ly)?|might|may|could|maybe|perhaps|at first)\b")
-_EXPLAINS = frozenset(("because", "since", "the", "this", "as", "it", "i", "there"))
-_TIMES = {"twice": "2", "thrice": "3"}
+_EXPLAINS = word_set("because since the this as it i there")
+_TIMES = {"once": "1", "twice": "2", "thrice": "3"}
+_ONCE = re.compile(r"\b(?:only|just|exactly|appears?|heard|occurs?|said|used|spoken) once\b|\bonce(?: \.)?$")
+# A last sentence that takes back what was said without saying anything instead: "Wait, no.", "No, that is wrong."
+_TAKES_BACK = re.compile(
+    r"(?:(?:wait|no|actually|hmm|sorry|but|hold on|that|this|is|was) ?[,.!]? ){1,6}"
+    r"(?:not|no|wrong|incorrect|right) ?[.!]?$"
+)
 _FINAL = re.compile(r"\bfinal\b")
 _CLOSED = frozenset(".!?)]}\"'>*`|。！？」』…")
-_UNDONE = frozenset(
-    [
-        "an",
-        "the",
-        "and",
-        "or",
-        "but",
-        "because",
-        "since",
-        "as",
-        "that",
-        "which",
-        "who",
-        "of",
-        "in",
-        "on",
-        "at",
-        "to",
-        "by",
-        "from",
-        "with",
-        "for",
-        "is",
-        "are",
-        "was",
-        "were",
-        "be",
-        "been",
-        "its",
-        "their",
-        "if",
-        "while",
-        "when",
-        "where",
-        "than",
-        "therefore",
-        "thus",
-        "could",
-        "would",
-        "should",
-    ]
+_UNDONE = word_set(
+    "an the and or but because since as that which who of in on at to by from with for is are was were be been its "
+    "their if while when where than therefore thus could would should"
 )
 
 
@@ -86,37 +58,120 @@ def conclude(text: str, choices: Sequence[str]) -> tuple[int | None, str | None]
     if not choices:
         return None, None
     mentions = mentions_of(tuple(choices))
-    parts = [
-        part for piece in dict.fromkeys(sentences(fold(text[-_READ_CHARACTERS:]))) for part in _parts(piece, mentions)
-    ]
-    words = sum(map(len, parts))
-    short = words <= _SHORT_WORDS or len(parts) <= _SHORT_SENTENCES
-    claims = [(claim_of(part, mentions), " ".join(part)) for part in parts]
-    if len(parts) > 1 and parts[1][0][0] != "@" and len(parts[0]) < 6 and claims[0][0] is None:
-        # A response that begins with a letter alone answers with it; whatever else it answers later disagrees.
-        first = bare(parts[0], mentions)
-        if len(first) == 1 and (parts[1][0] in _EXPLAINS or parts[1][0] in STATING):
-            claims[0] = (Claim(STATES, first), claims[0][1])
-    found = [(claim, said) for claim, said in claims if claim is not None]
+    tail = text[-_READ_CHARACTERS:]
+    pieces = list(dict.fromkeys(sentences(fold(tail))))
+    parts = [part for piece in pieces for part in _parts(piece, mentions)]
+    short = sum(map(len, parts)) <= _SHORT_WORDS or len(parts) <= _SHORT_SENTENCES
+    choice, reason = _read(parts, short, mentions)
+    if choice is not None:
+        return choice, None
+    if reason == REFUSED:
+        choice = _refusing_option(choices, mentions)
+        if choice is None:
+            choice = _in_other_words(pieces, short, mentions, denying=True)
+        return choice, None if choice is not None else reason
+    if loops(text):
+        return None, LOOPS
+    if reason is None and stops_halfway(text):
+        return None, HALFWAY
+    if reason is None:
+        choice = _in_other_words(pieces, short, mentions)
+    if choice is None and reason in (None, AMBIGUOUS):
+        choice = _in_bold(tail, mentions)
+    if choice is not None:
+        return choice, None
+    if reason is None and not any(part[-1] == "?" for part in parts) and LACKS_CUE.search(fold(tail[-2000:])):
+        return None, REFUSED
+    return None, reason
+
+
+def _read(parts: list[list[str]], short: bool, mentions: Mentions) -> tuple[int | None, str | None]:
+    """What sentences conclude that name the options outright."""
     choice, reason = _whole(parts, mentions)
     if choice is None and reason is None:
+        claims = _claims(parts, mentions)
+        found = [(claim, said) for claim, said in claims if claim is not None]
         choice, reason = _decide(found, [said for _, said in claims], short)
     if choice is None and reason is None and len(parts) == 1 and mentions.numeric:
-        counts = [mentions.reworded([_TIMES[word]]) for word in parts[0] if word in _TIMES]
-        choice = counts[0] if len(counts) == 1 else None
-    if choice is None and reason == REFUSED:
-        choice = _refusing_option(choices, mentions)
-        reason = None if choice is not None else reason
-    if choice is None and loops(text):
-        return None, LOOPS
-    if choice is None and reason is None and stops_halfway(text):
-        return None, HALFWAY
+        times = [word for word in parts[0] if word in _TIMES]
+        if times and (times != ["once"] or _ONCE.search(" ".join(parts[0]))):
+            counts = [mentions.reworded([_TIMES[word]]) for word in times]
+            choice = counts[0] if len(counts) == 1 else None
     return choice, reason
+
+
+def _claims(parts: list[list[str]], mentions: Mentions) -> list[tuple[Claim | None, str]]:
+    """What every sentence claims by itself and by its place: the first of a response, the last, one that corrects."""
+    claims = [(claim_of(part, mentions), " ".join(part)) for part in parts]
+    if len(parts) < 2:
+        return claims
+    nothing = frozenset[int]()
+    alone = [bare(part, mentions) if len(part) < 6 else nothing for part in parts]
+    by_letter = len(alone[0]) == 1 and parts[0][0][0] != "@" and parts[1][0][0] != "@" and claims[0][0] is None
+    if by_letter and (parts[1][0] in _EXPLAINS or parts[1][0] in STATING):
+        # A response that begins with a letter alone answers with it; whatever else it answers later disagrees.
+        claims[0] = (Claim(STATES, alone[0]), claims[0][1])
+    last, said = claims[-1]
+    named = frozenset(option for options in alone for option in options)
+    if len(alone[-1]) == 1 and min(named) >= 0 and (last is None or last.level < CONCLUDES):
+        # "..., so not the first. The second.", but not "That is one. Two.", nor a list.
+        answered = any(claim is not None and claim.level == STATES for claim, _ in claims[:-1])
+        claims[-1] = (Claim(CONCLUDES, alone[-1] if answered or len(named) == 1 else named | {MANY}), said)
+    for i in range(1, len(parts)):
+        if parts[i][0] in TURNING:
+            before = next((c.level for c, _ in reversed(claims[:i]) if c is not None and c.reason is None), NAMES)
+            claim, said = claims[i]
+            claims[i] = (_correction(claim, parts[i], before, mentions), said)
+    return claims
+
+
+def _correction(claim: Claim | None, part: list[str], before: int, mentions: Mentions) -> Claim | None:
+    """What a sentence that begins with "no", "wait" or "sorry" claims after one of the level ``before``."""
+    if claim is None or not claim.options:
+        rest = next((k for k, word in enumerate(part) if word not in TURNING and word not in MARKS), len(part))
+        letter = bare(part[rest:], mentions)  # "Sorry, B."
+        claim = Claim(NAMES, letter) if letter else claim
+    if claim is None or not claim.options or claim.level >= CONCLUDES or before < CONCLUDES or "also" in part:
+        return claim
+    # "The answer is a dog. No, a cat." corrects; a longer sentence may only weigh the other one: then it is open.
+    corrects = len(part) < 7 or claim.predicate
+    return Claim(before, claim.options if corrects else claim.options | {MANY})
+
+
+def _in_other_words(pieces: list[str], short: bool, mentions: Mentions, denying: bool = False) -> int | None:
+    """The option that sentences without any mention paraphrase: all of a short response, the last that concludes."""
+    words = [tokens(piece[-_SENTENCE_CHARACTERS:]) for piece in pieces[-_PARAPHRASED:]]
+    if denying:
+        pass
+    elif short:
+        spelt = [respelled(sentence, mentions) for sentence in words]
+        if any(spelt):
+            again = [mentions.mark(new or old) for new, old in zip(spelt, words, strict=True)]
+            choice, reason = _read([part for part in again if part], short, mentions)
+            if choice is not None or reason is not None:
+                return choice
+    else:
+        words = [w for w in words if CONCLUDES_CUE.search(" ".join(w)) or _ANSWERS.search(" ".join(w))][-1:]
+    found = {paraphrased(sentence, mentions, denying) for sentence in words} - {None}
+    return found.pop() if len(found) == 1 else None
+
+
+def _in_bold(text: str, mentions: Mentions) -> int | None:
+    """The option that the only words in bold are, unless what stands before denies it."""
+    span = emphasised(text)
+    if span is None:
+        return None
+    before, bold, after = map(fold, span)
+    words = tokens(bold)
+    if not words or denies(before) or any(w[0] == "@" for w in mentions.mark(tokens(f"{before} . {after}"))):
+        return None
+    choice, _ = _whole([mentions.mark(words)], mentions)
+    return choice if choice is not None else paraphrased(words, mentions)
 
 
 def _parts(sentence: str, mentions: Mentions) -> list[list[str]]:
     """The words of a sentence, cut at full stops after a letter or digit unless they make it a label ("B. dog")."""
-    items = mentions.mark(tokens(sentence[-_SENTENCE_CHARACTERS:]))
+    items = options_by_letter(mentions.mark(tokens(sentence[-_SENTENCE_CHARACTERS:])), mentions)
     if "." not in items[:-1]:
         return [items] if items else []
     found: list[list[str]] = [[]]
@@ -147,6 +202,8 @@ def _whole(parts: Sequence[list[str]], mentions: Mentions) -> tuple[int | None, 
 
 
 def _decide(found: list[tuple[Claim, str]], said: list[str], short: bool) -> tuple[int | None, str | None]:
+    if len(said) > 1 and _TAKES_BACK.match(said[-1]):
+        return None, DISAGREE
     for level in (STATES, CONCLUDES, LEANS):
         claims = [(c, s) for c, s in found if c.level == level and (c.reason is None)]
         if level == STATES:
@@ -181,6 +238,8 @@ def _settled(claims: list[tuple[Claim, str]]) -> list[tuple[Claim, str]]:
 def _taken_back(others: list[tuple[Claim, str]], last: str, said: list[str]) -> bool:
     """Whether every earlier, different statement was tentative or is taken back before the last one."""
     if _FINAL.search(last) and not any(_FINAL.search(s) for _, s in others):
+        return True
+    if last.partition(" ")[0] in TURNING:
         return True
     end = len(said) - 1 - said[::-1].index(last)
     start = max(i for i, s in enumerate(said[:end]) if s in {t for _, t in others}) if others else 0

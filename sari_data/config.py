@@ -57,7 +57,7 @@ def read_recipe(name: str | Path | None, overrides: Sequence[str] = ()) -> tuple
         MissingFileError: No such recipe.
         RecipeError: Not TOML, an unknown table, or a malformed override.
     """
-    source, raw = "defaults", {}
+    source, raw = "the options" if overrides else "defaults", {}
     if name is not None:
         path = find_recipe(name)
         source = str(path)

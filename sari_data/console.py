@@ -15,15 +15,55 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
+from rich.segment import Segment
 
 from sari_data.errors import SariError
 
 if TYPE_CHECKING:
     import typer
 
-out = Console()
-err = Console(stderr=True)
+# Text of models, files and folders must not steer a terminal: C0 and C1 controls but tab and line break, DEL, and
+# lone surrogates, which no output can encode.
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_JSON_RAW = re.compile(r"[\x7f-\x9f\ud800-\udfff]")  # those of them that JSON lets stand
+
+
+def visible(text: str) -> str:
+    """Return a text with a sign in place of each control character but tab and line break; a terminal obeys those."""
+    return _UNPRINTABLE.sub(_picture, text)
+
+
+def _picture(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return chr(0x2400 + code) if code < 0x20 else "\u2421" if code == 0x7F else "\ufffd"
+
+
+class _Visible:
+    """What is printed, with its own control characters made visible; what rich adds for styles stays."""
+
+    def __init__(self, inner: ConsoleRenderable) -> None:
+        self._inner = inner
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for segment in console.render(self._inner, options):
+            yield segment if segment.control else Segment(visible(segment.text), segment.style)
+
+
+class _Guard(RenderHook):
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        return [_Visible(renderable) for renderable in renderables]
+
+
+def make_console(**options: Any) -> Console:
+    """Return a console of rich, with its options, on which no text that is printed can steer the terminal."""
+    console = Console(**options)
+    console.push_render_hook(_Guard())
+    return console
+
+
+out = make_console()
+err = make_console(stderr=True)
 
 # What the machine refused, and a path that cannot be one, are no faults of the program: one sentence, no traceback.
 _REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
@@ -31,6 +71,7 @@ _NO_PATH = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno
 
 _EVERY_S = 30.0  # between two lines of progress in a log file
 _SHOWN = 120  # characters of a path in a message
+_LONGEST = 4000  # characters of an error; a longer one, which quotes a huge value, is cut in its middle
 _HEADING = re.compile(r"\[bold\](\w+)\[/\]")
 
 
@@ -65,7 +106,12 @@ def say(text: str) -> None:
 
 def print_json(value: Any) -> None:
     """Print one JSON object on standard output, unwrapped and unstyled."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+    sys.stdout.write(json_text(value, indent=2) + "\n")
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """Return a value as JSON with its letters as they are; what steers a terminal or has no encoding is escaped."""
+    return _JSON_RAW.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False, indent=indent))
 
 
 class Advance(Protocol):
@@ -105,11 +151,11 @@ def progress(description: str, total: int | None = None) -> Iterator[Advance]:
         TextColumn("{task.fields[text]}", markup=False),
     )
     with Progress(*columns, console=err, transient=True) as bar:
-        task = bar.add_task(description, total=total, text="")
+        task = bar.add_task(visible(description), total=total, text="")
 
         def advance(count: int = 1, /, text: str = "") -> None:
             if text:
-                bar.update(task, advance=count, text=text)
+                bar.update(task, advance=count, text=visible(text))
             else:
                 bar.advance(task, count)
 
@@ -168,5 +214,8 @@ def run_app(app: typer.Typer, arguments: Sequence[str] | None = None) -> NoRetur
 def _fail(sentence: str) -> NoReturn:
     from rich.text import Text
 
+    sentence = " ".join(sentence.split("\n"))  # what a library says may have several lines
+    if len(sentence) > _LONGEST:
+        sentence = f"{sentence[: _LONGEST // 2]} ... {sentence[-_LONGEST // 2 :]}"
     err.print(Text("error:", style="bold red").append(f" {sentence}", style="not bold default"), soft_wrap=True)
     sys.exit(2)

@@ -9,14 +9,10 @@ from __future__ import annotations
 import re
 
 from sari_data.mentions import MARKS
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
+from sari_data.wording import word_set
 
 LINK = (
-    r"(?:(?:is|was|are|were|(?:would|will|should|must|could|may|might|has to|have to)(?: most)?(?: likely"
+    r"(?:(?:is|was|are|were|(?:would|will|should|must|could|may|might|has to|have to)(?: most| also)?(?: likely"
     r"| probably)? be|"
     r"seems?(?: to be)?|appears?(?: to be)?|becomes|remains)(?! not\b)|:|=|\()"
 )
@@ -25,27 +21,31 @@ STATES_CUE = re.compile(
     rf"\b{HEAD}(?!(?<=option) \(? ?[a-z0-9] )(?!(?<=choice) \(? ?[a-z0-9] )(?: (?!not\b|cannot\b|never\b"
     rf"|neither\b|{HEAD}\b|[.?!](?: |$))\S+){{0,14}}? {LINK}(?= |$)"
     r"|\b(?:it|this|that) (?:is|must be|would be) (?=[a-z] (?:[.,!] ?$|$)|[a-z]$|[a-z] [.,])"
+    r"|\b(?:so|thus|therefore|hence)(?: maybe)? (?=[a-hj-z] (?:[.,!] ?$|$)|[a-hj-z]$)"
+    r"|(?<!options )(?<!choices ): (?=[a-hj-z](?: \.)?$)"
     rf"|\banswer (?=(?:\( )?[a-z](?: \))?(?: [.,:]|$))"
     r"|\b(?:i|we|i will|i would|i am|we should|let us|let me)(?: (?:will|would|must|should|have to|therefore|am))?"
     r" (?:choose|chose|pick|select|go with|going with|opt for|answer|choosing|picking|selecting|settle on)"
     r"(?: with)?(?: that)?(?= )|\b(?:choosing|selecting|selected|chosen|choose|select) (?=\(? ?(?:option|choice"
     r"|@|[a-z] \)))"
 )
+# The cues among them that draw a conclusion, whatever stands before: "It is not clear, so C."
+DRAWING = ("so", "thus", "therefore", "hence")
 # One of these words stands in whatever the patterns find: most sentences have none, and are not searched.
-STATING = _words(
+STATING = word_set(
     "answer answers option options choice choices selection response guess verdict pick conclusion choose "
-    "chose select go opt choosing picking selecting selected chosen settle going it this that"
+    "chose select go opt choosing picking selecting selected chosen settle going it this that so thus therefore hence :"
 )
-RATING = _words(
+RATING = word_set(
     "correct right answer option choice best fit match likely plausible appropriate suitable accurate "
     "reasonable probable fitting"
 )
-LACKING = _words(
+LACKING = word_set(
     "cannot not neither unable impossible possible difficult hard unknown unclear uncertain undetermined "
     "indeterminate sorry insufficient sufficient without ai none no n unavailable"
 )
 TELLING = STATING | RATING | LACKING
-OF_ANOTHER = _words("wrong incorrect other another false remaining not no unlikely eliminated each")
+OF_ANOTHER = word_set("wrong incorrect other another false remaining not no unlikely eliminated each")
 RIGHT_CUE = re.compile(
     r"(?:is|was|are|would be|must be|will be|seems to be|appears to be|seems|appears|should be|has to be)"
     r"(?: (?:the|a|an|most|more|very|best|only|clearly|therefore|thus|indeed|definitely|likely|our|my|final|overall"
@@ -61,13 +61,14 @@ CONCLUDES_CUE = re.compile(
     r"|\bmost (?:likely|probabl[ey]"
     r"|plausibl[ey]|appropriate|suitable|consistent|fitting|closely|reasonable)\b"
     r"|\bbest (?:described|matche?[sd]?|fits?|fit|characteri[sz]ed|guess|option|choice|suited|represented)\b"
-    r"|\bmust be\b|\bhas to be\b"
+    r"|\bmust be\b|\bhas to be\b|\b(?:that|this|which) (?:only )?leaves\b|\bleaving only\b|\bleaves (?:us|only)\b"
 )
 LEANS_CUE = re.compile(
     r"\b(?:likely|probabl[ey]|suggest(?:s|ing)?|indicat(?:e|es|ing)|points? to|consistent with|sounds? like"
-    r"|(?:i|we) (?:think|believe|guess|hear|would say|say)|(?:appears|seems)(?: to be)?|identified as"
+    r"|(?:i|we) (?:believe|guess|hear|would say|say)|think|(?:appears|seems)(?: to be)?(?! (?:before|after)\b)"
+    r"|identified as"
     r"|match(?:es|ing)?"
-    r"|corresponds? to|characteristic of|typical of)\b"
+    r"|corresponds? to|characteristic of|typical of)\b|\bmakes? (?=@\d)"
 )
 REFUSES_CUE = re.compile(
     r"\b(?:cannot|could not|can neither|unable to|not able to|impossible to|not possible to|not sufficient to"
@@ -95,7 +96,7 @@ ABSENT_CUE = re.compile(
     r"|\bnot (?:among|in|one of|part of|listed|present among|included|any of|available"
     r"|an option)\b(?! \S+ \S+ @)|\bno correct\b"
 )
-NOT = _words(
+NOT = word_set(
     "not no never cannot neither nor without except unlike excluding excludes exclude excluded than "
     "instead wrong incorrect false eliminate eliminates eliminated ruling rules ruled rule absence lacks "
     "lacking against"
@@ -105,26 +106,48 @@ NOT_AFTER_CUE = re.compile(
     r"|choice) )*"
     r"(?:not|unlikely|wrong|incorrect|less|excluded|eliminated|absent|cannot|ruled|neither|out of|never|out)\b"
 )
-BREAKS = _words(
+BREAKS = word_set(
     "because since as which who due given based where when but although though however rather instead "
     "over compared unlike . ; ! ? if whereas"
 )
-FILLERS = _words(
+FILLERS = word_set(
     "the a an option choice letter answer number most likely probably clearly definitely therefore thus "
     "indeed simply just that of be is are : ( [ \" ' < { = , / best correct right final either both with "
     "say to following more highly very actually also then , selected described"
 )
-JOINS = _words(", or and / : ) ( [ ] either both option choice the \" ' >")
-AFTER_LETTER = _words(
+JOINS = word_set(
+    ", or and / : ) ( [ ] either both option choice the \" ' > maybe perhaps possibly even alternatively else"
+)
+AFTER_LETTER = word_set(
     "because since as which due given with based is or and not for in but from among where if to would seems matches"
 )
 LISTED = MARKS - frozenset(".!?:;=/") | {"or", "nor", "and", "any", "the"}
-HAS = _words(
+HAS = word_set(
     "that sound sounds noise noises consist consists consisting made composed type kind voice presence "
     "use is are was instance example form case recording group pair full combination sequence series"
 )
-STOPS = _words(", ; . ! ? but so whereas however")
+STOPS = word_set(", ; . ! ? but so whereas however")
 ALSO_CUE = re.compile(r"\b(?:could|might|may|can) also\b|\bpossibly\b.*\bor\b")
+# What a sentence begins with that takes back what was said before it.
+TURNING = word_set("no wait actually sorry correction")
+# Before a mention these make it what something else is compared or related to: "X appears before the word Y".
+RELATED = word_set("before after")
+RELATED_GAP = word_set("the a an word words sound of \" '")
+# "If I had to choose, ..." is no condition.
+FORCED = word_set("choose guess pick say answer select forced")
+# A word of these before an option says how it is given, not that it is another thing.
+FORE = word_set(
+    "one some any this that these those his her its their my in at on by of to from about around only maybe perhaps"
+)
+# A refusal by what the model or the audio lacks; looked for only where a text gives nothing else.
+LACKS_CUE = re.compile(
+    r"\b(?:cannot|could not|unable to|not able to|do not have (?:the|any) (?:ability|capability|means|access) to"
+    r"|not (?:the|any) ability to) (?:\S+ ){0,2}?(?:measure|assess|process|access|hear|listen|analy[sz]e|verify|play"
+    r"|recogni[sz]e|distinguish|estimate|perceive|calculate|say)\b"
+    r"|\bno (?:information|indication|mention|details?|data)\b|\bdoes not (?:\S+ ){0,1}?(?:enough|sufficient)\b"
+    r"|\b(?:does|do|did|is|are|was) not (?:\S+ ){0,1}?(?:mention|provide|state|specify|contain any information"
+    r"|mentioned|stated|given|provided|specified)\b"
+)
 TURNS_CUE = re.compile(
     r"\b(?:wait|actually|correction|on second thought|i was wrong|reconsider(?:ing)?|let me re|scratch that"
     r"|mistaken?"

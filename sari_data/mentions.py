@@ -13,6 +13,8 @@ from functools import lru_cache
 from sari_data.wording import LIGHT, fold, root, stem, tokens
 
 MARKS = frozenset(".!?;:,()[]=/\"'<>{}")
+# How many words may stand between "not" and the rest of an option that begins with it ("does not sound drunk").
+_DENIAL_GAP = 3
 MANY = -2  # a form that several options share
 
 _SKIPPED = frozenset(",;:()[]/\"'<>{}=")
@@ -26,8 +28,13 @@ _NO_NUMBER_AFTER = frozenset(("of", "another", "who", "that", "which", "by", "or
 _AFTER_LETTER = frozenset(
     ("because", "since", "as", "which", "due", "given", "with", "based", "is", "or", "and", "not")
 )
+_IN_BRACKETS = re.compile(r"(?<=\w) \([^()]*\)")
+_HYPHEN = re.compile(r"(?<=[^\W\d_])-(?=[^\W\d_])")
 _CHORD = re.compile(r"([a-g][#b]?) (maj|min) 1")
+# Chords by their sign: "G" is G major, "F#m" (two words) and "Em" are minor.
+_CHORD_SIGN = re.compile(r"([a-g](?:#|b(?!$))?) ?(m?)")
 _COPULAS = frozenset(("is", "are", "was", "were", "be", "been", "became", "become", "becomes", "being"))
+_JOINING = frozenset(("because", "since", "but", "so", "or", "while", "when", "as", "for", "that", "which", "who"))
 _BETWEEN = _SKIPPED | LIGHT | {"is", "are", "was", "were", "being"}
 
 
@@ -39,7 +46,13 @@ def content(words: Sequence[str]) -> tuple[str, ...]:
 
 
 def _range(words: Sequence[str], i: int) -> bool:
-    return words[i] == "to" and 0 < i < len(words) - 1 and words[i - 1][0].isdigit() and words[i + 1][0].isdigit()
+    """Whether a word stands between two numbers: "from 1 second to 6", "1 to 6"."""
+    if not 0 < i < len(words) - 1 or words[i] not in ("to", "seconds"):
+        return False
+    if words[i] == "seconds":
+        return words[i + 1] == "to" and words[i - 1][0].isdigit()
+    before = words[i - 2] if i > 1 and words[i - 1] == "seconds" else words[i - 1]
+    return before[0].isdigit() and words[i + 1][0].isdigit()
 
 
 class Mentions:
@@ -59,6 +72,7 @@ class Mentions:
         exact = [[w for w in tokens(text) if w not in MARKS] for text in (bare if self.labelled else folded)]
         full = [content(words) for words in exact]
         self.full = full
+        self.exact = tuple(map(tuple, exact))
         self._table: dict[str, list[tuple[tuple[str, ...], int]]] = {}
         self._exact: dict[tuple[str, ...], int] = {}
         for words, first in zip(exact, self.first, strict=True):
@@ -68,7 +82,11 @@ class Mentions:
         self._take(taken, full)
         self.numeric = bool(full) and all(len(f) == 1 and f[0][0].isdigit() for f in full)
         different = [full[i] for i in sorted(set(self.first))]
-        for alias in (_cores(different), [_unled(f) for f in different], [_chord(f) for f in different]):
+        chords = [_chord(f) for f in different]
+        if sum(map(_is_chord_sign, different)) > 1:
+            chords = [_chord(f) or _chord_sign(f) for f in different]
+        shorter = [content(tokens(_short(folded[i]))) for i in sorted(set(self.first))]
+        for alias in (_cores(different), [_unled(f) for f in different], chords, shorter):
             spread = [alias[sorted(set(self.first)).index(first)] for first in self.first]
             self._take(taken, spread, only_new=True)
         for form, choice in taken.items():
@@ -120,8 +138,9 @@ class Mentions:
     def _end(self, words: list[str], at: int, form: tuple[str, ...]) -> int:
         here, size = at, len(words)
         for k, want in enumerate(form):
-            while k and here < size and (words[here] in _BETWEEN or _range(words, here)):
-                if stem(words[here]) == want:
+            gap = here + _DENIAL_GAP if k == 1 and form[0] == "not" else 0
+            while k and here < size and (words[here] in _BETWEEN or _range(words, here) or here < gap):
+                if stem(words[here]) == want or (here < gap and words[here] in MARKS):
                     break
                 here += 1
             if here >= size or stem(words[here]) != want:
@@ -151,7 +170,7 @@ class Mentions:
     def contained(self, words: Sequence[str]) -> int | None:
         """Return the only option that holds these words in a row, if they are a good part of it or its first word."""
         form = content(words)
-        if not form or all(len(w) < 2 or w in _LEADING or w in _COPULAS for w in form):
+        if not form or all(len(w) < 2 or w in _LEADING or w in _COPULAS or w in _JOINING for w in form):
             return None
         found = {
             first
@@ -208,6 +227,20 @@ def _chord(form: tuple[str, ...]) -> tuple[str, ...]:
     """A chord in root position by its name alone: "C:maj/1" is C major."""
     match = _CHORD.fullmatch(" ".join(form))
     return (match[1], match[2]) if match else ()
+
+
+def _short(folded: str) -> str:
+    """An option without what it says in brackets, and with its hyphenated words as one: "push-ups", "pushups"."""
+    return _IN_BRACKETS.sub("", _HYPHEN.sub("", folded))
+
+
+def _is_chord_sign(form: tuple[str, ...]) -> bool:
+    return _CHORD_SIGN.fullmatch(" ".join(form)) is not None
+
+
+def _chord_sign(form: tuple[str, ...]) -> tuple[str, ...]:
+    match = _CHORD_SIGN.fullmatch(" ".join(form))
+    return (match[1], "min" if match[2] else "maj") if match else ()
 
 
 @lru_cache(maxsize=4096)

@@ -10,8 +10,14 @@ import re
 import unicodedata
 from functools import lru_cache
 
-_OPEN = frozenset(("is", "are", "be", "the", "a", "an", "of", "answer", "option", "choice", "conclusion", "or", "and"))
-LIGHT = frozenset(("a", "an", "the", "and", "while"))
+
+def word_set(text: str) -> frozenset[str]:
+    """Return the words of a list that is written as one text."""
+    return frozenset(text.split())
+
+
+_OPEN = word_set("is are be the a an of answer option choice conclusion or and")
+LIGHT = word_set("a an the and while approximately about around roughly")
 
 _PLAIN = str.maketrans(
     {
@@ -28,7 +34,7 @@ _CHINESE_WORDS = (
     *(("无法确定", " cannot be determined "), ("不能确定", " cannot be determined "), ("不确定", " not sure ")),
     *(("不是", " is not "), ("正确答案", " correct answer "), ("最终答案", " final answer "), ("答案", " answer ")),
     *(("选项", " option "), ("选择", " option "), ("应该是", " is "), ("应为", " is "), ("是", " is "), ("为", " is ")),
-    *(("所以", " therefore "), ("因此", " therefore "), ("或", " or "), ("和", " and ")),
+    *(("所以", " therefore "), ("因此", " therefore "), ("或", " or "), ("和", " and "), ("选", " option ")),
 )
 _LATEX = re.compile(r"\\(?:boxed|fbox)\s{0,3}\{")
 _LATEX_TEXT = re.compile(r"\\(?:text|textbf|mathrm|mathbf|n|t|quad|[(),!;\[\]])")
@@ -43,41 +49,28 @@ _SENTENCE = re.compile(r"[.!?\n](?<![.!?][.!?])(?:(?<=\n)|(?<!\n)[.!?]*+[\"')\]}
 _TOKEN = re.compile(
     r"(?:(?<![\w)])-(?=\d))?(?:(?<![\w.])\.\d[^\W_]*|[^\W_]+(?:(?<=\d)[.,:]\d[^\W_]*)*#?)|[.!?;:,()\[\]=/\"'<>{}]"
 )
-_NUMBERS = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-]
+_NUMBERS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen"
+)
 _TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
-_CARDINALS = {word: n for n, word in enumerate(_NUMBERS)} | {word: 10 * n for n, word in enumerate(_TENS, 2)}
+_CARDINALS = {word: n for n, word in enumerate(_NUMBERS.split())} | {word: 10 * n for n, word in enumerate(_TENS, 2)}
 _UNITS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth"]
 _ORDINALS = {word: n for n, word in enumerate(_UNITS, 1)} | {
     **{"tenth": 10, "eleventh": 11, "twelfth": 12, "twentieth": 20, "thirtieth": 30, "fortieth": 40, "fiftieth": 50},
     **{"sixtieth": 60, "seventieth": 70, "eightieth": 80, "ninetieth": 90, "hundredth": 100},
-    **{f"{word}th": n for n, word in enumerate(_NUMBERS) if 13 <= n <= 19 and word != "eighteen"},
+    **{f"{word}th": n for n, word in enumerate(_NUMBERS.split()) if 13 <= n <= 19 and word != "eighteen"},
     "eighteenth": 18,
 }
 _SCALES = {"hundred": 100, "thousand": 1000}
 _NUMBER_WORDS = frozenset((*_CARDINALS, *_ORDINALS, *_SCALES))
 _SAME = {"major": "maj", "minor": "min", "cant": "cannot", "dont": "not", "grey": "gray", "vocals": "vocal"}
 _GROUPED = re.compile(r"-?\d{1,3}(?:,\d{3})+")
+_SECONDS = frozenset(("second", "s", "sec", "secs"))
+# A heading or a line of its own: "### Answer", "4. Final answer".
+_HEADING = re.compile(
+    r"^[ \t]{0,4}#{0,6}[ \t]{0,4}(?:\d[.)] )?((?:final |correct )?(?:answer|conclusion))[ \t]*$", re.M
+)
 
 
 def fold(text: str) -> str:
@@ -94,6 +87,8 @@ def fold(text: str) -> str:
     if "\\" in text:
         text = _LATEX_TEXT.sub(" ", _LATEX.sub(" answer is ", text)).replace("\\", "")
     text = text.replace("*", "").replace("_", " ")
+    if "\n" in text and ("answer" in text or "conclusion" in text):
+        text = _HEADING.sub(r"\1:", text)
     if "'" in text or "can not" in text:
         for short, full in _SHORT:
             if short in text:
@@ -139,6 +134,10 @@ def _one_letter(folded: str, end: int) -> bool:
 def tokens(folded: str) -> list[str]:
     """Return words, numbers and marks of a folded text; numbers in words become digits."""
     found: list[str] = _TOKEN.findall(folded)
+    if not _SECONDS.isdisjoint(found):
+        found = [
+            "seconds" if word in _SECONDS and i and found[i - 1][-1].isdigit() else word for i, word in enumerate(found)
+        ]
     if not _NUMBER_WORDS.isdisjoint(found):
         found = _digits(found)
     return [word if len(word) < 2 else _one(word) for word in found]
@@ -150,7 +149,18 @@ def _one(word: str) -> str:
         return f"0{word}"
     if _GROUPED.fullmatch(word):
         return word.replace(",", "")
+    if word[-1] == "0" and "." in word:
+        return _trimmed(word)
     return _SAME.get(word, word)
+
+
+def _trimmed(number: str) -> str:
+    """Return "2" for "2.00" and "2.4" for "2.40"; what is no decimal fraction stays."""
+    whole, _, fraction = number.partition(".")
+    if not (whole.removeprefix("-").isdecimal() and fraction.isdecimal()):
+        return number
+    fraction = fraction.rstrip("0")
+    return f"{whole}.{fraction}" if fraction else whole
 
 
 def _digits(words: list[str]) -> list[str]:
@@ -210,7 +220,7 @@ def ordinal_of(number: int) -> str:
 def stem(word: str) -> str:
     """Return a word without its plural ending; words of up to three letters, and numbers, stay as they are."""
     if len(word) < 4 or word[-1] != "s" or word[-2] in "su'" or not word.isalpha():
-        return f"{word[:-1]}" if len(word) > 2 and word[-1] == "s" and word[:-1].replace(".", "").isdigit() else word
+        return word[:-1] if len(word) > 1 and word[-1] == "s" and word[:-1].replace(".", "").isdigit() else word
     if word.endswith("ies") and len(word) > 4:
         return word[:-3] + "y"
     if word.endswith(("ches", "shes", "xes", "sses", "zes")):

@@ -5,6 +5,7 @@ A benchmark module has ``NAME``, ``SUMMARY``, ``QUESTIONS``, ``LICENCE``, ``HUB`
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -54,8 +55,11 @@ def benchmark_module(name: str) -> BenchmarkModule:
         InputError: No benchmark has that name.
     """
     if name not in _MODULES:
+        close = get_close_matches(name.lower().replace("_", "-"), _MODULES, n=1)
+        meant = f": did you mean {close[0]!r}?" if close else ""
         raise InputError(
-            f"benchmark {name!r} is unknown; expected one of {benchmark_names()}, corpus:PATH#SPLIT or table:PATH"
+            f"benchmark {name!r} is unknown; expected {', '.join(benchmark_names())}, table:PATH or "
+            f"corpus:PATH#SPLIT{meant}"
         )
     module: Any = import_module(_MODULES[name])
     return module

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sari_data.errors import BenchmarkError, InputError, StorageError
+from sari_bench.jsonfiles import keep_text
+from sari_data.errors import BenchmarkError, InputError
 from sari_data.resources import cache_folder
 
 
@@ -50,7 +51,7 @@ def read_parquet_rows(
             {"where": where, "row": _without_bytes(row, audio_column, folder / "audio")}
             for where, row in _read(files, wanted, whole=audio)
         ]
-        _keep(kept, rows)
+        keep_text(kept, "".join(json.dumps(entry, default=str) + "\n" for entry in rows))
     for entry in rows:
         yield entry["where"], entry["row"]
 
@@ -77,20 +78,6 @@ def _kept(path: Path) -> list[dict[str, Any]] | None:
 
 def _is_taken_out(cell: Any) -> bool:
     return isinstance(cell, dict) and {"path", "file", "sha256"} == cell.keys()
-
-
-def _keep(path: Path, rows: list[dict[str, Any]]) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}")
-        with temporary.open("w", encoding="utf-8") as sink:
-            sink.writelines(json.dumps(entry, default=str) + "\n" for entry in rows)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise StorageError(
-            f"{path} could not be written ({error.strerror or error}): free some space, or name another cache folder "
-            "in SARI_CACHE"
-        ) from error
 
 
 def _read(files: Sequence[str], columns: Sequence[str], *, whole: bool) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -7,13 +7,12 @@ loads without the Hub too.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from pathlib import Path
 
+from sari_bench.jsonfiles import keep_text
 from sari_data.console import note
 from sari_data.errors import BenchmarkError, InputError, StorageError
 from sari_data.resources import cache_folder
@@ -98,7 +97,7 @@ class Place:
             body = json.loads(kept.read_text(encoding="utf-8"))
             note(f"the Hub cannot be reached: {self.repo} is taken as it was, commit {body['commit'][:12]}")
             return body["commit"], body["files"]
-        _write(kept, json.dumps({"commit": commit, "files": names}))
+        keep_text(kept, json.dumps({"commit": commit, "files": names}))
         return commit, names
 
 
@@ -109,16 +108,3 @@ def pick(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
         if found:
             return found
     return []
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}")
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise StorageError(
-            f"{path} could not be written ({error.strerror or error}): free some space, or name another cache folder "
-            "in SARI_CACHE"
-        ) from error

@@ -146,7 +146,7 @@ def open_audio(audio_root: Path | None, found: Found) -> AudioPlace:
 
     Raises:
         InputError: No archive, a broken one, or one that would write outside its folder.
-        MissingFileError: No such file on the Hub.
+        MissingFileError: No such folder or file, here or on the Hub.
         BenchmarkError: The Hub cannot be reached.
         StorageError: The disk is full, or the Hub went away.
     """
@@ -157,6 +157,8 @@ def open_audio(audio_root: Path | None, found: Found) -> AudioPlace:
         if found.folder is None:
             return AudioPlace([_fetched(found.title, found.archives)])
         return AudioPlace([found.folder, *(_unpacked(Path(archive)) for archive in found.archives)])
+    from sari_data.sources.fetching import ARCHIVES
+
     text = str(audio_root)
     if text.startswith(HUB):
         place = Place.parse(text)
@@ -164,6 +166,10 @@ def open_audio(audio_root: Path | None, found: Found) -> AudioPlace:
             raise InputError(f"--audio {text}: expected hub:owner/name/path of archives: add the path, or a pattern")
         otherwise = "try again later, or download it and give --audio FILE"
         return AudioPlace([_fetched(text, place.addresses((place.path,), f"audio {text}", otherwise))])
+    if text.endswith(ARCHIVES) and not audio_root.exists():  # which files a folder lacks is said before the run
+        raise MissingFileError(
+            f"--audio {text!r} does not exist: give a folder, an archive ({', '.join(ARCHIVES)}) or hub:owner/name/path"
+        )
     return AudioPlace([_unpacked(audio_root) if audio_root.is_file() else audio_root])
 
 

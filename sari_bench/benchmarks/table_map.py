@@ -9,6 +9,8 @@ from pydantic import Field, field_validator
 from sari_data.config import Table
 from sari_data.types import check_domain
 
+LONGEST_NAME = 100  # signs; a run's folder is called after it
+
 
 class TableMap(Table):
     """``[bench.table]``: the columns of a table of questions; those that are not named are known by their usual names.
@@ -52,6 +54,14 @@ class TableMap(Table):
     difficulty: str | None = None
     split: str | None = None
     config: str | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_name(cls, value: str | None) -> str | None:
+        fits = value is None or (value.isprintable() and len(value) <= LONGEST_NAME and not set(value) & set("/\\"))
+        if not fits or (value or "").startswith("."):
+            raise ValueError(f"a name has at most {LONGEST_NAME} signs, all printable, no slash, and no dot in front")
+        return value
 
     @field_validator("task_is")
     @classmethod

@@ -69,11 +69,6 @@ def revisions(name: str) -> tuple[Revision, ...]:
     return tuple(Revision(**entry) for entry in body["revisions"])
 
 
-def revision_names(name: str) -> list[str]:
-    """Return the names of the registered revisions of a benchmark, oldest first."""
-    return [revision.name for revision in revisions(name)]
-
-
 def hash_question(gold: Gold) -> str:
     """Return the short content hash of a question: 12 hexadecimal digits of SHA-256."""
     return hashlib.sha256(digest_row(gold).encode()).hexdigest()[:_DIGITS]

@@ -36,7 +36,7 @@ def compare(
         bool, typer.Option("--transcript", help="Show a question wrong before and right after.")
     ] = False,
     scorer: ScorerOption = "answer",
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Say whether the run AFTER beats the run BEFORE, by how many points, with a paired 95 % interval and p."""
@@ -44,7 +44,6 @@ def compare(
     from sari_bench.comparing.compare import compare_scores
     from sari_bench.comparing.difference_tables import adjust_runs, run_rows, runs_note
     from sari_bench.comparing.sides import read_sides
-    from sari_bench.reporting.report import to_table
 
     if len(runs) < 2:
         raise InputError("compare needs two run folders or prediction files or more: the one before, then those after")
@@ -64,13 +63,13 @@ def compare(
         _print(comparison, dimensions, transcript)
     if len(found) > 1:
         header, rows = run_rows(found)
-        print_table(to_table(f"each minus {base.name}, in points", header, rows))
+        print_table(f"each minus {base.name}, in points", header, rows)
         note(f"note: {runs_note(found)}")
 
 
 def _print(comparison: Comparison, dimensions: list[str], transcript: bool) -> None:
     from sari_bench.comparing.difference_tables import group_rows
-    from sari_bench.reporting.report import to_table, transcript_view
+    from sari_bench.reporting.report import transcript_view
 
     out.print(comparison.sentence, markup=False, highlight=False, soft_wrap=True)
     for sentence in comparison.notes:
@@ -80,7 +79,7 @@ def _print(comparison: Comparison, dimensions: list[str], transcript: bool) -> N
             note(f"note: the questions have no {dimension}, so there is no table by it")
             continue
         header, rows = group_rows(comparison, dimension)
-        print_table(to_table(f"{comparison.b} minus {comparison.a}, in points", header, rows))
+        print_table(f"{comparison.b} minus {comparison.a}, in points", header, rows)
         if comparison.group_note(dimension):
             note(f"note: {comparison.group_note(dimension)}")
     if transcript:

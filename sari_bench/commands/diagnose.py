@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sari_bench.commands.arguments import JsonOption, ScorerOption, responder_options
+from sari_bench.commands.arguments import JsonOption, ResponderOptions, ScorerOption, responder_options
 from sari_bench.commands.output import print_table
 from sari_data.console import note, print_json, say
 from sari_data.errors import InputError
@@ -21,22 +21,21 @@ def diagnose(
     ] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Swap in so many responses only.")] = None,
     seed: Annotated[int, typer.Option(help="Decides whose caption each response gets.")] = 0,
-    responder_option: Annotated[
-        list[str] | None, typer.Option(help="Option of the responder: key=value. Repeatable.")
-    ] = None,
+    responder_option: ResponderOptions = None,
     scorer: ScorerOption = "answer",
     as_json: JsonOption = False,
 ) -> None:
     """Show thought length against accuracy, sections, whether the answer agrees with the summary, and truncation."""
-    from sari_bench.reporting.report import to_table
     from sari_bench.running.runs import read_run
     from sari_bench.thoughts.diagnostic_tables import diagnosis_sentences, diagnosis_tables
     from sari_bench.thoughts.diagnostics import diagnose as diagnose_run
 
     found = read_run(run)
     if swap_captions:
+        from sari_bench.scorers import JUDGE_FOLDER, load_scorer
         from sari_bench.thoughts.swap_asking import swap_captions as swap
 
+        load_scorer(scorer, run / JUDGE_FOLDER)  # before anything is asked
         swap(found, limit=limit, seed=seed, scorer=scorer, options=responder_options(responder_option))
     elif limit is not None:
         raise InputError("--limit bounds how many captions are swapped: give --swap-captions too, or leave it out")
@@ -45,7 +44,7 @@ def diagnose(
         print_json(result.to_json())
         return
     for title, header, rows in diagnosis_tables(result):
-        print_table(to_table(title, header, rows))
+        print_table(title, header, rows)
     for sentence in diagnosis_sentences(result):
         say(sentence)
     for sentence in () if result.swapped is None else result.swapped.notes:

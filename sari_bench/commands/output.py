@@ -2,52 +2,79 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sari_data.console import note, out
-from sari_data.errors import StorageError
+from sari_data.console import make_console, note, out, say
+from sari_data.errors import InputError, StorageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from sari_bench.reporting.board_tables import TextTable
     from sari_bench.scoring import Score
 
 _PIPE = 160  # terminal cells where the width is unknown
+_REASONS = 4  # reasons for which no option was read; 'diagnose' lists all
 
 
 def print_score(result: Score, title: str) -> None:
-    """Print a score: every group in a table, the outcomes in a line, and what else must be known."""
-    from sari_bench.reporting.report import outcome_line, score_rows, to_table
+    """Print a score: every group in a table, the outcomes in a line, what samples vote, and what else must be known."""
+    from sari_bench.reporting.report import outcome_line, score_notes, score_rows, unread_line
+    from sari_bench.statistics.voting import vote_lines
 
-    header, rows = score_rows(result)
-    print_table(to_table(title, header, rows))
-    out.print(outcome_line(result), markup=False, highlight=False, soft_wrap=True)
-    for sentence in result.notes:
+    print_table(title, *score_rows(result))
+    for line in (outcome_line(result), unread_line(result, _REASONS), *vote_lines(result)):
+        if line:
+            say(line)
+    for sentence in score_notes(result):
         note(f"note: {sentence}")
 
 
 def print_text_table(table: TextTable) -> None:
-    """Print a table, in several parts where the terminal is too narrow for it, and its notes."""
-    from sari_bench.reporting.report import fit_columns, to_table
-
-    console = _console()
-    for number, (header, rows) in enumerate(fit_columns(table.header, table.rows, console.width)):
-        console.print(to_table(f"{table.title}{' (continued)' if number else ''}", header, rows))
+    """Print a table and its notes."""
+    print_table(table.title, table.header, table.rows)
     for sentence in table.notes:
         note(f"note: {sentence}")
 
 
-def print_table(table: Any) -> None:
-    """Print a table whole: into a pipe, where the width is unknown, it is as wide as it needs to be."""
-    _console().print(table)
+def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table under its title, in several parts where the terminal is too narrow for it.
+
+    Into a pipe, where the width is unknown, it is as wide as it needs to be, up to 160 cells; no line ends in blanks.
+    """
+    from rich.text import Text
+
+    from sari_bench.reporting.report import fit_columns, to_table
+
+    console = _console()
+    for number, (part, body) in enumerate(fit_columns(header, rows, console.width)):
+        # Not the table's own title, which would be broken at the width of the table.
+        heading = Text(f"{title}{' (continued)' if number else ''}", style="bold")
+        table = to_table(part, body, console.width)
+        if out.is_terminal:
+            console.print(heading)
+            console.print(table)
+            continue
+        with console.capture() as printed:
+            console.print(heading)
+            console.print(table)
+        say("\n".join(line.rstrip() for line in printed.get().splitlines()))
 
 
 def _console() -> Console:
-    from rich.console import Console
+    return out if out.is_terminal else make_console(width=_PIPE)
 
-    return out if out.is_terminal else Console(width=_PIPE)
+
+def check_apart(option: str, path: Path, inputs: Iterable[Path | None]) -> None:
+    """Raise InputError where a file that is to be written is one of the command's inputs: it would be lost."""
+    given = [one for one in inputs if one is not None and one.exists()] if path.exists() else []
+    same = next((one for one in given if path.samefile(one)), None)
+    if same is not None:
+        raise InputError(f"{option} {path} is the file that is read ({same}), and would replace it: name another file")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -58,7 +85,7 @@ def write_text(path: Path, text: str) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        path.write_text(text, encoding="utf-8", errors="replace")  # "?" for what is no UTF-8
     except OSError as error:
         raise StorageError(f"{str(path)!r} could not be written ({error.strerror}): choose another path") from error
     note(f"wrote {path}")

@@ -117,21 +117,27 @@ def _boards(
     runs: list[Run], scorers: list[str], published: list[Path], no_published: bool, training: list[Path]
 ) -> list[Board]:
     from sari_bench.published import read_published
-    from sari_bench.reporting.leaderboard import make_boards, withheld
+    from sari_bench.reporting.leaderboard import make_boards
+    from sari_bench.scoring import count_withheld
 
     if published and no_published:
         raise InputError("--published shows rows and --no-published shows none: leave one of them out")
-    hidden = [run for run in runs if withheld(run)]
+    hidden = [run for run in runs if count_withheld(run.benchmark)]
     for run in hidden:
         note(
             f"note: {run.name} answers {run.benchmark.name}, whose right answers are withheld, so it is not reported: "
             f"'sari-bench submit {run.folder}' makes the file to submit"
         )
-    scored = [run for run in runs if run not in hidden]
+    empty = [run for run in runs if run not in hidden and not run.answers]
+    for run in empty:
+        note(f"note: {run.name} on {run.benchmark.name} has no answer yet, so it is not reported")
+    scored = [run for run in runs if run not in hidden and run not in empty]
     if not scored:
-        raise InputError(
-            "no run in the report can be scored, because the right answers of all are withheld: submit them"
-        )
+        why = [
+            *(["the right answers of all are withheld: submit them"] if len(hidden) == len(runs) else []),
+            *(["none has an answer yet: 'sari-bench run' goes on with them"] if len(empty) == len(runs) else []),
+        ]
+        raise InputError(f"no run in the report can be scored, because {why[0] if why else 'of what is said above'}")
     extra = [row for path in published for row in read_published(path)]
     return make_boards(scored, scorers, published=not no_published, extra=extra, corpora=training)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from sari_bench.commands.arguments import JsonOption
+from sari_bench.commands.arguments import JsonOption, responder_options
 from sari_data.console import note, progress
 from sari_data.errors import InputError
 
@@ -20,24 +20,37 @@ if TYPE_CHECKING:
 
 
 def score(
+    given: Annotated[
+        Path | None, typer.Argument(metavar="FILE|RUN", help="A file of predictions, or a run folder.")
+    ] = None,
     benchmark: Annotated[str, typer.Option(help="Which benchmark the predictions answer.")] = "mmau-test-mini",
     questions: Annotated[
         list[Path] | None,
-        typer.Option(help="The benchmark's published question file. Repeatable: one for each revision to score on."),
+        typer.Option(
+            help="Its question file, a folder, hub:owner/name; default: from the Hub. Repeatable: one a revision."
+        ),
     ] = None,
     predictions: Annotated[
         Path | None,
-        typer.Option(help="JSON list or JSONL of id with model_prediction, model_output or answer_prediction."),
+        typer.Option(
+            help="The same as FILE: JSON list or JSONL of id with model_prediction, model_output or answer_prediction."
+        ),
     ] = None,
-    run_path: Annotated[Path | None, typer.Option("--run", help="Score a run folder instead of a file.")] = None,
+    run_path: Annotated[Path | None, typer.Option("--run", help="The same as RUN.")] = None,
     scorer: Annotated[
         list[str] | None, typer.Option(help="answer (default), official, letter or judge. Repeatable.")
     ] = None,
     all_scorers: Annotated[
         bool, typer.Option("--all-scorers", help="Every built-in scorer; judge where it has verdicts or a --judge.")
     ] = False,
-    judge: Annotated[str | None, typer.Option(help="Responder that judges; it never sees the right answers.")] = None,
-    judge_option: Annotated[list[str] | None, typer.Option(help="Option of the judge: model=NAME. Repeatable.")] = None,
+    judge: Annotated[
+        str | None,
+        typer.Option(help="Responder that judges: local, server or a plugin; it never sees the right answers."),
+    ] = None,
+    judge_option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Option of the judge: model=NAME, base_url=URL. Repeatable."),
+    ] = None,
     judge_only: Annotated[
         str | None, typer.Option(help="all: judge every response (default); unread: only what 'answer' cannot read.")
     ] = None,
@@ -58,13 +71,15 @@ def score(
     """Score predictions made elsewhere, or a run folder, per task, category, sub-category and difficulty."""
     from sari_bench.commands import score_output as output
 
-    if (predictions is None) == (run_path is None):
-        raise InputError("score needs one thing to score: give either --predictions FILE or --run FOLDER")
+    if sum(path is not None for path in (given, predictions, run_path)) != 1:
+        raise InputError("score needs one thing to score: give a file of predictions or a run folder, once")
+    if given is not None:
+        predictions, run_path = (None, given) if given.is_dir() else (given, None)
     if run_path is not None and questions:
         raise InputError("a run folder holds its questions: leave --questions out with --run")
     for option, path in (("--disagreements", disagreements), ("--changes", changes)):
         if path is not None:
-            output.check_path(option, path, as_json)
+            output.check_path(option, path, as_json, (predictions, *(questions or ())))
     if judge_only not in (None, "all", "unread"):
         raise InputError(f"--judge-only must be all or unread; found {judge_only!r}")
     if changes is not None and len(questions or ()) < 2:
@@ -120,7 +135,7 @@ class _Judging:
 
         if self._made is None:
             assert self.responder is not None
-            given = dict(_pair(option) for option in self.options)
+            given = responder_options(self.options, "--judge-option")
             try:
                 self._made = load_responder(self.responder, **given)
             except TypeError as error:
@@ -129,13 +144,6 @@ class _Judging:
                     "correct --judge-option"
                 ) from error
         return self._made
-
-
-def _pair(option: str) -> tuple[str, str]:
-    key, separator, value = option.partition("=")
-    if not separator or not key:
-        raise InputError(f"--judge-option {option}: expected key=value, for instance model=NAME")
-    return key, value
 
 
 def _names(scorer: list[str] | None, everyone: bool, judging: _Judging) -> list[str]:
@@ -158,14 +166,14 @@ def _load(
         run = read_run(run_path)
         return [run.benchmark], run.answers, run.samples
     from sari_bench.benchmarks import load_benchmark
-    from sari_bench.predictions import read_predictions
-    from sari_bench.scorers.base import Answer
+    from sari_bench.predictions import read_answers
 
     assert predictions is not None
-    answers = {
-        identifier: [Answer(identifier, text, raw=False)] for identifier, text in read_predictions(predictions).items()
-    }
-    return [load_benchmark(benchmark, path, audio=False) for path in questions or [None]], answers, 1  # type: ignore[list-item]
+    revisions: list[Benchmark | BenchmarkGolds] = [
+        load_benchmark(benchmark, path, audio=False)
+        for path in questions or [None]  # type: ignore[list-item]
+    ]
+    return revisions, read_answers(predictions), 1
 
 
 def _score(

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sari_bench.commands.arguments import JsonOption, ScorerOption, SetOption, effective_bench, responder_options
+from sari_bench.commands.arguments import (
+    AudioOption,
+    JsonOption,
+    QuestionsOption,
+    ResponderOptions,
+    ScorerOption,
+    SetOption,
+    effective_bench,
+    responder_options,
+)
 from sari_bench.commands.output import print_table
 from sari_data.console import note, print_json, say
 from sari_data.errors import InputError
@@ -26,22 +35,26 @@ def shortcuts(
         list[str] | None,
         typer.Option("--only", help="no-audio, other-audio, silence or circular; default: all. Repeatable."),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Instead of a run: a checkpoint folder, or tiny.")] = None,
-    benchmark: Annotated[str | None, typer.Option(help="A benchmark from 'sari-bench list'.")] = None,
-    questions: Annotated[Path | None, typer.Option(help="The benchmark's published question file.")] = None,
-    audio: Annotated[Path | None, typer.Option(help="Folder with the benchmark's audio.")] = None,
-    mode: Annotated[str | None, typer.Option(help="Response mode.")] = None,
-    responder: Annotated[str | None, typer.Option(help="Who answers: local, server or a plugin's name.")] = None,
-    responder_option: Annotated[
-        list[str] | None, typer.Option(help="Option of the responder: key=value. Repeatable.")
+    model: Annotated[
+        str | None, typer.Option(help="Instead of a run: a checkpoint folder, a Hub id, or tiny; it is run first.")
     ] = None,
+    benchmark: Annotated[str | None, typer.Option(help="A benchmark from 'sari-bench list'; default: scenes.")] = None,
+    questions: QuestionsOption = None,
+    audio: AudioOption = None,
+    mode: Annotated[
+        str | None, typer.Option(help="Response mode: direct, unstructured, structured (default) or your own.")
+    ] = None,
+    responder: Annotated[str | None, typer.Option(help="Who answers: local, server or a plugin's name.")] = None,
+    responder_option: ResponderOptions = None,
     name: Annotated[str | None, typer.Option(help="The run's name; default: the model's name @ the mode.")] = None,
     out_folder: Annotated[Path | None, typer.Option("--out", help="Where run folders go; default: runs/.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Ask only so many questions, the same for every model.")] = None,
-    samples: Annotated[int | None, typer.Option(help="Answers to each question.")] = None,
-    max_new_tokens: Annotated[int | None, typer.Option(help="Longest response, in tokens.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Ask only so many questions, the same ones for every model; default: all.")
+    ] = None,
+    samples: Annotated[int | None, typer.Option(help="Answers to each question; default: 1.")] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(help="Longest response, in tokens; default: 256.")] = None,
     seed: Annotated[int, typer.Option(help="Decides whose audio is heard in other-audio.")] = 0,
-    recipe: Annotated[str | None, typer.Option(help="Recipe with a [bench] table.")] = None,
+    recipe: Annotated[str | None, typer.Option(help=r"Recipe with a \[bench] table.")] = None,
     overrides: SetOption = None,
     scorer: ScorerOption = "answer",
     as_json: JsonOption = False,
@@ -98,10 +111,12 @@ def _rules(asked: Benchmark, only: list[str] | None) -> Shortcuts:
 
 def _of_run(folder: Path, only: list[str] | None, seed: int, scorer: str, options: dict[str, Any]) -> Shortcuts:
     from sari_bench.running.runs import read_run
+    from sari_bench.scorers import JUDGE_FOLDER, load_scorer
     from sari_bench.shortcuts.asking import measure_shortcuts
     from sari_bench.shortcuts.variants import choose_variants
 
     names = choose_variants(only or [])
+    load_scorer(scorer, folder / JUDGE_FOLDER)  # before anything is asked
     return measure_shortcuts(read_run(folder), names, seed=seed, scorer=scorer, options=options)
 
 
@@ -110,11 +125,13 @@ def _measured(
 ) -> Shortcuts:
     """Run the benchmark first, as ``sari-bench run`` does; a run that is there already is gone on with."""
     from sari_bench.running.measure import make_responder, measure
+    from sari_bench.scorers import JUDGE_FOLDER, load_scorer
     from sari_bench.shortcuts.asking import measure_shortcuts
     from sari_bench.shortcuts.priors import check_answers
     from sari_bench.shortcuts.variants import choose_variants
 
     names = choose_variants(only or [])
+    load_scorer(scorer, folder / JUDGE_FOLDER)  # before anything is asked
     check_answers(asked.golds)
     responder = make_responder(bench)
     done = measure(bench, asked, folder, responder=responder)
@@ -122,15 +139,14 @@ def _measured(
 
 
 def _print(result: Shortcuts) -> None:
-    from sari_bench.reporting.report import to_table
-    from sari_bench.shortcuts.tables import position_rows, rule_notes, shortcut_rows, table_title, task_rows
+    from sari_bench.shortcuts.tables import best_rule, position_rows, rule_notes, shortcut_rows, table_title, task_rows
 
-    print_table(to_table(table_title(result), *shortcut_rows(result)))
+    print_table(table_title(result), *shortcut_rows(result))
     tables = {"audio gain by task, in points": task_rows(result), "positions, all rotations": position_rows(result)}
     for title, (header, rows) in tables.items():
         if rows:
-            print_table(to_table(title, header, rows))
-    for sentence in result.sentences:
+            print_table(title, header, rows)
+    for sentence in [*result.sentences, best_rule(result.rows)]:
         say(sentence)
-    for sentence in [*rule_notes(result.rows), *(f"note: {sentence}" for sentence in result.notes)]:
-        note(sentence)
+    for sentence in [*rule_notes(result.rows), *result.notes]:
+        note(f"note: {sentence}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sari_bench.commands.arguments import JsonOption
-from sari_bench.commands.output import write_text
+from sari_bench.commands.output import check_apart, write_text
 from sari_data.console import note, print_json, say
 from sari_data.errors import InputError
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def submit(
-    run_path: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="Run folder to submit.")] = None,
+    run_path: Annotated[Path | None, typer.Argument(metavar="RUN", help="Run folder to submit.")] = None,
     predictions: Annotated[
         Path | None, typer.Option(help="Answers made elsewhere: JSON list or JSONL of id with model_prediction.")
     ] = None,
@@ -46,6 +46,7 @@ def submit(
     """
     from sari_bench.reporting.submit import make_submission
 
+    check_apart("--out", out_file, (predictions, questions))
     golds, answers, rows = _gather(run_path, predictions, benchmark, questions)
     for sentence in golds.notes:
         note(f"note: {sentence}")
@@ -70,9 +71,8 @@ def _gather(
 ) -> tuple[Benchmark | BenchmarkGolds, Mapping[str, Sequence[Answer]], dict[str, dict[str, Any]] | None]:
     """The questions, the answers, and the published rows where a question file is given."""
     from sari_bench.benchmarks import load_benchmark
-    from sari_bench.predictions import read_predictions
+    from sari_bench.predictions import read_answers
     from sari_bench.running.runs import read_run
-    from sari_bench.scoring import Answer
 
     if (predictions is None) == (run_path is None):
         raise InputError("submit needs one thing to submit: give either a run folder or --predictions FILE")
@@ -90,10 +90,7 @@ def _gather(
     assert predictions is not None
     if questions is None:
         raise InputError("predictions are checked against the questions: give --questions with the published file")
-    answers = {
-        identifier: [Answer(identifier, text, raw=False)] for identifier, text in read_predictions(predictions).items()
-    }
-    return load_benchmark(benchmark, questions, audio=False), answers, _published(questions)
+    return load_benchmark(benchmark, questions, audio=False), read_answers(predictions), _published(questions)
 
 
 def _published(questions: Path) -> dict[str, dict[str, Any]] | None:

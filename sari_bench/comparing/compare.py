@@ -71,6 +71,7 @@ class Comparison:
         samples: The most answers that a question has on either side.
         voted: With several samples, the same comparison of the majority votes.
         common: Which questions were compared, where not all.
+        left_out: Answers on either side that the scorer's own total leaves out; here they count as not right.
     """
 
     a: str
@@ -85,6 +86,7 @@ class Comparison:
     samples: int = 1
     voted: Comparison | None = None
     common: Common | None = None
+    left_out: tuple[int, int] = (0, 0)
 
     @property
     def verdict(self) -> str:
@@ -122,6 +124,11 @@ class Comparison:
         d, said = self.overall, []
         if self.common is not None:
             said.append(self.common.sentence)
+        if any(self.left_out):
+            said.append(
+                f"answers that are missing ({self.left_out[0]} and {self.left_out[1]}) count as not right here; the "
+                f"total of {self.scorer!r} leaves them out"
+            )
         if self.voted is not None:
             said.append(f"by majority vote: {self.voted.sentence}")
         if self.verdict == "undecided" and d.needed is not None and d.needed > d.n:
@@ -165,8 +172,11 @@ class Comparison:
 
 
 def format_p(value: float) -> str:
-    """Return a p-value for people."""
-    return f"= {value:.3f}" if value >= 0.001 else "< 0.001"
+    """Return a p-value for people: three decimals, and more where these would put it on the other side of 0.05."""
+    if value < 0.001:
+        return "< 0.001"
+    places = next(p for p in range(3, 18) if (float(f"{value:.{p}f}") < 0.05) == (value < 0.05))
+    return f"= {value:.{places}f}"
 
 
 def compare(
@@ -240,7 +250,17 @@ def compare_scores(
         votes = majority(score_a).items, majority(score_b).items
         voted = _compare(name_a, votes[0], name_b, votes[1], chosen, score_a.scorer, seed)
     kept_a, kept_b = ([i for i in score.items if i.gold.id in chosen] for score in (score_a, score_b))
-    return replace(found, voted=voted, common=about, transcript=choose_transcript(kept_a, kept_b))
+    left_out = tuple(
+        sum(item.outcome == "missing" for item in kept) if score.drops_missing else 0
+        for score, kept in ((score_a, kept_a), (score_b, kept_b))
+    )
+    return replace(
+        found,
+        voted=voted,
+        common=about,
+        transcript=choose_transcript(kept_a, kept_b),
+        left_out=(left_out[0], left_out[1]),
+    )
 
 
 def _same(one: Gold, other: Gold) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sari_bench.comparing.compare import Comparison, format_p
+from sari_bench.reporting.report import INTERVAL
 from sari_bench.statistics.adjust import holm
 from sari_bench.statistics.metrics import PairedDifference
 
@@ -50,7 +51,7 @@ def runs_note(comparisons: Sequence[Comparison]) -> str:
 
 
 def _header(first: str) -> list[str]:
-    return [first, "n", "points", "95 % interval", "won", "lost", "p", "adjusted p"]
+    return [first, "n", "points", INTERVAL, "won", "lost", "p", "adjusted p"]
 
 
 def _row(name: str, part: PairedDifference) -> list[str]:

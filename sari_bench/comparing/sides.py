@@ -8,9 +8,9 @@ from pathlib import Path
 
 from sari_bench.benchmarks import load_benchmark
 from sari_bench.benchmarks.base import Benchmark
-from sari_bench.predictions import read_predictions
-from sari_bench.running.runs import Run, read_run
-from sari_bench.scoring import Answer, BenchmarkGolds, Score, score
+from sari_bench.predictions import read_answers
+from sari_bench.running.runs import Run, instead, read_run
+from sari_bench.scoring import BenchmarkGolds, Score, score
 from sari_data.errors import InputError, MissingFileError
 
 
@@ -41,8 +41,8 @@ def read_sides(
     for path in paths:
         if not path.exists():
             raise MissingFileError(
-                f"{str(path)!r} is not a run folder, nor a file of predictions: there is nothing of that name; give a "
-                "folder that 'sari-bench run' wrote, or such a file"
+                f"{str(path)!r} is not a run folder, nor a file of predictions: there is nothing of that name; "
+                f"{instead(path)}, or such a file"
             )
     runs = {path: read_run(path) for path in paths if path.is_dir()}
     files = [path for path in paths if not path.is_dir()]
@@ -58,7 +58,7 @@ def read_sides(
             sides.append(Side(name, runs[path].score(scorer)))
         else:
             assert golds is not None
-            said = {key: [Answer(key, text, raw=False)] for key, text in read_predictions(path).items()}
+            said = read_answers(path)
             sides.append(Side(name, score(golds, said, scorer)))
     return sides
 

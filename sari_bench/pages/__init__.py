@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sari_bench.pages.figures import comparisons, full_scores
+from sari_bench.pages.figures import comparison_tables, full_scores, gains
 from sari_bench.pages.groups import group_data
 from sari_bench.pages.questions import question_data
 from sari_bench.pages.sound import Sounds
+from sari_bench.pages.summary import summary
 from sari_bench.pages.table import leaderboard, other_versions, source_numbers
-from sari_bench.pages.thoughts import diagnoses, shortcut_tables, thought_lengths, thought_tables
+from sari_bench.pages.thoughts import diagnoses, shortcut_table, shortcuts_of, thought_lengths, thought_tables
 from sari_bench.reporting.leaderboard import Board
 from sari_data.html_pages import json_for_script, render_html
 
@@ -48,22 +49,27 @@ def render_page(
 
 def _board(board: Board, number: int, questions_shown: int, sounds: Sounds) -> dict[str, Any]:
     questions = question_data(board, questions_shown, sounds)
-    diagnosed = diagnoses(board)
+    diagnosed, shortcuts, compared = diagnoses(board), shortcuts_of(board), gains(board)
     groups = group_data(board) | {"lengths": [thought_lengths(one) for one in diagnosed]}
     return {
         "key": f"b{number}",
         "title": board.title,
         "scorer": board.scorer,
         "digest": board.digest,
-        "notes": [*board.notes, *_clean_notes(board)],
+        "notes": [*board.notes, *board.clean_notes],
         "table": leaderboard(board),
         "earlier": other_versions(board),
         "sources": list(source_numbers(board)),
         "base": board.entries[-1].run.name,
-        "comparisons": comparisons(board),
+        "summary": summary(board, compared, diagnosed, shortcuts),
+        "comparisons": [comparison_tables(one) for one in compared],
         "scores": full_scores(board),
         "thoughts": thought_tables(diagnosed),
-        "shortcuts": shortcut_tables(board),
+        "shortcuts": [
+            shortcut_table(entry.run.name, found)
+            for entry, found in zip(board.entries, shortcuts, strict=True)
+            if found is not None
+        ],
         "questions": {key: questions[key] for key in ("said", "heard")},
         "group_json": _markup(json_for_script(groups)),
         "question_json": _markup(json_for_script(questions)),
@@ -75,12 +81,3 @@ def _markup(text: str) -> Any:
     from markupsafe import Markup
 
     return Markup(text)
-
-
-def _clean_notes(board: Board) -> list[str]:
-    """What the clean subset is, and what the comparison with training corpora does not prove."""
-    if board.clean is None:
-        return []
-    total, marked = board.clean.questions, len(board.clean.marked)
-    said = f"clean: the {total - marked:,} of {total:,} questions that {board.clean.names} does not share"
-    return [said, *(f"clean: {note}" for note in board.clean.notes)]

@@ -7,19 +7,17 @@ from typing import Any
 from sari_bench.comparing.compare import Comparison, compare_scores
 from sari_bench.comparing.difference_tables import group_rows
 from sari_bench.reporting.leaderboard import Board, Entry
-from sari_bench.reporting.report import score_rows
+from sari_bench.reporting.report import score_notes, score_rows
 
 
-def comparisons(board: Board) -> list[dict[str, Any]]:
-    """Return what each run gains over the last of the board, with a sentence and a table for each dimension."""
+def gains(board: Board) -> list[Comparison]:
+    """Return each run but the last of the board compared with that one."""
     base = board.entries[-1]
-    return [
-        _comparison(compare_scores(base.run.name, base.score, entry.run.name, entry.score))
-        for entry in board.entries[:-1]
-    ]
+    return [compare_scores(base.run.name, base.score, entry.run.name, entry.score) for entry in board.entries[:-1]]
 
 
-def _comparison(found: Comparison) -> dict[str, Any]:
+def comparison_tables(found: Comparison) -> dict[str, Any]:
+    """Return a comparison as a sentence, notes, and a table for each dimension."""
     tables = []
     for dimension in found.groups:
         header, rows = group_rows(found, dimension)
@@ -48,6 +46,6 @@ def _full(entry: Entry) -> dict[str, Any]:
     tables = []
     for scorer, score in entry.scores.items():
         header, rows = score_rows(score)
-        tables.append({"scorer": scorer, "header": header, "rows": rows, "notes": score.notes})
+        tables.append({"scorer": scorer, "header": header, "rows": rows, "notes": score_notes(score)})
     example = meta.get("prompt", {}).get("example", "")
     return {"name": entry.run.name, "about": about, "tables": tables, "prompt": example}

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sari_bench.benchmarks.base import DIMENSIONS
-from sari_bench.reporting.groups import Grouping, chance_note, group_name, grouping_name, tallies
+from sari_bench.reporting.groups import Grouping, group_name, grouping_name, tallies
 from sari_bench.reporting.leaderboard import Board
 from sari_bench.scoring import Score
-from sari_bench.statistics.metrics import Tally, percent
+from sari_bench.statistics.adjust import chance_note
+from sari_bench.statistics.metrics import Tally
 
 GROUPINGS: tuple[Grouping, ...] = (
     *((name,) for name in DIMENSIONS),
@@ -27,7 +28,7 @@ def group_data(board: Board) -> dict[str, Any]:
     """Return the figures of every group of every dimension, of each run by each scorer.
 
     A figure is ``[n, correct, accuracy, low, high]``, the interval Wilson's; where clips repeat, that by
-    clip; shares are percent with two decimals.
+    clip; shares are percent, and it is the page that rounds them.
     """
     names = board.scorers
     scores = {name: [entry.scores[name] for entry in board.entries] for name in names}
@@ -73,5 +74,10 @@ def _worth_crossing(grouping: Grouping, found: Sequence[Mapping[str, Any]], grou
 def _figures(part: Tally | None) -> Figures | None:
     if part is None or part.interval is None:
         return None
-    found: Figures = [part.n, part.correct, percent(part.accuracy), *map(percent, part.interval)]
-    return found if part.clustered is None else [*found, *map(percent, part.clustered)]
+    found: Figures = [part.n, part.correct, finely(part.accuracy), *map(finely, part.interval)]
+    return found if part.clustered is None else [*found, *map(finely, part.clustered)]
+
+
+def finely(share: float | None) -> float | None:
+    """Return a share as percent for a script that rounds it: what is rounded before would be rounded twice."""
+    return None if share is None else share * 100

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 from sari_bench.benchmarks.base import Gold
@@ -56,10 +58,23 @@ class _Said:
 
     def disagreement(self, identifier: str) -> int:
         """0: scorers disagree on whether some answer is right; 1: only on why it is not; 2: they agree."""
-        samples = list(zip(*(found[identifier] for found in self._all.values()), strict=True))
+        samples = self._samples(identifier)
         if any(len({item.outcome == "correct" for item in sample}) > 1 for sample in samples):
             return 0
         return 1 if any(len({item.outcome for item in sample}) > 1 for sample in samples) else 2
+
+    def disputes(self, identifier: str) -> set[tuple[int, int]]:
+        """Which two scorers, by their places, disagree on whether some answer is right."""
+        return {
+            (one, other)
+            for sample in self._samples(identifier)
+            for one, other in combinations(range(len(sample)), 2)
+            if (sample[one].outcome == "correct") != (sample[other].outcome == "correct")
+        }
+
+    def _samples(self, identifier: str) -> list[tuple[Scored, ...]]:
+        """Of each sample what every scorer makes of it."""
+        return list(zip(*(found[identifier] for found in self._all.values()), strict=True))
 
     def right(self, identifier: str) -> float:
         """Share of the samples that are right."""
@@ -97,11 +112,9 @@ class _Chosen:
         total, count = len(self.classes), len(self.golds)
         if not count:
             return f"0 of {total:,} questions: the page was written without transcripts."
-        found = f"{count:,} of {total:,} questions"
-        parts = [
-            self._part((0, 1), "on which scorers disagree"),
-            self._part((2,), "others on which runs disagree"),
-        ]
+        found = f"{count:,} of {total:,} {'question' if total == 1 else 'questions'}"
+        disputed = self._part((0, 1), "on which scorers disagree")
+        parts = [disputed, self._part((2,), f"{'others ' if disputed else ''}on which runs disagree")]
         listed = ", then ".join(filter(None, parts))
         if count == total:
             found += f", first {listed}" if listed else ""
@@ -129,9 +142,23 @@ def _choose(board: Board, shown: int) -> _Chosen:
         apart = min(run.disagreement(gold.id) for run in said)
         differ = len({run.right(gold.id) for run in said}) > 1
         classes[gold.id] = apart if apart < 2 else 2 if differ else 3
-    ranked = sorted(golds, key=lambda gold: (classes[gold.id], hashlib.sha256(gold.id.encode()).digest()))
+    rare = _rareness(golds, said)
+    ranked = sorted(
+        golds, key=lambda gold: (classes[gold.id], rare[gold.id], hashlib.sha256(gold.id.encode()).digest())
+    )
     listed = [gold for at, gold in enumerate(ranked) if at < shown or (shown and classes[gold.id] < 2)]
     return _Chosen(listed, classes, said)
+
+
+def _rareness(golds: Sequence[Gold], said: Sequence[_Said]) -> dict[str, int]:
+    """Return how rare the rarest dispute on each question is: on how many questions its two scorers disagree on right.
+
+    So a scorer that disagrees with all others everywhere, as ``letter`` does where nobody was asked for letters, does
+    not bury what the others dispute.
+    """
+    disputes = {gold.id: set().union(*(run.disputes(gold.id) for run in said)) for gold in golds}
+    counts = Counter(pair for pairs in disputes.values() for pair in pairs)
+    return {key: min((counts[pair] for pair in pairs), default=0) for key, pairs in disputes.items()}
 
 
 def _by_question(score: Score) -> dict[str, list[Scored]]:

@@ -21,8 +21,14 @@ def leaderboard(board: Board) -> dict[str, Any]:
     columns, numbers = _columns(board), source_numbers(board)
     rows = [_own(board, entry, columns) for entry in board.entries]
     rows += [_published(row, columns, numbers) for row in board.published]
-    rows.sort(key=lambda row: (-row["average"], row["published"], row["name"]))
+    rows.sort(key=_place)
     return {"columns": columns, "rows": rows}
+
+
+def _place(row: dict[str, Any]) -> tuple[float, bool, str]:
+    """Sorts rows best first; those that print no average stand last, and no figure is made up for them."""
+    average = row["average"]
+    return (-average if average is not None else 1.0, row["published"], row["name"])
 
 
 def source_numbers(board: Board) -> dict[str, int]:
@@ -42,13 +48,15 @@ def _columns(board: Board) -> list[dict[str, str]]:
     def add(key: str, title: str, hint: str = "", kind: str = "number") -> None:
         columns.append({"key": key, "title": title, "hint": hint, "kind": kind})
 
-    if not all(entry.run.name.endswith(f"@{entry.run.mode}") for entry in entries):
-        add("mode", "Mode", "The response mode", "text")
+    add(
+        "average",
+        "Average",
+        "Share of the answers that are right, in percent; below it the 95 % interval: by clip where"
+        " clips or samples repeat, else Wilson's",
+    )
+    add("bar", "0 – 100, with interval", kind="none")
     for task in board.tasks:
         add(f"task:{task}", task.capitalize())
-    add("average", "Average", "Share of all questions that are answered right, in percent")
-    add("bar", "0 – 100, with interval", kind="none")
-    add("interval", "95 % int.", "Of the average: by clip where clips or samples repeat, else Wilson's", "none")
     if board.clean is not None:
         add("clean", "Clean", "Accuracy over the questions that no given training corpus holds")
     if any(entry.majority is not None for entry in entries):
@@ -77,10 +85,8 @@ def _own(board: Board, entry: Entry, columns: Sequence[dict[str, str]]) -> dict[
     overall, by = entry.score.overall, entry.score.by.get("task", {})
     tokens = entry.run.mean_tokens
     cells: dict[str, Cell] = {
-        "mode": {"text": entry.run.mode, "sort": entry.run.mode},
-        "average": _share(overall),
+        "average": {**_share(overall), "small": interval_cell(overall)} if overall.n else _NONE,
         "bar": {"bar": bar(overall), "text": f"{cell(overall.accuracy)} %, interval {interval_cell(overall)}"},
-        "interval": {"text": interval_cell(overall)},
         "n": {"text": f"{overall.n:,}", "sort": overall.n},
         "unread": {"text": f"{entry.score.honest.unread:,}", "sort": entry.score.honest.unread},
         "missing": _number(entry.score.honest.outcomes["missing"]),
@@ -94,7 +100,7 @@ def _own(board: Board, entry: Entry, columns: Sequence[dict[str, str]]) -> dict[
     return {
         "name": entry.run.name,
         "published": False,
-        "method": "",
+        "method": "" if entry.run.name.endswith(f"@{entry.run.mode}") else f"mode {entry.run.mode}",
         "source": "",
         "number": 0,
         "version": "",
@@ -121,7 +127,7 @@ def _published(row: PublishedRow, columns: Sequence[dict[str, str]], numbers: Ma
         "version": f"{row.version} {row.split}".strip(),
         "problem": row.problem,
         "remark": row.remark,
-        "average": (row.average or 0.0) / 100,
+        "average": None if row.average is None else row.average / 100,
         "cells": _in_order(cells, columns),
     }
 
@@ -142,12 +148,10 @@ def other_versions(board: Board) -> list[dict[str, Any]]:
     for version, rows in sorted(found.items(), reverse=True):
         tasks = list(dict.fromkeys(task for row in rows for task in row.figures))
         columns = [
-            *({"key": f"task:{task}", "title": task.capitalize(), "hint": "", "kind": "number"} for task in tasks),
             {"key": "average", "title": "Average", "hint": "", "kind": "number"},
+            *({"key": f"task:{task}", "title": task.capitalize(), "hint": "", "kind": "number"} for task in tasks),
         ]
-        shown = sorted(
-            (_published(row, columns, numbers) for row in rows), key=lambda row: (-row["average"], row["name"])
-        )
+        shown = sorted((_published(row, columns, numbers) for row in rows), key=_place)
         tables.append({"version": version, "columns": columns, "rows": shown})
     return tables
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from sari_bench.pages.groups import finely
 from sari_bench.reporting.leaderboard import Board
 from sari_bench.shortcuts import Shortcuts, read_shortcuts
 from sari_bench.shortcuts.tables import position_rows, rule_notes, shortcut_rows, task_rows
-from sari_bench.statistics.metrics import percent
 from sari_bench.thoughts.diagnostic_tables import diagnosis_sentences, diagnosis_tables
 from sari_bench.thoughts.diagnostics import Diagnostics, diagnose
 
@@ -43,25 +43,22 @@ def thought_lengths(one: Diagnostics) -> dict[str, Any] | None:
     rows = []
     for part in one.bins:
         low, high = part.tally.best_interval or (None, None)
-        figures = [part.tally.n, part.tally.correct, percent(part.tally.accuracy), percent(low), percent(high)]
+        figures = [part.tally.n, part.tally.correct, *map(finely, (part.tally.accuracy, low, high))]
         rows.append({"from": part.low, "to": part.high, "figures": figures})
     return {"unit": UNIT, "rows": rows}
 
 
-def shortcut_tables(board: Board) -> list[dict[str, Any]]:
-    """Return of each run what it gets without its audio, where ``sari-bench shortcuts`` measured that.
+def shortcuts_of(board: Board) -> list[Shortcuts | None]:
+    """Return what each run gets without its audio, or ``None`` where ``sari-bench shortcuts`` did not measure that.
 
     Raises:
         BenchmarkError: What was measured is not as it was written.
     """
-    return [
-        _shortcut_table(entry.run.name, found)
-        for entry in board.entries
-        if (found := read_shortcuts(entry.run.folder)) is not None
-    ]
+    return [read_shortcuts(entry.run.folder) for entry in board.entries]
 
 
-def _shortcut_table(name: str, found: Shortcuts) -> dict[str, Any]:
+def shortcut_table(name: str, found: Shortcuts) -> dict[str, Any]:
+    """Return sentences and tables about what a run gets without its audio."""
     tables = [_table("", *shortcut_rows(found)), _table("By task", *task_rows(found))]
     tables.append(_table("By position of the option, over all rotations", *position_rows(found)))
     return {

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sari_bench.published import PublishedRow
-from sari_bench.reporting.groups import Grouping, chance_note, group_name, grouping_name, tallies
+from sari_bench.reporting.groups import Grouping, group_name, grouping_name, tallies
 from sari_bench.reporting.leaderboard import Board, Entry
-from sari_bench.reporting.report import DASH, cell, interval_cell
+from sari_bench.reporting.report import DASH, INTERVAL, cell, interval_cell
+from sari_bench.statistics.adjust import chance_note
+from sari_bench.statistics.metrics import Tally
 
 PUBLISHED = (
     "published rows were scored by their authors, mostly with the benchmark's own script ('--scorer official' is most "
@@ -45,11 +47,11 @@ def board_table(board: Board) -> TextTable:
         f"{board.title}, scorer {board.scorer}",
         header,
         [cells for _, _, cells in ranked],
-        (*board.notes, *_clean_notes(board), *published_notes(board.published)),
+        (*board.notes, *board.clean_notes, *published_notes(board.published)),
     )
 
 
-_SHORT = {"interval": "95 % int."}
+_SHORT = {"interval": INTERVAL}
 
 
 def _columns(board: Board) -> list[str]:
@@ -158,8 +160,8 @@ def group_tables(board: Board, grouping: Grouping) -> list[TextTable]:
         rows = []
         for labels in groups:
             parts = [found.get(labels) for found in counted]
-            most = max((part.n for part in parts if part is not None), default=0)
-            rows.append([group_name(labels), str(most), *(cell(p.accuracy) if p is not None else DASH for p in parts)])
+            most = max((part.questions for part in parts if part is not None), default=0)
+            rows.append([group_name(labels), str(most), *map(_group_cell, parts)])
         note = chance_note(len(groups), len(counted))
         tables.append(
             TextTable(
@@ -172,11 +174,5 @@ def group_tables(board: Board, grouping: Grouping) -> list[TextTable]:
     return tables
 
 
-def _clean_notes(board: Board) -> tuple[str, ...]:
-    if board.clean is None:
-        return ()
-    total, marked = len(board.entries[0].run.benchmark.golds), len(board.clean.marked)
-    return (
-        f"clean: accuracy over the {total - marked:,} of {total:,} questions that the training corpora do not share",
-        *(f"training corpora: {sentence}" for sentence in board.clean.notes),
-    )
+def _group_cell(part: Tally | None) -> str:
+    return DASH if part is None or part.accuracy is None else f"{cell(part.accuracy)} [{interval_cell(part)}]"

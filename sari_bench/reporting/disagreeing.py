@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sari_bench.reporting.board_tables import TextTable
 from sari_bench.reporting.leaderboard import Board, Entry
 from sari_bench.scoring import Disagreement, disagreements
+from sari_data.console import json_text
 
 _SHOWN = 60  # characters of a question and of an answer in a table; files hold them whole
 
@@ -66,7 +66,7 @@ def disagreement_lines(boards: Iterable[tuple[Board, Sequence[Disagreeing]]]) ->
         for one in lists
         for item in one.found
     ]
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    return "".join(json_text(row) + "\n" for row in rows)
 
 
 def _cut(text: str) -> str:

@@ -15,7 +15,6 @@ Grouping = tuple[str, ...]  # names of dimensions, in the order of DIMENSIONS
 Columns = tuple[list[str], list[str], list[str]]  # question ids, outcomes and clips of answers
 ALL = "all"
 _TIMES = " × "
-MANY_GROUPS = 10  # from here on a table says how many of its intervals miss by chance
 
 
 def crossings() -> list[Grouping]:
@@ -95,6 +94,7 @@ def columns_of(score: Score) -> Columns:
     return [i.gold.id for i in items], [i.outcome for i in items], [i.gold.cluster for i in items]
 
 
+<<<<<<< HEAD
 def chance_note(groups: int, columns: int) -> str | None:
     """Return what a reader of a table with many intervals must know, or ``None`` where there are few."""
     count = groups * columns
@@ -104,3 +104,8 @@ def chance_note(groups: int, columns: int) -> str | None:
         f"of {count} figures with a 95 % interval each, about {max(1, round(count * 0.05))} miss the true value by "
         "chance: a group that stands out among so many was chosen for it, so test it on other questions"
     )
+=======
+def _count(score: Score, items: Sequence[Scored], clusters: Mapping[str, str]) -> Tally:
+    pairs = ((item.gold.id, item.outcome) for item in items)
+    return tally(pairs, drop_missing=score.drops_missing, clusters=clusters)
+>>>>>>> main

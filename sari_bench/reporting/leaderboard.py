@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from sari_bench.published import PublishedRow, published_rows
 from sari_bench.running.runs import Run
 from sari_bench.scorers import JUDGE_FOLDER, load_scorer
-from sari_bench.scoring import Score, score_all, subset
+from sari_bench.scoring import Score, score_all
 from sari_bench.statistics.metrics import label_order, percent
 
 if TYPE_CHECKING:
-    from sari_bench.contamination import Contamination
+    from sari_bench.contamination import CleanScores, Contamination
 
 # Beside figures of these scorers alone do published ones say anything: they were made with such a script.
 _COMPARABLE = {"answer", "official"}
@@ -33,7 +33,7 @@ class Entry:
         run: The run.
         score: Its score by the board's scorer.
         scores: Its score by every scorer that was asked for, the board's first.
-        clean: The score over the questions that no training corpus shares, where corpora were given.
+        training: The score on either side of what training corpora share, where corpora were given.
         majority: The score of the majority's answer, where questions have several samples.
         pass_at: k to the chance that one of k samples is right, in [0, 1]; empty with one sample.
     """
@@ -41,9 +41,14 @@ class Entry:
     run: Run
     score: Score
     scores: Mapping[str, Score] = field(default_factory=dict)
-    clean: Score | None = None
+    training: CleanScores | None = None
     majority: Score | None = None
     pass_at: Mapping[int, float] = field(default_factory=dict)
+
+    @property
+    def clean(self) -> Score | None:
+        """The score over the questions that no training corpus shares; ``None`` where there are none, or no corpus."""
+        return None if self.training is None else self.training.clean
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry's figures; what was not asked for is left out."""
@@ -66,6 +71,8 @@ class Entry:
             body["scores"] = {name: _figures(score) for name, score in self.scores.items()}
         if self.clean is not None:
             body["clean"] = _figures(self.clean)
+        if self.training is not None:
+            body["training"] = self.training.to_json()
         if self.majority is not None:
             body["majority"] = _figures(self.majority)
         if self.pass_at:
@@ -103,7 +110,7 @@ class Board:
     def title(self) -> str:
         """Benchmark, version and number of questions."""
         count = len(self.entries[0].run.benchmark.golds)
-        return f"{self.benchmark} ({self.version}), {count:,} questions"
+        return f"{self.benchmark} ({self.version}), {count:,} {'question' if count == 1 else 'questions'}"
 
     @property
     def scorers(self) -> tuple[str, ...]:
@@ -117,6 +124,18 @@ class Board:
         own = [f"{entry.run.name}: {note}" for entry in self.entries for note in entry.score.notes if note not in about]
         return (*about, *own)
 
+    @property
+    def clean_notes(self) -> tuple[str, ...]:
+        """What the clean subset is, what each entry does on either side of it, and what that does not prove."""
+        if self.clean is None:
+            return ()
+        total, marked = self.clean.questions, len(self.clean.marked)
+        return (
+            f"clean: the {total - marked:,} of {total:,} questions that {self.clean.names} does not share",
+            *(f"{entry.run.name}: {entry.training.sentence}" for entry in self.entries if entry.training is not None),
+            *(f"clean: {sentence}" for sentence in self.clean.notes),
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return the board as one JSON object."""
         body: dict[str, Any] = {
@@ -127,7 +146,7 @@ class Board:
             "entries": [entry.to_json() for entry in self.entries],
             "published": [row.to_json() for row in self.published],
             "earlier": [row.to_json() for row in self.earlier],
-            "notes": list(self.notes),
+            "notes": [*self.notes, *self.clean_notes],
         }
         if self.clean is not None:
             body["contamination"] = self.clean.to_json()
@@ -182,17 +201,12 @@ def make_boards(
     return boards
 
 
-def withheld(run: Run) -> bool:
-    """Return whether the run's benchmark keeps its answers to itself, so that the run cannot be scored here."""
-    return all(gold.answer is None for gold in run.benchmark.golds)
-
-
 def _entry(run: Run, scorers: Sequence[str], clean: Contamination | None) -> Entry:
     loaded = [load_scorer(name, run.folder / JUDGE_FOLDER) for name in scorers]
     scores = score_all(run.benchmark, run.answers, loaded, run.samples)
     score = scores[scorers[0]]
     majority, pass_at = _voted(score, run.samples)
-    return Entry(run, score, scores, _clean_score(score, clean), majority, pass_at)
+    return Entry(run, score, scores, _training(score, clean), majority, pass_at)
 
 
 def _voted(score: Score, samples: int) -> tuple[Score | None, dict[int, float]]:
@@ -204,11 +218,12 @@ def _voted(score: Score, samples: int) -> tuple[Score | None, dict[int, float]]:
     return majority(score) if has_votes(score) else None, {k: pass_at_k(score, k) for k in shown}
 
 
-def _clean_score(score: Score, clean: Contamination | None) -> Score | None:
-    if clean is None:
+def _training(score: Score, about: Contamination | None) -> CleanScores | None:
+    if about is None:
         return None
-    kept = [item.gold.id for item in score.items if item.gold.id not in clean.marked]
-    return subset(score, kept) if kept else None
+    from sari_bench.contamination import clean_scores
+
+    return clean_scores(score, about)
 
 
 def _contamination(run: Run, corpora: Sequence[Path]) -> Contamination:

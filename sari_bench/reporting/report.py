@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+<<<<<<< HEAD
+=======
+from sari_bench.comparing.compare import Transcript
+>>>>>>> main
 from sari_bench.scoring import Score, honest_of
-from sari_bench.statistics.metrics import PairedDifference, Tally, percent
+from sari_bench.statistics.adjust import chance_note
+from sari_bench.statistics.metrics import Tally, percent
+from sari_data.console import visible
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -15,7 +22,8 @@ if TYPE_CHECKING:
     from sari_bench.comparing.compare import Comparison, Transcript
 
 
-WORDS = {"mode", "right answer", "what was said"}  # columns of text besides the first
+INTERVAL = "95 % CI"
+WORDS = {"mode", "reason", "right answer", "what was said"}  # columns of text besides the first
 DASH = "–"  # no figure
 _HEADING = 16  # terminal cells of a heading before it is broken over several lines
 _TEXT = 18  # terminal cells that a column of text needs
@@ -35,24 +43,17 @@ def interval_cell(tally: Tally) -> str:
 def score_rows(score: Score) -> tuple[list[str], list[list[str]]]:
     """Return a score's header and rows as text: overall, then every group of every dimension.
 
-    The row before a dimension's groups has its name alone. "unread" is unparsed, truncated and refused; "of all %" is
-    the accuracy over every question, where the scorer's own total leaves unanswered ones out.
+    The row before a dimension's groups has its name alone. Every outcome that occurs has a column, so that each row
+    adds up to n (without "missing" where unanswered questions are no part of it). "of all %" is the accuracy over every
+    question, where the scorer's own total leaves unanswered ones out.
     """
     beside = score.drops_missing
-    header = [
-        "",
-        "n",
-        "correct",
-        "acc. %",
-        "95 % int.",
-        "wrong",
-        "unread",
-        "missing",
-        *(["of all %"] if beside else []),
-    ]
+    named = {"wrong", "missing"}
+    outcomes = [name for name, count in score.honest.outcomes.items() if name in named or (count and name != "correct")]
+    header = ["", "n", "correct", "acc. %", INTERVAL, *outcomes, *(["of all %"] if beside else [])]
 
     def row(name: str, tally: Tally) -> list[str]:
-        counts = [str(tally.outcomes["wrong"]), str(tally.unread), str(tally.outcomes["missing"])]
+        counts = [str(tally.outcomes.get(outcome, 0)) for outcome in outcomes]
         counts += [cell(honest_of(tally).accuracy)] if beside else []
         return [name, str(tally.n), str(tally.correct), cell(tally.accuracy), interval_cell(tally), *counts]
 
@@ -63,6 +64,7 @@ def score_rows(score: Score) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
+<<<<<<< HEAD
 def comparison_rows(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     """Return a comparison's header and rows as text."""
     from sari_bench.comparing.compare import format_p
@@ -74,28 +76,52 @@ def comparison_rows(comparison: Comparison) -> tuple[list[str], list[list[str]]]
 
     header = ["task", "n", "points", "95 % interval", "won", "lost", "McNemar p"]
     return header, [*(row(name, part) for name, part in comparison.by.items()), row("all", comparison.overall)]
+=======
+def score_notes(score: Score) -> tuple[str, ...]:
+    """Return what must be known of a score's table: the score's own sentences, and one where it has many groups."""
+    most = max(map(len, score.by.values()), default=0)
+    return (*score.notes, *filter(None, [chance_note(most)]))
+>>>>>>> main
 
 
-def to_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """Return a table for the terminal: names on the left, figures right-aligned, cells as plain text.
+def to_table(header: Sequence[str], rows: Iterable[Sequence[str]], width: int) -> Table:
+    """Return a table for a terminal of ``width`` cells: names on the left, figures on the right, cells as plain text.
 
-    Long headings and texts are broken over several lines; figures never are.
+    Long headings and texts are broken over several lines; figures never are. A broken name keeps its indentation.
     """
     from rich import box
+    from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
-    body = [list(row) for row in rows]
-    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for index, (name, width) in enumerate(zip(header, column_widths(header, body), strict=True)):
-        if index == 0 or name in WORDS:
-            table.add_column(Text(name), overflow="fold", min_width=min(width, 4))
+    header = [visible(name) for name in header]
+    body = [[visible(value) for value in row] for row in rows]
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for index, (name, needed) in enumerate(zip(header, column_widths(header, body), strict=True)):
+        if index == 0:
+            table.add_column(Text(name), overflow="fold", min_width=_name_width(header, body, width))
+        elif name in WORDS:
+            table.add_column(Text(name), overflow="fold", min_width=needed)
         else:
-            table.add_column(Text(name), justify="right", width=width, overflow="fold")
-    for row in body:
-        heading = len(row) > 1 and not any(row[1:])
-        table.add_row(*(Text(value, style="dim" if heading else "") for value in row))
+            table.add_column(Text(name), justify="right", width=needed, overflow="fold")
+    for name, *values in body:
+        style = "dim" if values and not any(values) else ""  # the heading of a group of rows
+        bare = name.lstrip(" ")
+        first = Padding(Text(bare, style=style), (0, 0, 0, len(name) - len(bare)))
+        table.add_row(first, *(Text(value, style=style) for value in values))
     return table
+
+
+def _name_width(header: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> int:
+    """Return the cells that the first column of a table has at least, of ``width`` in all.
+
+    That is all it needs, up to two fifths; up to half for a single word, such as a question's id.
+    """
+    from rich.cells import cell_len
+
+    names = [header[0], *(row[0] for row in rows)]
+    words = (len(name) - len(name.lstrip()) + max(map(cell_len, name.split()), default=0) for name in names)
+    return max(min(max(map(cell_len, names)), width * 2 // 5), min(max(words), width // 2))
 
 
 def column_widths(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
@@ -119,19 +145,19 @@ def fit_columns(
 ) -> list[tuple[list[str], list[list[str]]]]:
     """Split a table that is wider than ``width`` into several, each with the first column; most tables come back whole.
 
-    A name in the first column may be broken over several lines once it is longer than a third of the width. Later parts
-    leave out rows that have nothing in their columns.
+    A name in the first column may be broken over several lines once it is longer than two fifths of the width. Later
+    parts leave out rows that have nothing in their columns.
     """
     widths = column_widths(header, rows)
-    room = width - 2 - (min(widths[0], width // 3) + 1)
+    room = width - 2 - (_name_width(header, rows, width) + 1)  # 2: the edges; a column has a blank on either side
     parts: list[list[int]] = [[]]
     used = 0
     for index, needed in enumerate(widths[1:], start=1):
-        if parts[-1] and used + needed + 1 > room:
+        if parts[-1] and used + needed + 2 > room:
             parts.append([])
             used = 0
         parts[-1].append(index)
-        used += needed + 1
+        used += needed + 2
     return [
         (
             [header[0], *(header[i] for i in part)],
@@ -151,6 +177,16 @@ def to_markdown(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]
 def markdown_notes(notes: Iterable[str]) -> str:
     """Return sentences as a Markdown list."""
     return "".join(f"- {_plain(note)}\n" for note in notes)
+
+
+def unread_line(score: Score, most: int) -> str:
+    """Return why no option was read, the ``most`` frequent reasons first; empty where every answer was read."""
+    reasons = Counter(
+        item.reason or item.outcome for item in score.items if item.outcome in ("unparsed", "truncated", "refused")
+    )
+    shown = [f"{why} {count:,}" for why, count in reasons.most_common(most)]
+    rest = reasons.total() - sum(count for _, count in reasons.most_common(most))
+    return f"unread: {', '.join(shown)}{f', other reasons {rest:,}' if rest else ''}" if shown else ""
 
 
 def outcome_line(score: Score) -> str:
@@ -188,5 +224,7 @@ def _line(cells: Iterable[str]) -> str:
 
 def _plain(text: str) -> str:
     """Escape what Markdown or HTML inside it would act on: names come from folders and files."""
-    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return escaped.replace("|", "\\|").replace("\n", " ")
+    escaped = visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    # A backslash before a bar would undo the bar's own, and a link or picture begins with "](".
+    escaped = escaped.replace("\\", "\\\\").replace("|", "\\|").replace("](", "]\\(")
+    return " ".join(escaped.split("\n"))

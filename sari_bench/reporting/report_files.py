@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sari_bench.benchmarks.base import DIMENSIONS
+from sari_bench.csvfiles import csv_text
 from sari_bench.reporting.board_tables import TextTable, board_table, earlier_tables, group_tables
 from sari_bench.reporting.disagreeing import Disagreeing, disagreement_table
 from sari_bench.reporting.groups import Grouping, all_tallies, grouping_name, tallies
 from sari_bench.reporting.leaderboard import Board
-from sari_bench.reporting.report import markdown_notes, score_rows, to_markdown
+from sari_bench.reporting.report import markdown_notes, score_notes, score_rows, to_markdown
 from sari_bench.statistics.metrics import OUTCOMES, UNGRADABLE, Tally, percent
+from sari_bench.statistics.voting import score_json, vote_lines
 
 Lists = Sequence[Sequence[Disagreeing]]
 
@@ -37,7 +37,8 @@ def boards_markdown(
             for entry in board.entries:
                 for name, score in (entry.scores or {board.scorer: entry.score}).items():
                     title = f"{entry.run.name} on {board.title}, scorer {name}"
-                    parts.append(to_markdown(title, *score_rows(score)))
+                    notes = markdown_notes([*vote_lines(score), *score_notes(score)])
+                    parts.append(to_markdown(title, *score_rows(score)) + (f"\n{notes}" if notes else ""))
         table = disagreement_table(board, lists[number]) if lists else None
         parts += [_markdown(table)] if table is not None else []
     parts += [_markdown(table) for table in earlier_tables(boards)]
@@ -66,7 +67,7 @@ def boards_json(
     found: dict[str, Any] = {"boards": bodies}
     if not leaderboard:
         found["runs"] = [
-            {"name": entry.run.name, "folder": str(entry.run.folder), **score.to_json()}
+            {"name": entry.run.name, "folder": str(entry.run.folder), **score_json(score)}
             for board in boards
             for entry in board.entries
             for score in (entry.scores or {board.scorer: entry.score}).values()
@@ -84,13 +85,8 @@ def boards_csv(boards: Iterable[Board]) -> str:
     Accuracy and its interval are in percent. ``kind`` is ``run`` or ``published``; ``questions`` is ``all`` or
     ``clean`` (those that no training corpus shares); labels that a row is not grouped by are empty.
     """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, (*_KEYS, *_COUNTS), restval="", lineterminator="\n")
-    writer.writeheader()
-    for board in boards:
-        writer.writerows(_run_rows(board))
-        writer.writerows(_published_rows(board))
-    return text.getvalue()
+    rows = (row for board in boards for part in (_run_rows(board), _published_rows(board)) for row in part)
+    return csv_text((*_KEYS, *_COUNTS), rows)
 
 
 def _run_rows(board: Board) -> Iterable[dict[str, Any]]:

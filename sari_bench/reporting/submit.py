@@ -8,7 +8,6 @@ a response. Where none could be read it is the answer as it was said, and counte
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,10 +17,11 @@ from sari_bench.benchmarks.base import Benchmark, Gold
 from sari_bench.predictions import KEYS
 from sari_bench.scoring import Answer, BenchmarkGolds
 from sari_data.answers import read_response
+from sari_data.console import json_text
 from sari_data.errors import BenchmarkError, InputError
 
 # Questions of the published whole, by benchmark: a part of it is no submission. Names as in `sari-bench list`.
-COUNTS = {"mmau-test": 9000, "mmau-test-mini": 1000, "mmar": 1000}
+COUNTS = {"mmau-test": 9000, "mmau-test-mini": 1000, "mmar": 1000, "mmsu": 5000}
 _WRITTEN = {"mmar": ("model_prediction", "answer_prediction")}
 _MMAU = ("model_prediction", "model_output")
 _SHOWN = 5  # ids in a sentence
@@ -66,7 +66,7 @@ class Submission:
 
     def to_text(self) -> str:
         """Return the rows as the JSON list to submit."""
-        return json.dumps(list(self.rows), ensure_ascii=False, indent=1) + "\n"
+        return json_text(list(self.rows), indent=1) + "\n"
 
     def to_json(self) -> dict[str, Any]:
         """Return the summary: what is written, what is unread and what is missing."""

@@ -16,7 +16,7 @@ from sari_bench.config import Bench
 from sari_bench.running.progress import run_progress
 from sari_bench.running.run_meta import BuildRequest, RunSettings
 from sari_bench.running.runner import run_benchmark
-from sari_bench.running.runs import FAILED, META, RESPONSES, Run, read_run
+from sari_bench.running.runs import FAILED, META, Run, count_responses, read_run
 from sari_data.console import note
 from sari_data.errors import CheckpointError, InputError, StorageError
 from sari_data.metering import describe_usage, list_reasons
@@ -58,14 +58,17 @@ def measure(
     asked = responder if responder is not None else make_responder(bench)
     settings = dataclasses.replace(run_settings(bench), variant=variant, requests=requests)
     total = len(benchmark.questions) * bench.samples
-    done = _count_lines(folder / RESPONSES)
+    done = count_responses(folder)
     if done:
-        note(f"{folder}: {done:,} of {total:,} answers are there already")
+        note(f"{folder}: {'all' if done >= total else f'{done:,} of'} {total:,} answers are there already")
     try:
-        with run_progress(folder.name, done, total, asked) as on_response:
-            added = run_benchmark(benchmark, asked, folder, settings, on_response)
+        if done >= total:
+            added = run_benchmark(benchmark, asked, folder, settings)
+        else:
+            with run_progress(folder.name, done, total, asked) as on_response:
+                added = run_benchmark(benchmark, asked, folder, settings, on_response)
     except KeyboardInterrupt:
-        there = _count_lines(folder / RESPONSES)
+        there = count_responses(folder)
         note(f"{folder}: {there:,} of {total:,} answers are there, and the same command goes on")
         raise
     run = read_run(folder)
@@ -76,12 +79,13 @@ def measure(
 def tell(run: Run, added: int) -> None:
     """Say what a sitting added, how fast, what it used, and what is still missing and why."""
     sitting = run.sittings[-1] if run.sittings else {}
-    note(f"{run.folder}: {added:,} answers added")
+    missing = len(run.benchmark.golds) * run.samples - sum(map(len, run.answers.values()))
+    if added or missing:
+        note(f"{run.folder}: {added:,} answers added")
     if added:
         usage = sitting.get("usage")
         spent = describe_usage(Usage(**usage)) if usage else ""
         note(f"{run.timing(len(run.sittings))}" + (f"; {spent}" if spent else ""))
-    missing = len(run.benchmark.golds) * run.samples - sum(map(len, run.answers.values()))
     if not missing:
         return
     reasons = Counter(why.partition(":")[0] for why in run.failed.values())
@@ -155,9 +159,12 @@ def run_folder(out: Path, benchmark: str, model: str, mode: str, name: str | Non
         InputError: The name is not the name of one folder.
     """
     chosen = name if name is not None else f"{Path(model).resolve().name if model else 'model'}@{mode}"
-    if chosen in ("", ".", "..") or "/" in chosen or "\\" in chosen:
-        raise InputError(f"a run's name must be the name of one folder; found {chosen!r}: choose another --name")
-    return out / benchmark.replace("/", "_").replace(":", "_").replace("#", "_") / chosen
+    if chosen in ("", ".", "..") or "/" in chosen or "\\" in chosen or not chosen.isprintable():
+        raise InputError(
+            f"a run's name must be the name of one folder, of signs that can be printed; found {chosen!r}: choose "
+            "another --name"
+        )
+    return out / "".join("_" if sign in "/:#" or not sign.isprintable() else sign for sign in benchmark) / chosen
 
 
 def measure_defaults(bench: Bench, out: Path) -> list[Run]:
@@ -226,7 +233,3 @@ def _trained_mode(folder: Path, kind: str) -> str:
             f"{path} does not say in which mode {kind} was trained ({error!r}): restore it, or measure the checkpoint "
             f"with 'sari-bench run --model {folder} --mode MODE'"
         ) from error
-
-
-def _count_lines(path: Path) -> int:
-    return path.read_bytes().count(b"\n") if path.is_file() else 0

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from sari_data.answers import grade
-from sari_data.console import err, note
+from sari_data.console import err, note, visible
 from sari_data.responder import Responder, Response, Usage
 from sari_data.types import AudioQuestion
 
@@ -87,7 +87,7 @@ def run_progress(
     step = max((total - done) // _NOTES, 1)
     state = State(responder, total - done)
     with Progress(*columns, console=err, transient=True, disable=not live) as progress:
-        bar = progress.add_task(name, total=total, completed=done, state="")
+        bar = progress.add_task(visible(name), total=total, completed=done, state="")
 
         def on_response(response: Response, question: AudioQuestion) -> None:
             state.see(response, question)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 
+from pydantic import ValidationError
+
 from sari_bench.benchmarks import load_benchmark, scenes
 from sari_bench.benchmarks.base import Benchmark, Gold, digest_row
 from sari_bench.config import Bench
@@ -28,8 +30,13 @@ def read_bench(run: Run) -> Bench:
         )
     try:
         return Bench.model_validate(json.loads(path.read_text(encoding="utf-8"))["bench"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise BenchmarkError(f"{path} is not the recipe of a run ({error}): restore the file") from error
+    except ValidationError as error:
+        keys = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors())
+        raise BenchmarkError(
+            f"{path} is not the recipe of a run (keys or values that do not fit: {keys}): restore the file"
+        ) from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise BenchmarkError(f"{path} is not the recipe of a run ({error!r}): restore the file") from error
 
 
 def reopen(run: Run) -> Benchmark:

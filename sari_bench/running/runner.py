@@ -22,6 +22,7 @@ from typing import Any
 from sari_bench.benchmarks.base import Benchmark
 from sari_bench.running.run_meta import Plan, RunSettings, check_same, describe, machine, now, used_since
 from sari_bench.running.runs import FAILED, META, QUESTIONS, RECIPE, RESPONSES, read_lines, read_meta, read_responses
+from sari_data.console import json_text
 from sari_data.errors import BenchmarkError, ResponderError, SariError, StorageError
 from sari_data.responder import Request, Responder, Response, Usage
 from sari_data.types import AudioQuestion
@@ -190,7 +191,7 @@ class _Sitting:
 def _finish_empty(folder: Path) -> int:
     """Nothing is left to ask: a run that was killed after its last answer is finished now."""
     meta = read_meta(folder)
-    if meta["finished"] is None:
+    if meta.get("finished") is None:
         with _writing(folder):
             _write_json(folder / META, {**meta, "finished": now()})
     return 0
@@ -213,14 +214,21 @@ def _writing(folder: Path) -> Iterator[None]:
 def _open_folder(folder: Path, benchmark: Benchmark, meta: dict[str, Any], settings: RunSettings) -> None:
     """Make the run folder, or check that the run in it has the same settings; the caller holds the lock."""
     is_new = not (folder / META).is_file()
-    if not is_new:
-        check_same(read_meta(folder), meta, folder)
-    elif (folder / RESPONSES).stat().st_size:
+    answered = (folder / RESPONSES).stat().st_size > 0
+    if is_new and answered:
         raise BenchmarkError(
             f"run folder {str(folder)!r} has responses but no {META}: choose another --name or restore the file"
         )
-    else:
-        rows = (json.dumps(gold.to_row(), ensure_ascii=False) + "\n" for gold in benchmark.golds)
+    if not is_new:
+        there = read_meta(folder)
+        try:
+            check_same(there, meta, folder)
+        except BenchmarkError:
+            if answered:
+                raise
+            is_new = True  # a mistyped model or server answered nothing, so there is nothing to be mixed up with
+    if is_new:
+        rows = (json_text(gold.to_row()) + "\n" for gold in benchmark.golds)
         (folder / QUESTIONS).write_text("".join(rows), encoding="utf-8")
         _sync(folder / QUESTIONS)
     if settings.recipe is not None:

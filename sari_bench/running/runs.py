@@ -25,6 +25,7 @@ META = "run.json"
 QUESTIONS = "questions.jsonl"
 RECIPE = "recipe.json"  # the [bench] table in effect
 FAILED = "failed.json"  # question id to why its responder could not answer, of the latest sitting
+_NEAR = 5  # runs that a message names
 MOST_SAMPLES = 10_000  # answers to a question; a score looks at every one that is due
 
 
@@ -110,9 +111,8 @@ def read_run(folder: Path) -> Run:
     """
     for name in (META, QUESTIONS):
         if not (folder / name).is_file():
-            raise MissingFileError(
-                f"{str(folder)!r} is not a run folder: it has no {name}; give a folder that 'sari-bench run' wrote"
-            )
+            lacks = f"it has no {name}" if folder.is_dir() else "there is nothing of that name"
+            raise MissingFileError(f"{str(folder)!r} is not a run folder: {lacks}; {instead(folder)}")
     meta = read_meta(folder)
     golds = tuple(
         Gold.from_row(row, f"{folder / QUESTIONS}, line {number}")
@@ -142,7 +142,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
     try:
         meta = json.loads(path.read_text(encoding="utf-8"))
         complete = isinstance(meta, dict) and _is_complete(meta)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise BenchmarkError(f"{path} is not valid JSON ({error}): restore it or delete the run folder") from error
     if not complete:
         raise BenchmarkError(
@@ -157,6 +157,7 @@ def _is_complete(meta: dict[str, Any]) -> bool:
     about = meta.get("benchmark")
     return (
         all(isinstance(meta.get(key), dict) for key in ("model", "benchmark", "sampling"))
+        and all(isinstance(meta["model"].get(key, ""), str) for key in ("name", "path", "responder"))
         and isinstance(meta.get("prompt", {}), dict)
         and isinstance(meta.get("mode"), str)
         and isinstance(meta.get("samples"), int)
@@ -164,6 +165,7 @@ def _is_complete(meta: dict[str, Any]) -> bool:
         and isinstance(about, dict)
         and all(isinstance(about.get(key), str) for key in ("name", "version", "digest"))
         and isinstance(about.get("notes"), list)
+        and all(isinstance(note, str) for note in about["notes"])
         and isinstance(meta.get("variant", {}), dict)
         and isinstance(meta.get("sittings", []), list)
         and all(isinstance(sitting, dict) for sitting in meta.get("sittings", []))
@@ -186,6 +188,7 @@ def read_responses(folder: Path) -> Iterator[dict[str, Any]]:
             valid = (
                 isinstance(row["id"], str)
                 and isinstance(row["sample"], int)
+                and row["sample"] >= 0
                 and isinstance(row["text"], str)
                 and row["finish_reason"] in ("stop", "length")
                 and row["tokens"] >= 0
@@ -206,12 +209,18 @@ def read_lines(path: Path) -> tuple[list[bytes], int]:
     return body[:end].split(b"\n")[:-1], end
 
 
+def count_responses(folder: Path) -> int:
+    """Return how many whole responses a run folder holds; 0 where there is none."""
+    path = folder / RESPONSES
+    return len(read_lines(path)[0]) if path.is_file() else 0
+
+
 def _parsed(lines: Iterable[bytes], path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in enumerate(lines, start=1):
         try:
             # Text spares json the guess at the encoding, a third of its time.
             row = json.loads(line.decode("utf-8", "surrogatepass") if line.startswith(b"{") else line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BenchmarkError(f"{path}, line {number}: not valid JSON ({error}): restore the file") from error
         if not isinstance(row, dict):
             raise BenchmarkError(f"{path}, line {number}: expected a JSON object: restore the file")
@@ -237,6 +246,14 @@ def find_runs(paths: Iterable[Path]) -> list[Run]:
             )
         folders.update(dict.fromkeys(below))
     return [read_run(folder) for folder in folders]
+
+
+def instead(path: Path) -> str:
+    """Return what may be given instead of a path that is no run folder: the runs that are in it or beside it."""
+    place = path if path.is_dir() else path.parent
+    # Only where runs are kept: the whole of a large disk is not walked for a message.
+    near = [str(meta.parent) for pattern in (META, f"*/{META}", f"*/*/{META}") for meta in sorted(place.glob(pattern))]
+    return f"give {' or '.join(near[:_NEAR])}" if near else "give a folder that 'sari-bench run' wrote"
 
 
 def _own_runs(path: Path) -> list[Path]:

@@ -77,5 +77,7 @@ def nearest_rank(ascending: Sequence[float], share: float) -> float:
 
 
 def _duration(seconds: float) -> str:
-    minutes, rest = divmod(seconds, 60)
-    return f"{rest:.1f} s" if minutes < 1 else f"{int(minutes):,} min {rest:.0f} s"
+    if seconds < 59.95:  # what rounds to 60.0 is a minute
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes:,} min {rest} s"

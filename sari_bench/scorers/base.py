@@ -82,6 +82,11 @@ class Said:
         return self.reading.answer_text if ANSWER in self.reading.sections else None
 
 
+def choice_of(gold: Gold, answer: Answer) -> int | None:
+    """Return the option that the reader reads out of an answer, whatever a scorer makes of it."""
+    return None if answer.text is None else Said(gold, answer).reading.choice
+
+
 class Scorer(Protocol):
     """Says of each answer how it ended.
 

@@ -153,7 +153,8 @@ def one_judge(folder: Path, name: str | None = None) -> str:
         raise InputError(f"{str(folder)!r} keeps no verdicts of judge {name!r}; found {sorted(found)}")
     if not found:
         raise InputError(
-            f"scorer 'judge' needs verdicts, and {str(folder)!r} keeps none: name who judges with --judge RESPONDER"
+            f"scorer 'judge' needs verdicts, and {str(folder)!r} keeps none: "
+            "let a model judge first, with 'sari-bench score --judge RESPONDER'"
         )
     if name is None and len(found) > 1:
         raise InputError(f"{str(folder)!r} keeps verdicts of {sorted(found)}: choose one with --judge-name")
@@ -173,15 +174,17 @@ def _read(path: Path) -> tuple[dict[str, StoredVerdict], int]:
 def _parsed(line: bytes, path: Path, number: int) -> StoredVerdict:
     try:
         return _verdict(json.loads(line))
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise BenchmarkError(f"{path}, line {number}: not a stored verdict ({error}): restore the file") from error
 
 
 def _verdict(row: Mapping[str, Any]) -> StoredVerdict:
     verdict = StoredVerdict(**{**row, "texts": tuple(row["texts"])})
-    numbered = isinstance(verdict.choice, int) and verdict.choice >= 0
+    numbered = type(verdict.choice) is int and verdict.choice >= 0
     if verdict.kind not in KINDS or (verdict.kind == "option") is not numbered:
         raise ValueError(f"kind {verdict.kind!r} with choice {verdict.choice!r}")
     if not all(isinstance(text, str) for text in (verdict.key, verdict.judge, verdict.id, *verdict.texts)):
         raise ValueError("a text is missing")
+    if verdict.only not in ("all", "unread") or type(verdict.sample) is not int:
+        raise ValueError(f"only {verdict.only!r}, sample {verdict.sample!r}")
     return verdict

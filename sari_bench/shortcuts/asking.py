@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -12,12 +11,12 @@ from sari_bench.benchmarks.base import Benchmark
 from sari_bench.config import Bench
 from sari_bench.running.measure import make_responder, measure, with_options
 from sari_bench.running.reopening import read_bench, reopen
-from sari_bench.running.runs import RESPONSES, Run, read_lines
+from sari_bench.running.runs import Run, count_responses
 from sari_bench.shortcuts.figures import evaluate_shortcuts
 from sari_bench.shortcuts.priors import check_answers
 from sari_bench.shortcuts.results import FOLDER, RESULTS, Shortcuts
 from sari_bench.shortcuts.variants import NO_AUDIO, Variant, make_variant
-from sari_data.console import note
+from sari_data.console import json_text, note
 from sari_data.errors import InputError, ResponderError, StorageError
 from sari_data.responder import Request, Responder, Response, Sampling
 
@@ -74,7 +73,7 @@ def write_results(path: Path, body: dict[str, Any]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(body, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_text(json_text(body, indent=2) + "\n", encoding="utf-8")
         os.replace(temporary, path)
     except OSError as error:
         raise StorageError(
@@ -82,15 +81,9 @@ def write_results(path: Path, body: dict[str, Any]) -> None:
         ) from error
 
 
-def count_answers(folder: Path) -> int:
-    """Return how many whole responses a run folder holds; 0 where there is none."""
-    path = folder / RESPONSES
-    return len(read_lines(path)[0]) if path.is_file() else 0
-
-
 def missing_answers(benchmark: Benchmark, folder: Path, bench: Bench) -> int:
     """Return how many answers a run of these questions in ``folder`` lacks."""
-    return max(len(benchmark.questions) * bench.samples - count_answers(folder), 0)
+    return max(len(benchmark.questions) * bench.samples - count_responses(folder), 0)
 
 
 def say_costs(due: Sequence[tuple[str, Benchmark, Path]], bench: Bench) -> int:
@@ -126,7 +119,7 @@ def _ask(variant: Variant, bench: Bench, folder: Path, responder: Responder) -> 
     try:
         measure(bench, variant.benchmark, where, responder=responder, variant=variant.name, requests=variant.requests)
     except (InputError, ResponderError) as error:
-        if variant.name != NO_AUDIO or count_answers(where):
+        if variant.name != NO_AUDIO or count_responses(where):
             raise
         raise type(error)(
             f"responder {responder.name!r} answered nothing without audio ({error}): where it cannot be asked with "

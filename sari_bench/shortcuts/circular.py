@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sari_bench.benchmarks.base import Gold
+from sari_bench.scorers.base import choice_of
 from sari_bench.scoring import Scored
 from sari_bench.shortcuts.variants import rotated_id
 from sari_bench.statistics.metrics import Tally, percent, tally, wilson
-from sari_data.answers import read_response
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Position:
             "accuracy": percent(self.right / self.n) if self.n else None,
             "interval": None if interval is None else [percent(interval[0]), percent(interval[1])],
             "chosen": self.chosen,
-            "expected": round(self.expected, 2),
+            "expected": round(self.expected, 4),
         }
 
     @classmethod
@@ -109,7 +109,7 @@ class Circular:
         if most is not None and self.bias:
             favours = (
                 f"; ({most.letter}) is answered {most.chosen:,} times where {most.expected:,.0f} would be even, "
-                f"position bias {self.bias * 100:.1f} %"
+                f"position bias {self.bias * 100:.2f} %"
             )
         return (
             f"rotated options: {self.mean * 100:.2f} % right on average, {self.consistent * 100:.2f} % of the "
@@ -160,14 +160,8 @@ def evaluate(
 
 
 def _said(item: Scored) -> str | None:
-    choice = _choice(item)
+    choice = choice_of(item.gold, item.answer)
     return None if choice is None else item.gold.choices[choice]
-
-
-def _choice(item: Scored) -> int | None:
-    if item.answer.text is None:
-        return None
-    return read_response(item.answer.text, item.gold.choices, finish_reason=item.answer.finish_reason).choice
 
 
 def _positions(
@@ -185,7 +179,7 @@ def _positions(
                 at = item.gold.choices.index(str(gold.answer))
                 n[at] += 1
                 right[at] += item.outcome == "correct"
-            choice = _choice(item)
+            choice = choice_of(item.gold, item.answer)
             if choice is not None:
                 chosen[choice] += 1
                 read += 1

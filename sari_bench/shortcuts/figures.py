@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sari_bench.benchmarks.base import Benchmark, Gold
-from sari_bench.running.runs import META, RESPONSES, Run, read_meta, read_run
+from sari_bench.running.runs import META, RESPONSES, Run, count_responses, read_meta, read_run
 from sari_bench.scoring import Score, Scored
 from sari_bench.shortcuts.circular import evaluate
 from sari_bench.shortcuts.gains import paired_gains
@@ -56,7 +56,8 @@ def evaluate_shortcuts(run: Run, scorer: str = "answer", notes: Sequence[str] = 
             tally, right, circular = evaluate(golds, own.items, score.items, run.samples)
             about = "every rotation of the options; right only if right in all"
         else:
-            tally, right, about = score.overall, _shares(score.items), WITHOUT[name]
+            # As the run's own row and its gain: over every question, whatever the scorer's total leaves out.
+            tally, right, about = score.honest, _shares(score.items), WITHOUT[name]
         rows.append(_row(name, "variant", about, tally, golds, shares, right))
     about_benchmark = {key: run.meta["benchmark"][key] for key in ("name", "version", "digest")}
     told = [*notes, *_missing(run, digests, scorer)]
@@ -135,7 +136,7 @@ def _missing(run: Run, digests: Mapping[str, str], scorer: str) -> list[str]:
         folder = run.folder if name == "own" else run.folder / FOLDER / name
         meta = read_meta(folder)
         due = meta["benchmark"]["questions"] * meta["samples"]
-        there = sum(1 for _ in (folder / RESPONSES).open("rb")) if (folder / RESPONSES).is_file() else 0
+        there = count_responses(folder)
         if there < due:
             notes.append(f"{name}: {due - there:,} of {due:,} answers are missing and count as not right")
     return notes

@@ -39,7 +39,10 @@ def paired_gains(
 
 
 def read_difference(body: dict[str, Any]) -> PairedDifference:
-    """Read what ``PairedDifference.to_json`` returned; shares are then rounded as they stand there."""
+    """Read what ``PairedDifference.to_json`` returned; shares are then rounded as they stand there.
+
+    The verdict is the one that was reached: an interval that begins just above 0 is stored as beginning at 0.00.
+    """
     low, high = body["interval"]
     bootstrap = body["bootstrap"]
     return PairedDifference(
@@ -54,6 +57,7 @@ def read_difference(body: dict[str, Any]) -> PairedDifference:
         flip_p=body["flip_p"],
         adjusted_p=body["adjusted_p"],
         needed=body["questions_needed"],
+        stored=body["verdict"],
     )
 
 

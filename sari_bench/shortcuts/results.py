@@ -73,7 +73,7 @@ class Row:
         return f"audio gain over {self.name}: {points(self.gain)}: {says}"
 
     def to_json(self) -> dict[str, Any]:
-        """Return the row; shares are in percent, gains in points."""
+        """Return the row; figures are in percent, gains in points, ``shares`` accuracy and interval unrounded."""
         return {
             "name": self.name,
             "kind": self.kind,
@@ -82,6 +82,7 @@ class Row:
             "correct": self.correct,
             "accuracy": percent(self.accuracy),
             "interval": [percent(self.interval[0]), percent(self.interval[1])],
+            "shares": [self.accuracy, *self.interval],
             "gain": None if self.gain is None else self.gain.to_json(),
             "by": {"task": {task: part.to_json() for task, part in self.by.items()}},
             "right": list(self.right),
@@ -89,12 +90,12 @@ class Row:
 
     @classmethod
     def from_json(cls, body: dict[str, Any]) -> Row:
-        """Read what :meth:`to_json` returned; shares are then rounded as they stand there."""
-        low, high = body["interval"]
+        """Read what :meth:`to_json` returned; gains are then rounded as they stand there."""
+        accuracy, low, high = body["shares"]  # not what is rounded to two decimals: it would be rounded again
         return cls(
             **{key: body[key] for key in ("name", "kind", "about", "n", "correct")},
-            accuracy=body["accuracy"] / 100,
-            interval=(low / 100, high / 100),
+            accuracy=accuracy,
+            interval=(low, high),
             gain=None if body["gain"] is None else read_difference(body["gain"]),
             by={task: read_difference(part) for task, part in body["by"]["task"].items()},
             right=tuple(body["right"]),
@@ -177,7 +178,7 @@ def read_shortcuts(folder: Path) -> Shortcuts | None:
         return None
     try:
         found = Shortcuts.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BenchmarkError(
             f"{path} is not what 'sari-bench shortcuts' wrote ({error!r}): delete it and run that command again"
         ) from error

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from sari_bench.comparing.compare import format_p
-from sari_bench.reporting.report import cell
+from sari_bench.reporting.report import INTERVAL, cell
 from sari_bench.shortcuts.results import Row, Shortcuts
 from sari_bench.statistics.metrics import PairedDifference
+
+_TIES = "; of several the first"
 
 
 def shortcut_rows(found: Shortcuts) -> tuple[list[str], list[list[str]]]:
     """Return header and rows as text; without a run there is nothing to subtract from."""
     compared = any(row.gain is not None for row in found.rows)
-    header = ["", "acc. %", "95 % int.", "n", *(["own − this", "95 % interval", "p"] if compared else [])]
+    header = ["", "acc. %", INTERVAL, "n", *(["gain", "its 95 % CI", "p"] if compared else [])]
     rows = []
     for row in found.rows:
         low, high = row.interval
@@ -27,7 +29,7 @@ def task_rows(found: Shortcuts) -> tuple[list[str], list[list[str]]]:
         if row.kind == "variant" and row.by:
             rows.append([row.name, *[""] * 4])
             rows += [[f"  {task}", str(part.n), *_gain(part)] for task, part in row.by.items()]
-    return ["own − this, by task", "n", "points", "95 % interval", "p (Holm)"], rows
+    return ["own audio minus", "n", "points", INTERVAL, "p (Holm)"], rows
 
 
 def position_rows(found: Shortcuts) -> tuple[list[str], list[list[str]]]:
@@ -54,8 +56,25 @@ def table_title(found: Shortcuts) -> str:
 
 
 def rule_notes(rows: tuple[Row, ...]) -> list[str]:
-    """Return what each rule does exactly where its name does not say it, a line each."""
-    return [f"{row.name}: {row.about}" for row in rows if row.kind == "rule" and not row.name.startswith("always")]
+    """Return what each rule does exactly where its name does not say it, a line each, and what the columns mean."""
+    told = [row for row in rows if row.kind == "rule" and not row.name.startswith("always")]
+    notes = [f"{row.name}: {row.about.removesuffix(_TIES)}" for row in told]
+    if any(row.about.endswith(_TIES) for row in told):
+        notes.append("where several options fit a rule, it takes the first")
+    if any(row.gain is not None for row in rows):
+        notes.append("gain: accuracy with the own audio minus that of the row, on the same questions, in points")
+    return notes
+
+
+def best_rule(rows: tuple[Row, ...]) -> str:
+    """Return a sentence about the rule that scores most: what a model has to beat before it has shown anything."""
+    rules = [row for row in rows if row.kind == "rule"]
+    guess = next(row for row in rows if row.kind == "chance")
+    best = max(rules, key=lambda row: row.accuracy)
+    return (
+        f"without hearing anything, {best.name!r} scores {cell(best.accuracy)} %, chance {cell(guess.accuracy)} %: a "
+        "model that does not beat that has not shown that it listens"
+    )
 
 
 def _gain(gain: PairedDifference | None) -> list[str]:

@@ -122,12 +122,22 @@ def rotate(benchmark: Benchmark) -> Benchmark:
 
     The question as it stands (rotation 0) is not among them: the run itself has its answers. Rotated by r, the first r
     options stand last.
+
+    Raises:
+        BenchmarkError: A question has the id that another's rotation gets.
     """
     golds: list[Gold] = []
     questions: list[AudioQuestion] = []
+    own = {gold.id for gold in benchmark.golds}
     for gold, question in zip(benchmark.golds, benchmark.questions, strict=True):
         for by in range(1, len(gold.choices)):
             choices = (*gold.choices[by:], *gold.choices[:by])
+            if rotated_id(gold.id, by) in own:
+                raise BenchmarkError(
+                    f"question {rotated_id(gold.id, by)!r} of benchmark {benchmark.name!r} is called as {gold.id!r} is "
+                    "with its options rotated, so their answers could not be told apart: give it another id, or leave "
+                    f"{CIRCULAR} out with --only"
+                )
             golds.append(replace(gold, id=rotated_id(gold.id, by), choices=choices, clip=gold.cluster))
             questions.append(question.replace(id=rotated_id(question.id, by), choices=choices))
     check_golds(golds, f"benchmark {benchmark.name!r} with rotated options")

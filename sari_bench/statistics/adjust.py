@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+MANY_GROUPS = 10  # from here on a table says how many of its intervals miss by chance
+
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Return p-values adjusted by Holm's step-down procedure (Scandinavian Journal of Statistics 6, 1979).
@@ -17,20 +19,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
     for rank, place in enumerate(sorted(range(count), key=lambda place: p_values[place])):
         least = max(least, min(1.0, p_values[place] * (count - rank)))
         adjusted[place] = least
-    return adjusted
-
-
-def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
-    """Return p-values adjusted to control the false discovery rate (Benjamini and Hochberg, JRSS B 57, 1995).
-
-    Weaker than Holm's: of what stays below 0.05 one in twenty may be false. For looking where to look, not for claims.
-    """
-    count = len(p_values)
-    adjusted = [0.0] * count
-    most = 1.0
-    for rank, place in reversed(list(enumerate(sorted(range(count), key=lambda place: p_values[place]), start=1))):
-        most = min(most, p_values[place] * count / rank)
-        adjusted[place] = most
     return adjusted
 
 
@@ -53,16 +41,17 @@ def note_for(groups: int, unadjusted: int | None = None, adjusted: int | None = 
     )
 
 
-def note_for_intervals(groups: int) -> str:
-    """Return the sentence for a table of many intervals; empty where there are fewer than five groups.
+def chance_note(groups: int, columns: int = 1) -> str | None:
+    """Return what a reader of a table with many intervals must know, or ``None`` where it has few groups.
 
     Args:
-        groups: How many groups have an interval of their own.
+        groups: How many groups the table has.
+        columns: How many runs each of them has a figure for.
     """
-    if groups < 5:
-        return ""
-    chance = f"{groups * 0.05:.2f}".rstrip("0").rstrip(".")
+    count = groups * columns
+    if groups < MANY_GROUPS:
+        return None
     return (
-        f"{groups} groups have an interval each: about {chance} of these 95 % intervals are expected to miss the "
-        "truth, and the best and worst of many groups are partly so by chance"
+        f"of {count} figures with a 95 % interval each, about {max(1, round(count * 0.05))} miss the true value by "
+        "chance: a group that stands out among so many was chosen for it, so test it on other questions"
     )

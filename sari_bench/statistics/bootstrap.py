@@ -39,27 +39,6 @@ def bootstrap_interval(
     return bootstrap_groups(numbers, np.ones((numbers.size, 1), np.bool_), clusters, resamples, seed)[0]
 
 
-def bootstrap_difference(
-    a: ArrayLike,
-    b: ArrayLike,
-    clusters: Sequence[str] | ArrayLike | None = None,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> Interval:
-    """Return the 95 % BCa interval of the mean of ``b - a``, paired: both of a question are drawn together.
-
-    Args:
-        a: Score of each question in the first run, in [0, 1].
-        b: The same questions' scores in the second run.
-        clusters: Of each question its clip; absent: every question by itself.
-        resamples: How many times the clips are drawn.
-        seed: Of the draws.
-    """
-    before, after = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    assert before.shape == after.shape, f"expected as many scores in b as in a, got {after.shape} and {before.shape}"
-    return bootstrap_interval(after - before, clusters, resamples, seed)
-
-
 def bootstrap_groups(
     values: ArrayLike,
     member: NDArray[np.bool_],

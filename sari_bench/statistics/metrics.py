@@ -63,8 +63,8 @@ class Tally:
     def clustered(self) -> tuple[float, float] | None:
         """The 95 % interval by clip: Wilson's, of as many answers as ``n`` is worth; ``None`` where no clip repeats.
 
-        Wilson's form with an effective size stays in [0, 1], is never without width, and keeps its coverage better than
-        others in simulations of clustered samples (Franco, Little, Louis and Slud, 2019).
+        Wilson's form with an effective size stays in [0, 1], is never without width, and is one of the two that are
+        recommended after simulations of clustered samples (Franco, Little, Louis and Slud, 2019).
         """
         if not self.n or self.effective is None:
             return None
@@ -211,6 +211,7 @@ class PairedDifference:
             and there is one sample it is McNemar's.
         adjusted_p: The deciding p, adjusted for all groups of the table that this is one of (Holm).
         needed: Questions with which such a difference would be told from none four times in five.
+        stored: The verdict as it was reached, where the figures were read back rounded; empty: the figures decide.
     """
 
     n: int
@@ -224,6 +225,7 @@ class PairedDifference:
     flip_p: float | None = None
     adjusted_p: float | None = None
     needed: int | None = None
+    stored: str = ""
 
     @property
     def by_clip(self) -> bool:
@@ -246,6 +248,8 @@ class PairedDifference:
 
         With few questions or clips an interval is only approximate; then the exact p must be below 0.05 too.
         """
+        if self.stored:
+            return self.stored
         low, high = self.deciding_interval
         if self.deciding_p is not None and self.deciding_p >= 0.05:
             return "undecided"

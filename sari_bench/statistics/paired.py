@@ -20,6 +20,7 @@ from sari_bench.statistics.metrics import PairedDifference, paired_difference
 _Z80 = 0.8416212335729143  # the 0.8 quantile of the standard normal distribution
 _MOST_STEPS = 2**18  # that the sums of differences may span; each costs 16 bytes
 _LEAST_P = 1e-12
+_LEAST_DIFFERING = 6  # clips: the least exact two-sided p of five is 2 / 2**5, of six 2 / 2**6
 _NOTHING = 1e-9  # a difference this small is the rounding of none
 
 
@@ -38,13 +39,15 @@ def sign_flip_p(sums: Sequence[float]) -> float:
         sums: Of each clip, the sum of its questions' differences.
     """
     values = np.asarray(sums, np.float64)
-    sizes = np.abs(values[np.abs(values) > _NOTHING])
+    values = values[np.abs(values) > _NOTHING]
+    sizes = np.abs(values)
     if not sizes.size:
         return 1.0
     denominators = [Fraction(value).limit_denominator(10_000).denominator for value in np.unique(sizes.round(9))]
     step = max(1 / math.lcm(*denominators), float(sizes.sum()) / _MOST_STEPS)
     steps = np.rint(sizes / step).astype(np.int64)
-    observed, total = int(np.rint(abs(values.sum()) / step)), int(steps.sum())
+    # Of the rounded sums, not the sum rounded: on a coarser step that may be one that no choice of signs reaches.
+    observed, total = abs(int((np.sign(values) * steps).sum())), int(steps.sum())
     length = 2 * total + 1
     angles = 2 * np.pi / length * np.arange(total + 1)
     product = np.ones(total + 1)
@@ -61,7 +64,8 @@ def questions_needed(differences: Sequence[float], clusters: Sequence[str]) -> i
     ``N = ((z_0.975 sqrt(v0) + z_0.8 sqrt(v1)) / d)^2`` with the mean difference d, and the variance that one
     question adds where there is no difference (v0, around 0) and where it is d (v1). With one sample and no repeated
     clip v0 is the share of questions on which the runs differ and v1 is v0 - d^2: Connor's formula for McNemar's test
-    (Biometrics 43, 1987). Where clips repeat, the squares are those of the clips' sums.
+    (Biometrics 43, 1987). Where clips repeat, the squares are those of the clips' sums. It is never less than
+    what six clips that differ take, with fewer of which the exact test tells nothing.
 
     Args:
         differences: Of each question, b minus a.
@@ -79,7 +83,9 @@ def questions_needed(differences: Sequence[float], clusters: Sequence[str]) -> i
         sums[cluster] += difference  # type: ignore[assignment]  # typeshed knows counts as int alone
     null = sum(sums[cluster] ** 2 for cluster in sizes) / n
     other = sum((sums[cluster] - mean * size) ** 2 for cluster, size in sizes.items()) / n
-    return math.ceil(((Z95 * math.sqrt(null) + _Z80 * math.sqrt(other)) / mean) ** 2)
+    # Connor's is a formula for large samples: whatever it says, no p is below 0.05 with fewer than six that differ.
+    least = _LEAST_DIFFERING * n / sum(abs(total) > _NOTHING for total in sums.values())
+    return math.ceil(max(((Z95 * math.sqrt(null) + _Z80 * math.sqrt(other)) / mean) ** 2, least - _NOTHING))
 
 
 def compare_groups(

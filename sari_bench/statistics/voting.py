@@ -70,32 +70,28 @@ def majority(score: Score) -> Score:
     Raises:
         InputError: The scorer does not say which option it read.
     """
-    return _vote(score)[0]
+    return vote(score)[0]
 
 
-def count_votes(score: Score) -> Votes:
-    """Return how the samples of all questions voted.
+def vote(score: Score) -> tuple[Score, Votes]:
+    """Return the score of the majority votes, as :func:`majority` does, and how the samples of all questions voted.
 
     Raises:
         InputError: The scorer does not say which option it read.
     """
-    return _vote(score)[1]
-
-
-def _vote(score: Score) -> tuple[Score, Votes]:
     if not has_votes(score):
         raise InputError(
             f"scorer {score.scorer!r} does not say which option it read, so samples cannot vote: use scorer 'answer'"
         )
     winners, tied, silent, unanimous = [], 0, 0, 0
     for items in _by_question(score):
-        ballots = Counter(_option(item) for item in items if item.choice is not None)
+        ballots = Counter(option for item in items if (option := _option(item)) is not None)
         if ballots:
             # most_common keeps the order of first appearance among equals, and samples come in their order.
             (option, most), *others = ballots.most_common()
             tied += bool(others) and others[0][1] == most
             unanimous += not others
-            winners.append(next(item for item in items if item.choice is not None and _option(item) == option))
+            winners.append(next(item for item in items if _option(item) == option))
         else:
             silent += 1
             (why, _), *_ = Counter((item.reason, item.outcome) for item in items).most_common()
@@ -166,7 +162,7 @@ def vote_lines(score: Score) -> list[str]:
         return []
     lines = [f"mean of {samples} samples: {_share(score.honest)}"]
     if has_votes(score):
-        voted, votes = _vote(score)
+        voted, votes = vote(score)
         lines.append(
             f"majority vote: {_share(voted.honest)} of {votes.questions} questions "
             f"({votes.unanimous} unanimous, {votes.tied} tied, {votes.silent} without a vote)"
@@ -185,7 +181,7 @@ def votes_json(score: Score) -> dict[str, Any] | None:
         return None
     voted = None
     if has_votes(score):
-        result, votes = _vote(score)
+        result, votes = vote(score)
         counts = {"tied": votes.tied, "unanimous": votes.unanimous, "without_a_vote": votes.silent}
         voted = {**result.honest.to_json(), **counts}
     return {
@@ -196,6 +192,12 @@ def votes_json(score: Score) -> dict[str, Any] | None:
     }
 
 
+def score_json(score: Score) -> dict[str, Any]:
+    """Return a score as one JSON object; where questions have several samples, with ``votes``."""
+    votes = votes_json(score)
+    return score.to_json() | ({} if votes is None else {"votes": votes})
+
+
 def _by_question(score: Score) -> list[list[Scored]]:
     """Return each question's samples, in their order."""
     found: dict[str, list[Scored]] = {}
@@ -204,9 +206,11 @@ def _by_question(score: Score) -> list[list[Scored]]:
     return [sorted(items, key=lambda item: item.answer.sample) for items in found.values()]
 
 
-def _option(item: Scored) -> str:
-    assert item.choice is not None
-    return item.gold.choices[item.choice]
+def _option(item: Scored) -> str | None:
+    """What an answer votes for; ``official`` can call one right whose gold is no option, which votes for that gold."""
+    if item.choice is not None:
+        return item.gold.choices[item.choice]
+    return item.gold.answer if item.outcome == "correct" else None
 
 
 def _powers(samples: int) -> Sequence[int]:

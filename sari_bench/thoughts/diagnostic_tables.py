@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sari_bench.comparing.compare import format_p
-from sari_bench.reporting.report import cell, interval_cell
+from sari_bench.reporting.report import INTERVAL, cell, interval_cell
 from sari_bench.statistics.metrics import Tally
 from sari_bench.thoughts.diagnostics import Diagnostics
 from sari_bench.thoughts.swapping import Swapped
@@ -16,7 +16,7 @@ Table = tuple[str, list[str], list[list[str]]]
 def diagnosis_tables(found: Diagnostics) -> Iterator[Table]:
     """Yield (title, header, rows) of each table that has something to say."""
     if found.has_thoughts:
-        header = ["words of the thought", "n", "acc. %", "95 % int.", "cut"]
+        header = ["words of the thought", "n", "acc. %", INTERVAL, "cut"]
         rows = [[_span(b.low, b.high), *_figures(b.tally), str(b.truncated)] for b in found.bins]
         yield f"{found.run}: thought length against accuracy, scorer {found.scorer}", header, rows
         header = ["section", "present", "acc. with %", "absent", "acc. without %"]
@@ -28,7 +28,7 @@ def diagnosis_tables(found: Diagnostics) -> Iterator[Table]:
                 for name, s in found.sections.items()
             ],
         )
-        header = ["the summary names", "n", "acc. %", "95 % int."]
+        header = ["the summary names", "n", "acc. %", INTERVAL]
         rows = [[_AGREES[name], *_figures(part)] for name, part in found.agreement.items()]
         yield "does the answer agree with the summary (else the thought's last sentence)?", header, rows
     if found.reasons:
@@ -52,8 +52,8 @@ def diagnosis_sentences(found: Diagnostics) -> Iterator[str]:
         p_value = "" if found.trend.p_value is None else f" (p {format_p(found.trend.p_value)})"
         share = f"{found.trend.right_longer * 100:.1f} %"
         yield (
-            f"of a right and a wrong answer the right one has the longer thought in {share} of all pairs{p_value}; "
-            f"50 % would be no trend; {found.trend.n:,} thoughts that were not cut"
+            f"in {share} of all pairs of a right and a wrong answer the right one has the longer thought{p_value}; "
+            f"50 % would be no trend; from {found.trend.n:,} thoughts that were not cut"
         )
     cut = f"{found.truncated / max(found.answers, 1) * 100:.1f} %"
     yield f"{found.truncated:,} of {found.answers:,} answers ({cut}) ended at the length limit; outcomes: {shown}"

@@ -53,7 +53,7 @@ class Trend:
         right_longer: How often the thought of a right answer is longer than that of a wrong one, over all such pairs; a
             tie is half. 0.5: length says nothing. It is the Mann-Whitney U over the number of pairs.
         p_value: Two-sided p of 0.5, by the normal approximation with the correction for ties (Mann and Whitney 1947);
-            ``None`` where questions were answered several times, since such answers are not independent.
+            ``None`` where questions were answered several times or clips repeat: such answers are not independent.
     """
 
     n: int
@@ -266,7 +266,8 @@ def _trend(thinking: Sequence[tuple[Scored, int]], samples: int) -> Trend | None
     if not right or not wrong:
         return None
     share, p_value = rank_trend(right, wrong)
-    return Trend(len(whole), share, p_value if samples == 1 else None)
+    clips = Counter(item.gold.cluster for item, _ in thinking if item.answer.finish_reason != "length")
+    return Trend(len(whole), share, p_value if samples == 1 and len(clips) == len(whole) else None)
 
 
 def _sections(mode: str, given: Sequence[Scored], readings: Sequence[Reading]) -> dict[str, Section]:

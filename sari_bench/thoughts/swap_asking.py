@@ -9,6 +9,7 @@ from sari_bench.benchmarks.base import Benchmark, digest_of
 from sari_bench.running.measure import make_responder, measure, with_options
 from sari_bench.running.reopening import read_bench, reopen
 from sari_bench.running.runs import RESPONSES, Run
+from sari_bench.scorers.base import choice_of
 from sari_bench.scoring import Scored
 from sari_bench.shortcuts.asking import Recorded, say_costs, write_results
 from sari_bench.shortcuts.gains import paired_gains
@@ -26,7 +27,6 @@ from sari_bench.thoughts.swapping import (
     choose_captions,
     find_captions,
 )
-from sari_data.answers import read_response
 from sari_data.errors import BenchmarkError
 from sari_data.responder import Request, Responder
 from sari_data.types import AudioQuestion
@@ -120,10 +120,11 @@ def compare_swapped(
     original, ids = answered[ORIGINAL], list(answered[OWN])
     golds = [original[i].gold for i in ids]
     rows, right, changed = [], {}, {}
+    before = {i: choice_of(original[i].gold, original[i].answer) for i in ids}
     for name, items in answered.items():
         mine = [i for i in ids if i in items]
         right[name] = {i: float(items[i].outcome == "correct") for i in mine}
-        changed[name] = {i: float(_choice(items[i]) != _choice(original[i])) for i in mine}
+        changed[name] = {i: float(choice_of(items[i].gold, items[i].answer) != before[i]) for i in mine}
         rows.append(SwapRow(name, len(mine), int(sum(right[name].values())), int(sum(changed[name].values()))))
     return Swapped(
         scorer,
@@ -135,12 +136,6 @@ def compare_swapped(
         left_out={why: count for why, count in left_out.items() if count},
         digest=digest,
     )
-
-
-def _choice(item: Scored) -> int | None:
-    if item.answer.text is None:
-        return None
-    return read_response(item.answer.text, item.gold.choices, finish_reason=item.answer.finish_reason).choice
 
 
 def _part(benchmark: Benchmark, ids: set[str], what: str) -> Benchmark:

@@ -184,7 +184,7 @@ def read_swapped(folder: Path) -> Swapped | None:
         return None
     try:
         found = Swapped.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BenchmarkError(
             f"{path} is not what 'sari-bench diagnose --swap-captions' wrote ({error!r}): delete it and run that "
             "command again"

@@ -49,6 +49,11 @@ def read_csv(
                     continue
                 if header is None:
                     header = [name.strip() for name in fields]
+                    twice = sorted({name for name in header if name and header.count(name) > 1})
+                    if twice:
+                        raise InputError(
+                            f"{path}, line {line}: expected each column once, found {twice} several times: rename them"
+                        )
                     absent = [name for name in needs if name not in header]
                     if absent:
                         raise InputError(f"{path}, line {line}: expected the columns {absent}, found {header}")

@@ -176,7 +176,7 @@ function saveSvg(svg, title) {
   // The file has no style sheet, so what the page's says of each part is written into it.
   from.forEach((node, i) => {
     const style = getComputedStyle(node);
-    for (const name of ["fill", "stroke", "stroke-width", "stroke-dasharray", "opacity", "fill-opacity", "font-size", "font-family", "font-weight"]) {
+    for (const name of ["fill", "stroke", "stroke-width", "stroke-dasharray", "stroke-linejoin", "paint-order", "opacity", "fill-opacity", "font-size", "font-family", "font-weight"]) {
       to[i].style.setProperty(name, style.getPropertyValue(name));
     }
     to[i].style.removeProperty("--key");
@@ -299,7 +299,6 @@ function radar(data, board, axes, of, tableOf) {
     const shape = (values) => `M${values.map((value, g) => spot(g, value).map((v) => v.toFixed(1)).join(" ")).join("L")}Z`;
     for (const value of [25, 50, 75, 100]) {
       nodes.push(drawn("path", { d: shape(dimension.groups.map(() => value)), class: "grid" }));
-      if (value < 100) nodes.push(words(cx + 4, cy - radius * value / 100 - 2, `${value}`));
     }
     dimension.groups.forEach((name, g) => {
       const [x, y] = spot(g, 100), side = Math.abs(x - cx) < 8 ? "middle" : x > cx ? "start" : "end";
@@ -318,6 +317,7 @@ function radar(data, board, axes, of, tableOf) {
         if (figure) nodes.push(mark(run, ...spot(g, figure[2]), about(data, run, name, figure)));
       });
     }
+    for (const value of [25, 50, 75]) nodes.push(words(cx + 4, cy - radius * value / 100 + 4, `${value}`, "start", "scale-word"));
     return { nodes, height };
   };
   const plot = new Plot("Profile", board, paint, () => tableOf(by()));

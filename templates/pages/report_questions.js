@@ -54,6 +54,9 @@ class Questions {
     const state = (name, test) => { const n = all.filter(test).length; if (n) states.push([`${name} (${count(n)})`, test]); };
     state("scorers disagree", (row) => row.split);
     state("scorers disagree on right", (row) => row.answers.some((a) => new Set(a.outcomes.map((o) => o === "correct")).size > 1));
+    // With three scorers and more, one of them may disagree everywhere: what only two of them dispute is found here.
+    const pairs = data.scorers.length < 3 ? [] : data.scorers.flatMap((a, i) => data.scorers.slice(i + 1).map((b, j) => [a, b, i, i + 1 + j]));
+    for (const [a, b, i, j] of pairs) state(`${a} and ${b} disagree on right`, (row) => row.answers.some((x) => (x.outcomes[i] === "correct") !== (x.outcomes[j] === "correct")));
     if (runs.length > 1) state("runs disagree", (row) => new Set(runs.map((run) => right(row, run))).size > 1);
     state(runs.length > 1 ? "all right" : "right", (row) => runs.every((run) => right(row, run)));
     state(runs.length > 1 ? "all wrong" : "not right", (row) => runs.every((run) => !right(row, run)));
@@ -115,7 +118,7 @@ class Questions {
       const right = found.filter((row) => row.answers[run].outcomes[0] === "correct").length;
       return `${name} ${found.length ? Math.round(100 * right / found.length) : 0} %`;
     });
-    this.totals.replaceChildren(element("b", found.length === this.all.length ? `${count(found.length)} questions` : `${count(found.length)} of ${count(this.all.length)} questions`));
+    this.totals.replaceChildren(element("b", found.length === this.all.length ? `${count(found.length)} ${found.length === 1 ? "question" : "questions"}` : `${count(found.length)} of ${count(this.all.length)} questions`));
     this.totals.append(` · right among these: ${shares.join(", ")}`);
     this.list.fill(found);
   }

@@ -77,6 +77,18 @@ document.addEventListener("focusout", () => { tip.hidden = true; });
 document.addEventListener("scroll", () => showTip(document.activeElement), { passive: true, capture: true });
 document.addEventListener("keydown", (event) => { if (event.key === "Escape") tip.hidden = true; });
 
+// What can be scrolled can be reached by the Tab key, where nothing in it can.
+function reachable() {
+  for (const part of document.querySelectorAll(".scroll:not([role])")) {
+    if (part.scrollWidth > part.clientWidth + 1 && !part.querySelector("[tabindex], button")) part.tabIndex = 0;
+    else part.removeAttribute("tabindex");
+  }
+}
+
+addEventListener("resize", reachable);
+document.addEventListener("toggle", reachable, true);
+reachable();
+
 // Sections that are closed on the screen are open on paper.
 addEventListener("beforeprint", () => document.querySelectorAll("details:not([open])").forEach((part) => { part.open = true; part.dataset.printed = ""; }));
 addEventListener("afterprint", () => document.querySelectorAll("details[data-printed]").forEach((part) => { part.open = false; delete part.dataset.printed; }));
@@ -102,7 +114,14 @@ document.querySelectorAll(".leaderboard .title").forEach((title) => {
   breakable(title, name);
 });
 
-const digits = (value, places = 1) => (value === null || value === undefined ? "–" : value.toFixed(places));
+// As Python and the published programs round: of a value that lies exactly between two, the even one.
+function digits(value, places = 1) {
+  if (value === null || value === undefined) return "–";
+  const between = Number.isInteger(value * 2 ** (places + 1)) && !Number.isInteger(value * 2 ** places);
+  if (!between) return value.toFixed(places);
+  const below = Math.floor(value * 10 ** places);
+  return ((below + (below % 2 ? 1 : 0)) / 10 ** places).toFixed(places);
+}
 
 // A figure is [n, correct, accuracy, low, high] and where clips repeat the interval by clip: in words.
 function inWords(figure) {

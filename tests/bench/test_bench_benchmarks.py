@@ -85,7 +85,7 @@ def test_what_is_lacking_is_named(tmp_path: Path) -> None:
         load_benchmark("mmau-test-mini")
     with pytest.raises(MissingFileError, match="does not exist"):
         load_benchmark("mmau-test-mini", tmp_path / "no.json")
-    with pytest.raises(InputError, match="benchmark 'mmlu' is unknown; expected one of"):
+    with pytest.raises(InputError, match=r"benchmark 'mmlu' is unknown; expected mmar, .* did you mean 'mmsu'"):
         load_benchmark("mmlu")
     with pytest.raises(InputError, match="is generated: leave --questions"):
         load_benchmark("scenes", tmp_path / "no.json")

@@ -69,8 +69,8 @@ def test_of_equally_near_revisions_the_latest_is_named_and_of_far_ones_none() ->
     strange = [dataclasses.replace(gold, id=f"x{gold.id}") for gold in GOLDS]
     assert "shares no question with the registered ones (first, second)" in versions.describe("toy", strange)[1][0]
     assert versions.describe("nothing", strange) == (digest_of(strange)[:12], ())
-    assert versions.revision_names("toy") == ["first", "second"]
-    assert versions.revision_names("nothing") == []
+    assert [revision.name for revision in versions.revisions("toy")] == ["first", "second"]
+    assert versions.revisions("nothing") == ()
 
 
 def test_an_edited_file_of_mmau_is_told_from_the_nearest_revision(shared_data: Path, tmp_path: Path) -> None:

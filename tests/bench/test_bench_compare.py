@@ -8,7 +8,7 @@ import pytest
 from bench_toys import right, wrong
 
 from sari_bench.benchmarks.base import Benchmark
-from sari_bench.comparing.compare import compare
+from sari_bench.comparing.compare import compare, format_p
 from sari_bench.reporting.board_tables import board_table
 from sari_bench.reporting.leaderboard import make_boards
 from sari_bench.reporting.report import score_rows, to_markdown
@@ -120,3 +120,16 @@ def test_markdown_escapes_what_it_is_given(benchmark_of: Of, run_of: Runs) -> No
     assert "| :--- | ---: |" in text
     run = run_of(benchmark_of(3), right)
     assert "| model | sound |" in boards_markdown(make_boards([run]), leaderboard=True)
+
+
+def test_a_p_is_never_rounded_to_the_other_side_of_005() -> None:
+    shown = {
+        0.04996: "= 0.04996",
+        0.0496: "= 0.0496",
+        0.05: "= 0.050",
+        0.0504: "= 0.050",
+        0.0494: "= 0.049",
+        1: "= 1.000",
+    }
+    assert {value: format_p(value) for value in shown} == shown
+    assert format_p(0.00099) == "< 0.001"

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from bench_scores import score_of
+from bench_scores import gold_of, score_of, scored
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -198,3 +198,18 @@ def test_what_cannot_be_a_side(tmp_path: Path) -> None:
         read_sides([tmp_path / "no", path])
     with pytest.raises(InputError, match="leave --questions out"):
         read_sides([], questions=path)
+
+
+def test_what_the_official_total_leaves_out_is_said_to_count_here() -> None:
+    """Two of four answers are missing: the official accuracy is 50 %, and what is compared is 25 %."""
+    golds = {f"q{i}": gold_of(f"q{i}") for i in range(4)}
+    about = BenchmarkGolds("toy", "1", "0", tuple(golds.values()))
+    few, whole = (
+        summarize(about, [scored(gold, one) for gold, one in zip(golds.values(), said, strict=True)], "official")
+        for said in ([0, 1, "missing", "missing"], [0, 0, 1, 1])
+    )
+    assert few.overall.accuracy == 0.5
+    found = compare_scores("few", few, "whole", whole)
+    assert (found.accuracy_a, found.accuracy_b) == (0.25, 0.5)
+    assert "answers that are missing (2 and 0) count as not right here" in found.notes[0]
+    assert not any("missing" in note for note in compare_scores("w", whole, "v", whole).notes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -79,13 +80,18 @@ def test_long_thoughts_that_go_with_wrong_answers_are_seen(
         answer = right(question) if index < 20 else wrong(question)
         return f"<think>{'word ' * words}</think>{answer}"
 
-    found = diagnose(run_of(benchmark_of(40), respond, mode="unstructured"))
+    run = run_of(benchmark_of(40), respond, mode="unstructured")
+    found = diagnose(run)
     assert (found.answers, found.thoughts, found.words) == (40, 40, 55.0)
     assert [(b.low, b.high, b.tally.n, b.tally.correct) for b in found.bins] == [(10, 10, 20, 20), (100, 100, 20, 0)]
     assert found.trend is not None
     assert found.trend.right_longer == 0
     assert found.trend.p_value is not None
     assert found.trend.p_value < 1e-8
+    items = tuple(replace(i, gold=replace(i.gold, clip=f"clip {n // 20}")) for n, i in enumerate(run.score().items))
+    two_clips = diagnose(run, score=replace(run.score(), items=items)).trend
+    assert two_clips is not None
+    assert (two_clips.right_longer, two_clips.p_value) == (0, None), "forty answers about two clips prove nothing"
     body = found.to_json()
     assert body["bins"][0] == {
         "from_words": 10, "to_words": 10, "n": 20, "correct": 20, "accuracy": 100.0, "interval": [83.89, 100.0],

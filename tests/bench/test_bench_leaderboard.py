@@ -17,11 +17,13 @@ from sari_bench.benchmarks.base import Benchmark
 from sari_bench.contamination import Contamination
 from sari_bench.published import PublishedRow
 from sari_bench.reporting.board_tables import board_table, earlier_tables, group_tables
-from sari_bench.reporting.groups import all_tallies, chance_note, crossings, parse_grouping, tallies
-from sari_bench.reporting.leaderboard import make_boards, withheld
+from sari_bench.reporting.groups import all_tallies, crossings, parse_grouping, tallies
+from sari_bench.reporting.leaderboard import make_boards
 from sari_bench.reporting.report import column_widths, fit_columns
 from sari_bench.reporting.report_files import boards_csv, boards_json, boards_markdown
 from sari_bench.running.runs import Run
+from sari_bench.scoring import count_withheld
+from sari_bench.statistics.adjust import chance_note
 from sari_data.errors import InputError
 
 Of = Callable[[int], Benchmark]
@@ -113,7 +115,7 @@ def test_group_tables_have_a_column_for_each_run(benchmark_of: Of, run_of: Runs)
     (board,) = make_boards(_some(benchmark_of, run_of), ["answer", "official"])
     first, second = group_tables(board, ("task", "sub-category"))
     assert first.header == ["task × sub-category", "n", "music@direct", "bad@direct"]
-    assert ["music × skill 0", "2", "100.00", "0.00"] in first.rows
+    assert ["music × skill 0", "2", "100.00 [34.2–100.0]", "0.00 [0.0–65.8]"] in first.rows
     assert first.title.endswith("scorer answer")
     assert second.title.endswith("scorer official")
     assert first.notes == ()
@@ -212,8 +214,8 @@ def test_the_clean_subset_stands_beside_the_whole(
 def test_withheld_answers_are_seen(benchmark_of: Of, run_of: Runs) -> None:
     run = _some(benchmark_of, run_of)[0]
     golds = tuple(replace(gold, answer=None) for gold in run.benchmark.golds)
-    assert withheld(replace(run, benchmark=replace(run.benchmark, golds=golds)))
-    assert not withheld(run)
+    assert count_withheld(replace(run.benchmark, golds=golds)) == len(golds)
+    assert count_withheld(run.benchmark) == 0
 
 
 def test_wide_tables_are_split_and_nothing_is_lost() -> None:

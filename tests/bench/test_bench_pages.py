@@ -87,6 +87,8 @@ def test_the_page_holds_what_it_should(source: str, boards: list[Board]) -> None
     assert "has no recipe.json" in page.words, "why no clip can be heard"
     kinds = [kind for kind, _ in page.scripts]
     assert kinds == ["application/json", "application/json", None]
+    assert all(attributes.get("scope") for tag, attributes in page.tags if tag == "th"), "what each heading heads"
+    assert all(attributes.get("aria-label") for tag, attributes in page.tags if tag == "table")
 
 
 def test_published_rows_are_marked_cited_flagged_and_kept_apart_by_version(source: str, boards: list[Board]) -> None:
@@ -170,7 +172,11 @@ def test_groups_are_those_of_the_scores_and_add_up_when_crossed(boards: list[Boa
                 assert sum(cell[1] for cell in cells) == overall.correct
             tasks = data["figures"][scorer]["task"][run]
             expected = entry.scores[scorer].by["task"]["music"]
-            assert tasks[data["dimensions"][0]["groups"].index("music")][:2] == [expected.n, expected.correct]
+            found = tasks[data["dimensions"][0]["groups"].index("music")]
+            assert found[:2] == [expected.n, expected.correct]
+            assert found[2] == 100 * expected.correct / expected.n, (
+                "the page alone rounds: twice would be once too often"
+            )
 
 
 def test_samples_show_their_votes_and_only_the_first_text(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench_pages import RUNS, draw, in_memory, scene_board, toy_boards
+from bench_pages import RUNS, draw, hostile, in_memory, scene_board, toy_boards
 from bench_toys import make_questions
 from browser import ABSENT, CHROMIUM, Browser
 
@@ -80,6 +80,13 @@ def test_it_opens_without_complaint_and_asks_nobody(browser: Browser, page: Path
         assert asked == [page.resolve().as_uri()]
         assert browser.run("document.title") == "sari-bench report", "what a model wrote did not run"
         assert browser.run("document.documentElement.scrollWidth <= innerWidth"), "nothing is wider than the window"
+        average = f"{TOY}.querySelector('.leaderboard').tBodies[0].rows[0].cells[1].getBoundingClientRect().right"
+        assert browser.run(f"{average} <= innerWidth"), "who is best is seen without scrolling"
+        beyond = "[...document.querySelectorAll('.scroll')].filter((n) => n.scrollWidth > n.clientWidth + 1)"
+        assert browser.run(f"{beyond}.every((n) => n.tabIndex === 0 || n.querySelector('button'))"), (
+            "keys can scroll it"
+        )
+        assert width > 390 or browser.run(f"{beyond}.length") > 0, "else this shows nothing"
         ground = browser.run("getComputedStyle(document.body).backgroundColor")
         assert (ground == "rgb(18, 21, 24)") is dark
         lines = browser.run("[...document.querySelectorAll('.drawing *')].map((n) => n.outerHTML).join('')")
@@ -88,6 +95,9 @@ def test_it_opens_without_complaint_and_asks_nobody(browser: Browser, page: Path
         assert "Infinity" not in lines
     said = browser.run("[...document.querySelectorAll('.leaderboard .title')].map((n) => n.textContent)")
     assert {*RUNS, "Odd <b>"} <= set(said)
+    shares = [c / n for n in (7, 8, 32, 160, 1000) for c in range(n + 1)]
+    shown = browser.run(f"{[share * 100 for share in shares]}.map((x) => [digits(x), digits(x, 2)])")
+    assert shown == [[f"{s * 100:.1f}", f"{s * 100:.2f}"] for s in shares], "the page rounds as the tables do"
 
 
 def test_the_leaderboard_sorts_by_click_and_by_key(browser: Browser, page: Path) -> None:
@@ -96,7 +106,7 @@ def test_the_leaderboard_sorts_by_click_and_by_key(browser: Browser, page: Path)
     column = f"[...{table}.tHead.rows[0].cells].findIndex((c) => c.textContent === 'Unread')"
     values = f"[...{table}.tBodies[0].rows].map((r) => r.cells[{column}].textContent)"
     head = f"{table}.tHead.rows[0].cells[{column}]"
-    averages = browser.run(f"[...{table}.tBodies[0].rows].map((r) => Number(r.cells[4].dataset.sort))")
+    averages = browser.run(f"[...{table}.tBodies[0].rows].map((r) => Number(r.cells[1].dataset.sort))")
     assert averages == sorted(averages, reverse=True)
     browser.run(f"{head}.querySelector('button').click()")
     assert browser.run(f"{head}.getAttribute('aria-sort')") == "descending"
@@ -218,6 +228,19 @@ def test_filters_search_and_keys_find_questions(browser: Browser, page: Path, bo
     _key(browser, "ArrowRight")
     assert _opened(browser) == order[1]
     assert browser.run(f"{TOY}.querySelectorAll('.row').length") < 40, "only rows in sight are in the page"
+
+
+def test_what_two_of_three_scorers_dispute_can_be_picked_out(browser: Browser, tmp_path: Path) -> None:
+    toy = from_questions("toy", make_questions(12))
+    board = make_boards([in_memory(toy, hostile, "a@direct", tmp_path)], ("official", "answer", "letter"))[0]
+    path = tmp_path / "three.html"
+    path.write_text(render_page([board]), encoding="utf-8")
+    browser.open(path)
+    states = "[...document.querySelector('select[aria-label=Show]').options].map((o) => o.text)"
+    official, answer = (board.entries[0].scores[name].items for name in ("official", "answer"))
+    apart = sum((a.outcome == "correct") != (b.outcome == "correct") for a, b in zip(official, answer, strict=True))
+    assert apart > 0
+    assert f"official and answer disagree on right ({apart})" in browser.run(states)
 
 
 def test_an_address_opens_its_question(browser: Browser, page: Path, tmp_path: Path) -> None:

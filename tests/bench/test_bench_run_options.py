@@ -173,3 +173,11 @@ def test_several_samples_are_told_as_mean_and_pass_at_k(
     assert "majority" in body["votes"]
     assert [entry["value"] for entry in body["votes"]["pass_at"]] == [58.33, 87.5, 87.5]
     assert body["timing"]["answers"] == 24
+    for command in (("score", "--run"), ("report",)):
+        code, again, said = run_command("sari-bench", *command, body["folder"])
+        assert code == 0, said
+        votes = [line for line in printed.splitlines() if line.startswith(("mean of", "majority", "pass@"))]
+        assert len(votes) == 3
+        assert set(votes) <= set(again.splitlines())
+        found = json.loads(run_command("sari-bench", *command, body["folder"], "--json")[1])
+        assert (found["runs"][0] if "runs" in found else found)["votes"] == body["votes"]

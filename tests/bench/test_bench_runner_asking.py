@@ -222,6 +222,8 @@ def test_timing_is_throughput_of_all_and_latency_where_it_is_known() -> None:
     assert old.to_json()["request_seconds_p50"] is None
     assert str(old) == "2 answers in 1 min 0 s, 0.0 a second"
     assert str(timing_of([])) == "no answers"
+    assert str(Timing(1, 0, 59.96)).startswith("1 answers in 1 min 0 s"), "not 60.0 s"
+    assert str(Timing(1, 0, 119.7)).startswith("1 answers in 2 min 0 s"), "not 1 min 60 s"
 
 
 @pytest.fixture

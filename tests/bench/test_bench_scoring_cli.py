@@ -176,7 +176,7 @@ def test_what_a_judge_used_is_printed(call: Call, toy: dict[str, str], monkeypat
     ("arguments", "message"),
     [
         (["--scorer", "bleu"], "scorer 'bleu' is unknown; expected one of ['answer', 'official', 'letter', 'judge']"),
-        (["--scorer", "judge"], "keeps none: name who judges with --judge RESPONDER"),
+        (["--scorer", "judge"], "keeps none: let a model judge first, with 'sari-bench score --judge RESPONDER'"),
         (["--judge", "nobody"], "responder 'nobody' is not registered"),
         (["--judge", "scripted", "--judge-option", "x"], "--judge-option x: expected key=value"),
         (["--judge", "scripted", "--judge-option", "nope=1"], "judge 'scripted' could not be made with the options"),
@@ -187,7 +187,7 @@ def test_what_a_judge_used_is_printed(call: Call, toy: dict[str, str], monkeypat
         (["--all-scorers", "--disagreements", "d.txt"], "expected a name that ends in .csv or .jsonl"),
         (["--all-scorers", "--disagreements", "-", "--json"], "both write to standard output"),
         (["--questions", "old.json"], "hold the same revision: give each once"),
-        (["--run", "runs"], "give either --predictions FILE or --run FOLDER"),
+        (["--run", "runs"], "give a file of predictions or a run folder, once"),
     ],
 )
 def test_wrong_usage_is_one_sentence(call: Call, toy: dict[str, str], arguments: list[str], message: str) -> None:

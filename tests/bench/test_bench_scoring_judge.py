@@ -223,7 +223,7 @@ def test_a_run_is_scored_by_the_verdicts_in_its_folder(
     benchmark_of: Callable[[int], Benchmark], run_of: Callable[..., Run]
 ) -> None:
     run = run_of(benchmark_of(3), right)
-    with pytest.raises(InputError, match="keeps none: name who judges with --judge"):
+    with pytest.raises(InputError, match="keeps none: let a model judge first"):
         run.score("judge")
     said = said_of(run.benchmark, run.answers, run.samples)
     ask_judge(said, Judge(lambda request: "<answer>A</answer>"), run.folder / "judge")

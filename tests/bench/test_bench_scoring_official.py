@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sari_bench.benchmarks import load_benchmark
 from sari_bench.scorers.official import Rule
 from sari_bench.scoring import string_match
 from sari_bench.statistics.metrics import percent
@@ -109,3 +110,15 @@ def test_a_share_is_printed_as_the_published_programs_print_it() -> None:
             published = f"{(correct / n) * 100:.2f}"
             ours: Any = percent(correct / n)
             assert f"{ours:.2f}" == published, (correct, n)
+
+
+def test_empty_options_change_no_verdict_and_no_letter_of_mmar(shared_data: Path) -> None:
+    rows = [json.loads(line) for line in (shared_data / "mmar" / "MMAR-meta.jsonl").open(encoding="utf-8")]
+    empty = [row for row in rows if not all(choice.strip() for choice in row["choices"])]
+    assert len(empty) == 4
+    shown = {gold.id: gold.choices for gold in load_benchmark("mmar", shared_data / "mmar" / "MMAR-meta.jsonl").golds}
+    for row in empty:
+        whole, kept = row["choices"], shown[row["id"]]
+        assert kept == tuple(whole[: len(kept)]), "an empty option before others would shift their letters"
+        for said in (*whole, " ".join(whole), f"It is {row['answer']}.", "", "B", "none of these"):
+            assert string_match(row["answer"], said, whole) is string_match(row["answer"], said, kept)

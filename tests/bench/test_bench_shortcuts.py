@@ -104,7 +104,7 @@ def test_always_the_first_is_right_in_no_question_in_all_rotations(tmp_path: Pat
     ]  # fmt: skip
     assert row.gain is not None
     assert row.gain.won == 6, "the own audio is right where the answer stands first"
-    assert "(A) is answered 96 times where 24 would be even, position bias 75.0 %" in circular.sentence
+    assert "(A) is answered 96 times where 24 would be even, position bias 75.00 %" in circular.sentence
 
 
 def test_a_model_that_never_takes_the_last_option_shows_it(tmp_path: Path) -> None:

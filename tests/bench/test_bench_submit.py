@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from bench_toys import right
 
-from sari_bench.benchmarks import load_benchmark
+from sari_bench.benchmarks import benchmark_module, benchmark_names, load_benchmark
 from sari_bench.benchmarks.base import Benchmark
 from sari_bench.predictions import read_predictions
 from sari_bench.reporting import submit
+from sari_bench.reporting.hub_results import DATASETS
 from sari_bench.reporting.submit import make_submission
 from sari_bench.running.runs import Run
 from sari_bench.scoring import Answer
@@ -217,3 +218,9 @@ def test_real_predictions(run_command: Command, shared_data: Path, empty_folder:
         assert (code, body["n"], len(body["missing"]), body["version"]) == (int(missing > 0), 1000, missing, version)
         assert sum(body["task"].values()) == 1000
     assert len(_written(empty_folder)) == 1000
+
+
+def test_what_is_said_of_a_benchmark_in_two_places_is_the_same() -> None:
+    known = {name: benchmark_module(name) for name in benchmark_names()}
+    assert {n: m.QUESTIONS for n, m in known.items() if m.HUB and m.QUESTIONS} == submit.COUNTS
+    assert {n: m.HUB for n, m in known.items() if m.HUB} == {n: repo for n, (repo, _, _) in DATASETS.items()}

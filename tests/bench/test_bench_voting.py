@@ -5,21 +5,22 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from bench_scores import gold_of, score_of, scored
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sari_bench.scoring import BenchmarkGolds, summarize
+from sari_bench.scoring import Answer, BenchmarkGolds, score, summarize
 from sari_bench.statistics.metrics import OUTCOMES, wilson
 from sari_bench.statistics.voting import (
-    count_votes,
     has_votes,
     majority,
     pass_at,
     pass_at_k,
     pass_chance,
+    vote,
     vote_lines,
     votes_json,
 )
@@ -48,8 +49,8 @@ def test_the_option_with_most_votes_wins_and_what_was_not_read_does_not_vote() -
     assert [item.choice for item in voted.items] == [0, 1, 0, None, None]
     assert voted.items[3].reason == "because it is truncated"
     assert (voted.overall.n, voted.overall.correct) == (5, 2)
-    assert count_votes(score).silent == 2
-    assert count_votes(score).unanimous == 1
+    assert vote(score)[1].silent == 2
+    assert vote(score)[1].unanimous == 1
 
 
 @pytest.mark.parametrize(
@@ -149,3 +150,18 @@ def test_a_scorer_that_reads_no_option_lets_nobody_vote() -> None:
     assert "no majority vote" in vote_lines(told)[1]
     with pytest.raises(InputError, match="scorer 'official' does not say which option it read"):
         majority(told)
+
+
+def test_a_gold_that_is_no_option_has_the_votes_of_the_answers_that_match_it() -> None:
+    """The official rule accepts "a bird" where no option says so: two such answers outvote a cat."""
+    gold = replace(gold_of("q1", choices=("a dog", "a cat")), answer="a bird")
+    about = BenchmarkGolds("toy", "1", "0", (gold,))
+    said = ("a cat", "a bird", "a bird")
+    answers = {"q1": [Answer("q1", text, sample, raw=False) for sample, text in enumerate(said)]}
+    voted = majority(score(about, answers, "official", 3))
+    assert (voted.overall.correct, voted.overall.n) == (1, 1)
+    by_reader = score(about, answers, "answer", 3)
+    assert majority(by_reader).overall.outcomes["ungradable"] == 1
+    assert by_reader.notes == ("3 of 3 answers cannot be right because the gold is not among the choices",)
+    few = score(about, {"q1": answers["q1"][:1]}, "official", 3)
+    assert few.notes[0].startswith("2 of 3 answers are missing; the official total leaves them out"), "one question"

@@ -92,20 +92,3 @@ def columns_of(score: Score) -> Columns:
     """Return of each answer of a score its question's id, its outcome and its clip."""
     items = score.items
     return [i.gold.id for i in items], [i.outcome for i in items], [i.gold.cluster for i in items]
-
-
-<<<<<<< HEAD
-def chance_note(groups: int, columns: int) -> str | None:
-    """Return what a reader of a table with many intervals must know, or ``None`` where there are few."""
-    count = groups * columns
-    if groups < MANY_GROUPS:
-        return None
-    return (
-        f"of {count} figures with a 95 % interval each, about {max(1, round(count * 0.05))} miss the true value by "
-        "chance: a group that stands out among so many was chosen for it, so test it on other questions"
-    )
-=======
-def _count(score: Score, items: Sequence[Scored], clusters: Mapping[str, str]) -> Tally:
-    pairs = ((item.gold.id, item.outcome) for item in items)
-    return tally(pairs, drop_missing=score.drops_missing, clusters=clusters)
->>>>>>> main

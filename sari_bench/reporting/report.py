@@ -6,10 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-<<<<<<< HEAD
-=======
-from sari_bench.comparing.compare import Transcript
->>>>>>> main
 from sari_bench.scoring import Score, honest_of
 from sari_bench.statistics.adjust import chance_note
 from sari_bench.statistics.metrics import Tally, percent
@@ -19,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from sari_bench.comparing.compare import Comparison, Transcript
+    from sari_bench.comparing.compare import Transcript
 
 
 INTERVAL = "95 % CI"
@@ -64,24 +60,10 @@ def score_rows(score: Score) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
-<<<<<<< HEAD
-def comparison_rows(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
-    """Return a comparison's header and rows as text."""
-    from sari_bench.comparing.compare import format_p
-
-    def row(name: str, d: PairedDifference) -> list[str]:
-        interval = f"{d.interval[0] * 100:+.2f} to {d.interval[1] * 100:+.2f}"
-        p_value = "–" if d.p_value is None else format_p(d.p_value).removeprefix("= ")
-        return [name, str(d.n), f"{d.difference * 100:+.2f}", interval, str(d.won), str(d.lost), p_value]
-
-    header = ["task", "n", "points", "95 % interval", "won", "lost", "McNemar p"]
-    return header, [*(row(name, part) for name, part in comparison.by.items()), row("all", comparison.overall)]
-=======
 def score_notes(score: Score) -> tuple[str, ...]:
     """Return what must be known of a score's table: the score's own sentences, and one where it has many groups."""
     most = max(map(len, score.by.values()), default=0)
     return (*score.notes, *filter(None, [chance_note(most)]))
->>>>>>> main
 
 
 def to_table(header: Sequence[str], rows: Iterable[Sequence[str]], width: int) -> Table:

@@ -26,6 +26,7 @@ _PLAIN = str.maketrans(
 _WRAPPING = " \"'*_"
 _LEADING = _WRAPPING + "([{"
 _TRAILING = _WRAPPING + ")]}.,;:!?"
+_AROUND = _LEADING + _TRAILING
 _ARTICLE = re.compile(r"(?:the|an|a) (?=.)")
 # A mark before a digit belongs to a number: 1.5, 0:30, .5 and -5 keep theirs.
 _MARKS = re.compile(r"[,;:.](?!\d)|[!?\"()\[\]{}*_]|(?<=[^\W\d_])-(?=[^\W\d_])")
@@ -78,11 +79,13 @@ class Options:
         other two readings that differ, such as a letter and another option's text, are ambiguous.
         """
         if len(answer) > self._longest:
+            if len(begin := " ".join(answer[: self._longest + 100].split())) > self._longest and begin.strip(_AROUND):
+                return None, NOT_AN_OPTION  # the whole is no shorter
             answer = " ".join(answer.split())
-            if len(answer) > self._longest and answer.strip(_LEADING + _TRAILING):
+            if len(answer) > self._longest and answer.strip(_AROUND):
                 return None, NOT_AN_OPTION
         text = _clean(answer)
-        if not text.strip(_LEADING + _TRAILING):
+        if not text.strip(_AROUND):
             return self._verdict(self._by_text(text, 0, 2)) if self._by_text(text, 0, 2) else (None, EMPTY)
         for form in dict.fromkeys((text, text.strip(_WRAPPING))):
             found = self._by_text(form, 0, 2)

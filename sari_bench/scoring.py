@@ -16,7 +16,7 @@ from sari_bench.benchmarks.base import DIMENSIONS, Benchmark, Gold
 from sari_bench.counting import counted
 from sari_bench.scorers import SCORERS, load_scorer
 from sari_bench.scorers.base import Answer, Said, Scorer
-from sari_bench.statistics.metrics import OUTCOMES, UNGRADABLE, Tally, group, percent, tally
+from sari_bench.statistics.metrics import OUTCOMES, UNGRADABLE, Tally, count_outcomes, group, percent
 from sari_data.errors import InputError
 
 __all__ = [
@@ -238,10 +238,10 @@ def summarize(
     """
     if drop_missing is None:
         drop_missing = scorer in SCORERS and SCORERS[scorer].drops_missing
-    clusters = {item.gold.id: item.gold.cluster for item in items}
 
     def count(part: Sequence[Scored], drop: bool = drop_missing) -> Tally:
-        return tally(((item.gold.id, item.outcome) for item in part), drop_missing=drop, clusters=clusters)
+        ids, outcomes = [item.gold.id for item in part], [item.outcome for item in part]
+        return count_outcomes(ids, outcomes, [item.gold.cluster for item in part], drop_missing=drop)
 
     by: dict[str, dict[str, Tally]] = {}
     for dimension, field in DIMENSIONS.items():

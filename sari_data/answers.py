@@ -17,7 +17,7 @@ from typing import Literal
 from sari_data.clauses import REFUSED
 from sari_data.conclusions import DISAGREE, HALFWAY, LOOPS, conclude
 from sari_data.errors import InputError
-from sari_data.options import AMBIGUOUS, EMPTY, NOT_AN_OPTION, Options
+from sari_data.options import AMBIGUOUS, EMPTY, NOT_AN_OPTION, options_of
 from sari_data.prompting import ANSWER, Mode, load_mode, tag_parents, tag_pattern
 from sari_data.types import AudioQuestion
 
@@ -94,7 +94,7 @@ def read_response(text: str, choices: Sequence[str], *, finish_reason: str = "st
     if cut and (parse.open_at_end or not parse.answers):
         return Reading(None, CUT_OFF, parse.answers[-1] if parse.answers else None, parse.sections)
     shown = tuple(choices)
-    options = _options(shown)
+    options = options_of(shown)
     found = list(dict.fromkeys(a for a in parse.answers if a))
     if not found:
         if parse.answers:
@@ -119,7 +119,7 @@ def sections_of(text: str) -> dict[str, str]:
 def _read_outside(parse: _Parse, choices: tuple[str, ...]) -> Reading:
     if not parse.outside:
         return Reading(None, HALFWAY if parse.open_thought else NO_ANSWER, None, parse.sections)
-    choice, reason = _options(choices).match(parse.outside)
+    choice, reason = options_of(choices).match(parse.outside)
     if choice is not None:
         return Reading(choice, None, parse.outside, parse.sections, "whole")
     if reason == AMBIGUOUS:
@@ -185,11 +185,6 @@ def follows_grammar(text: str, mode: str | Mode) -> bool:
 @lru_cache(maxsize=64)
 def _strict_pattern(names: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile(rf"<(/?)({'|'.join(names)})>", re.IGNORECASE | re.ASCII)
-
-
-@lru_cache(maxsize=4096)
-def _options(choices: tuple[str, ...]) -> Options:
-    return Options(choices)
 
 
 def _parse(text: str) -> _Parse:

@@ -5,6 +5,7 @@ A sentence is a list of words in which ``@i`` stands for a mention of option ``i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from sari_data.cues import (
     ALSO_CUE,
     BREAKS,
     CONCLUDES_CUE,
+    CONCLUDING,
     DRAWING,
     FILLERS,
     FORCED,
@@ -21,6 +23,7 @@ from sari_data.cues import (
     HAS,
     JOINS,
     LACKING,
+    LEANING,
     LEANS_CUE,
     LISTED,
     NOT,
@@ -28,6 +31,7 @@ from sari_data.cues import (
     OF_ANOTHER,
     RATING,
     REFUSES_CUE,
+    REFUSING,
     RELATED,
     RELATED_GAP,
     RIGHT_CUE,
@@ -76,10 +80,10 @@ def claim_of(items: list[str], mentions: Mentions, *, plain: bool = True) -> Cla
         items = _unforced(items)
     if not items or (items[-1] == "?" and len(items) > 4) or items[0] in ("if", "unless", "were", "suppose"):
         return None
-    named = any(word[0] == "@" for word in items)
+    text = " ".join(items)
+    named = "@" in text  # no word holds that sign
     if not named and TELLING.isdisjoint(items):
         return None
-    text = " ".join(items)
     stated = None if STATING.isdisjoint(items) else _stated(text, mentions)
     if stated is not None:
         return stated
@@ -87,8 +91,8 @@ def claim_of(items: list[str], mentions: Mentions, *, plain: bool = True) -> Cla
     if right:
         return Claim(STATES if len(right) == 1 else CONCLUDES, right)
     if named:
-        for level, pattern in ((CONCLUDES, CONCLUDES_CUE), (LEANS, LEANS_CUE)):
-            cue = pattern.search(text)
+        for level, pattern, needed in ((CONCLUDES, CONCLUDES_CUE, CONCLUDING), (LEANS, LEANS_CUE, LEANING)):
+            cue = _search(pattern, needed, items, text)
             if cue is not None:
                 if level == LEANS and _denied(text[: cue.start()].split()[-4:], 4):
                     return None
@@ -99,7 +103,7 @@ def claim_of(items: list[str], mentions: Mentions, *, plain: bool = True) -> Cla
     lacks = not LACKING.isdisjoint(items)
     if lacks and ABSENT_CUE.search(text):
         return Claim(NAMES, frozenset(), NOT_AN_OPTION)
-    if lacks and REFUSES_CUE.search(text):
+    if lacks and _search(REFUSES_CUE, REFUSING, items, text):
         return Claim(NAMES, frozenset(), REFUSED)
     if named and plain:
         found = positive([w for i, w in enumerate(items) if w[0] != "@" or not _part_of(items, i)])
@@ -107,6 +111,11 @@ def claim_of(items: list[str], mentions: Mentions, *, plain: bool = True) -> Cla
         if found:
             return Claim(NAMES, frozenset(said or {c for c, _ in found}), predicate=bool(said))
     return None
+
+
+def _search(pattern: re.Pattern[str], needed: frozenset[str], items: list[str], text: str) -> re.Match[str] | None:
+    """Search for a cue where one of the words stands that it needs; a word may end in "#", and then be one of them."""
+    return None if needed.isdisjoint(items) and "#" not in text else pattern.search(text)
 
 
 def positive(items: Sequence[str]) -> list[tuple[int, bool]]:

@@ -284,6 +284,8 @@ def loops(text: str) -> bool:
     """Return whether a text ends in the same phrase three times or more, over 40 characters or more."""
     tail = text[-600:].rstrip()
     for period in range(2, min(200, len(tail) // 3) + 1):
+        if tail[-1] != tail[-1 - period]:
+            continue
         times = max(3, -(-40 // period))
         if times * period <= len(tail) and tail.endswith(tail[-period:] * times) and tail[-period:].strip():
             return True

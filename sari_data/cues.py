@@ -63,12 +63,23 @@ CONCLUDES_CUE = re.compile(
     r"|\bbest (?:described|matche?[sd]?|fits?|fit|characteri[sz]ed|guess|option|choice|suited|represented)\b"
     r"|\bmust be\b|\bhas to be\b|\b(?:that|this|which) (?:only )?leaves\b|\bleaving only\b|\bleaves (?:us|only)\b"
 )
+# Of these words one stands in whatever CONCLUDES_CUE finds.
+CONCLUDING = word_set(
+    "so therefore thus hence overall conclusion summary sum consequently ultimately finally conclude concluded "
+    "concludes infer inferd infers deduce deduced deduces most best must has leaves leaving"
+)
 LEANS_CUE = re.compile(
     r"\b(?:likely|probabl[ey]|suggest(?:s|ing)?|indicat(?:e|es|ing)|points? to|consistent with|sounds? like"
     r"|(?:i|we) (?:believe|guess|hear|would say|say)|think|(?:appears|seems)(?: to be)?(?! (?:before|after)\b)"
     r"|identified as"
     r"|match(?:es|ing)?"
     r"|corresponds? to|characteristic of|typical of)\b|\bmakes? (?=@\d)"
+)
+# Of these words one stands in whatever LEANS_CUE finds.
+LEANING = word_set(
+    "likely probable probably suggest suggests suggesting indicate indicates indicating point points consistent sound "
+    "sounds believe guess hear say think appears seems identified match matches matching correspond corresponds "
+    "characteristic typical make makes"
 )
 REFUSES_CUE = re.compile(
     r"\b(?:cannot|could not|can neither|unable to|not able to|impossible to|not possible to|not sufficient to"
@@ -89,6 +100,12 @@ REFUSES_CUE = re.compile(
     r"|^(?:unknown|unclear|uncertain|undetermined|indeterminate|n / a|not sure|sorry)\b|\bi am (?:sorry|not sure)\b"
     r"|\b(?:is|are|remains?) (?:unclear|unknown|uncertain)\b|\bas an ai\b|\b(?:unknown|undetermined"
     r"|indeterminate) (?:without|due|because|from|based)\b"
+)
+# Of these words one stands in whatever REFUSES_CUE finds.
+REFUSING = word_set(
+    "determine determined tell told identify identified answer answered know known conclude infer inferred assist "
+    "decide sure specified discern discerned ascertain ascertained certain hear listen help stated determinable enough "
+    "insufficient sufficient without unknown unclear uncertain undetermined indeterminate n sorry ai"
 )
 ABSENT_CUE = re.compile(
     r"\bnone of (?:the|these|them|those)(?: (?!other)\S+){0,2} (?:options?|choices|above|answers?|apply|are|is"

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from sari_data.wording import LIGHT, fold, root, stem, tokens
+from sari_data.wording import LIGHT, fold, root, stem, stems, tokens
 
 MARKS = frozenset(".!?;:,()[]=/\"'<>{}")
 # How many words may stand between "not" and the rest of an option that begins with it ("does not sound drunk").
@@ -106,12 +106,13 @@ class Mentions:
 
     def mark(self, words: list[str]) -> list[str]:
         """Return a sentence's words with ``@i`` for every mention of option ``i`` (``@-2``: one of several)."""
-        if self.starts.isdisjoint(words) and self.starts.isdisjoint(map(stem, words)):
+        bare = stems(words)
+        if self.starts.isdisjoint(bare):
             return words
         result: list[str] = []
         at = 0
         while at < len(words):
-            end, choice = self._at(words, at)
+            end, choice = self._at(words, bare, at) if bare[at] in self.starts else (0, 0)
             if end:
                 while (result and result[-1] in ("the", "an")) or (
                     result and result[-1] == "a" and not _is_label(result)
@@ -124,10 +125,10 @@ class Mentions:
                 at += 1
         return result
 
-    def _at(self, words: list[str], at: int) -> tuple[int, int]:
+    def _at(self, words: list[str], bare: list[str], at: int) -> tuple[int, int]:
         """Return where the longest mention that begins here ends (0: none does), and its option."""
-        for form, choice in self._table.get(stem(words[at]), ()):
-            end = self._end(words, at, form)
+        for form, choice in self._table[bare[at]]:
+            end = self._end(words, bare, at, form)
             if end and not self._other(words, at, end, form):
                 if choice == MANY:
                     key = tuple(w for w in words[at:end] if w not in MARKS and w not in LIGHT)
@@ -135,15 +136,15 @@ class Mentions:
                 return end, choice
         return 0, 0
 
-    def _end(self, words: list[str], at: int, form: tuple[str, ...]) -> int:
+    def _end(self, words: list[str], bare: list[str], at: int, form: tuple[str, ...]) -> int:
         here, size = at, len(words)
         for k, want in enumerate(form):
             gap = here + _DENIAL_GAP if k == 1 and form[0] == "not" else 0
             while k and here < size and (words[here] in _BETWEEN or _range(words, here) or here < gap):
-                if stem(words[here]) == want or (here < gap and words[here] in MARKS):
+                if bare[here] == want or (here < gap and words[here] in MARKS):
                     break
                 here += 1
-            if here >= size or stem(words[here]) != want:
+            if here >= size or bare[here] != want:
                 return 0
             here += 1
         return here

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import cached_property, lru_cache
 
 EMPTY = "empty answer"
 AMBIGUOUS = "ambiguous answer"
@@ -25,6 +26,7 @@ _PLAIN = str.maketrans(
 _WRAPPING = " \"'*_"
 _LEADING = _WRAPPING + "([{"
 _TRAILING = _WRAPPING + ")]}.,;:!?"
+_AROUND = _LEADING + _TRAILING
 _ARTICLE = re.compile(r"(?:the|an|a) (?=.)")
 # A mark before a digit belongs to a number: 1.5, 0:30, .5 and -5 keep theirs.
 _MARKS = re.compile(r"[,;:.](?!\d)|[!?\"()\[\]{}*_]|(?<=[^\W\d_])-(?=[^\W\d_])")
@@ -62,10 +64,12 @@ class Options:
             for letter, label, (_, first) in zip(own, labels, tuple(forms), strict=True):
                 self._letters.setdefault(letter, set()).add(first)
                 forms.append((label[3] if label else "", first))
-        self._levels: list[dict[str, set[int]]] = [{} for _ in _LEVELS]
-        for level, table in zip(_LEVELS, self._levels, strict=True):
-            for form, first in forms:
-                table.setdefault(level(form), set()).add(first)
+        self._levels: list[dict[str, set[int]]] = [{} for _ in _STEPS]
+        for form, first in forms:
+            for step, table in zip(_STEPS, self._levels, strict=True):
+                form = step(form)
+                table.setdefault(form, set()).add(first)
+        for table in self._levels:
             table.pop("", None)
 
     def match(self, answer: str) -> tuple[int | None, str | None]:
@@ -75,13 +79,15 @@ class Options:
         other two readings that differ, such as a letter and another option's text, are ambiguous.
         """
         if len(answer) > self._longest:
+            if len(begin := " ".join(answer[: self._longest + 100].split())) > self._longest and begin.strip(_AROUND):
+                return None, NOT_AN_OPTION  # the whole is no shorter
             answer = " ".join(answer.split())
-            if len(answer) > self._longest and answer.strip(_LEADING + _TRAILING):
+            if len(answer) > self._longest and answer.strip(_AROUND):
                 return None, NOT_AN_OPTION
         text = _clean(answer)
-        if not text.strip(_LEADING + _TRAILING):
+        if not text.strip(_AROUND):
             return self._verdict(self._by_text(text, 0, 2)) if self._by_text(text, 0, 2) else (None, EMPTY)
-        for form in (text, text.strip(_WRAPPING)):
+        for form in dict.fromkeys((text, text.strip(_WRAPPING))):
             found = self._by_text(form, 0, 2)
             if found:
                 return self._verdict(found)
@@ -90,7 +96,7 @@ class Options:
         forms |= {inner for form in tuple(forms) for inner in _inside(form)}
         found = set()
         for form in forms:
-            found |= self._by_text(form, 1, len(_LEVELS)) | self._by_letter(form)
+            found |= self._by_text(form, 1, len(_STEPS)) | self._by_letter(form)
         return self._verdict(found)
 
     def named(self, text: str) -> frozenset[int]:
@@ -100,8 +106,7 @@ class Options:
         one loose form ("dog" and "the dog") are both named by it.
         """
         cleaned = _clean(text)
-        forms = {tuple(form.split()): found for form, found in self._levels[-1].items()}
-        lengths = sorted({len(form) for form in forms}, reverse=True)
+        forms, lengths = self._in_words
         words, at = _loose(cleaned).split(), 0
         result: set[int] = set()
         while at < len(words):
@@ -113,14 +118,21 @@ class Options:
             result |= self._letters.get(letter, set())
         return frozenset(result)
 
+    @cached_property
+    def _in_words(self) -> tuple[dict[tuple[str, ...], set[int]], list[int]]:
+        """The loose forms as words, and how many words they have, most first."""
+        forms = {tuple(form.split()): found for form, found in self._levels[-1].items()}
+        return forms, sorted({len(form) for form in forms}, reverse=True)
+
     def _verdict(self, found: set[int]) -> tuple[int | None, str | None]:
         if len(found) == 1:
             return next(iter(found)), None
         return None, AMBIGUOUS if found else NOT_AN_OPTION
 
     def _by_text(self, text: str, first: int, last: int) -> set[int]:
-        for level, table in zip(_LEVELS[first:last], self._levels[first:last], strict=True):
-            found = table.get(level(text))
+        for level, (step, table) in enumerate(zip(_STEPS[:last], self._levels[:last], strict=True)):
+            text = step(text)
+            found = table.get(text) if level >= first else None
             if found:
                 return set(found)
         return set()
@@ -132,11 +144,17 @@ class Options:
         label = _LABELLED.fullmatch(folded)
         if label is None:
             return set()
-        by_text = self._by_text(label[3], 0, len(_LEVELS))
+        by_text = self._by_text(label[3], 0, len(_STEPS))
         if not by_text:
             return set()
         # A letter that no option has contradicts the text as much as another option's letter does.
         return by_text | self._letters.get(label[1] or label[2], {-1})
+
+
+@lru_cache(maxsize=4096)
+def options_of(choices: tuple[str, ...]) -> Options:
+    """Return the (cached) options of a question."""
+    return Options(choices)
 
 
 def loose_form(text: str) -> str:
@@ -157,6 +175,8 @@ def _inside(form: str) -> list[str]:
 
 
 def _clean(text: str) -> str:
+    if text.isascii():  # then this is all that the other line does
+        return " ".join(text.replace("`", "'").split())
     return " ".join(unicodedata.normalize("NFKC", text.translate(_PLAIN)).translate(_PLAIN).split())
 
 
@@ -168,16 +188,22 @@ def _same(text: str) -> str:
     return text
 
 
-def _bare(text: str) -> str:
-    return _fold(text).lstrip(_LEADING).rstrip(_TRAILING)
+def _bare(folded: str) -> str:
+    return folded.lstrip(_LEADING).rstrip(_TRAILING)
 
 
-def _no_article(text: str) -> str:
-    return _ARTICLE.sub("", _bare(text), count=1) if _ARTICLE.match(_bare(text)) else _bare(text)
+def _no_article(bare: str) -> str:
+    article = _ARTICLE.match(bare)
+    return bare[article.end() :] if article else bare
+
+
+def _unmarked(plain: str) -> str:
+    return " ".join(_MARKS.sub(" ", plain.replace("'", "")).split())
 
 
 def _loose(text: str) -> str:
-    return " ".join(_MARKS.sub(" ", _no_article(text).replace("'", "")).split())
+    return _unmarked(_no_article(_bare(_fold(text))))
 
 
-_LEVELS = (_same, _fold, _bare, _no_article, _loose)
+# Each makes the form of the one before looser.
+_STEPS = (_same, _fold, _bare, _no_article, _unmarked)

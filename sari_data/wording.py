@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import lru_cache
+from collections.abc import Callable, Iterable
 
 
 def word_set(text: str) -> frozenset[str]:
@@ -46,9 +46,9 @@ _INITIALS = re.compile(r"(?<![^\W_])[a-z](?:\.[a-z])+\.")
 _BETWEEN_DOTS = re.compile(r"\.[a-z]\.")
 _ENDING = re.compile(r"'(?<=[^\W_]')(?:(?:s|re|ve|ll|d|m)(?!\w)|(?=[^\W_]))")
 _SENTENCE = re.compile(r"[.!?\n](?<![.!?][.!?])(?:(?<=\n)|(?<!\n)[.!?]*+[\"')\]}>]*+\s++)")
-_TOKEN = re.compile(
-    r"(?:(?<![\w)])-(?=\d))?(?:(?<![\w.])\.\d[^\W_]*|[^\W_]+(?:(?<=\d)[.,:]\d[^\W_]*)*#?)|[.!?;:,()\[\]=/\"'<>{}]"
-)
+_WORD = r"[^\W_]+(?:(?<=\d)[.,:]\d[^\W_]*)*#?"
+# Words first, which nearly all are: a number below zero, ".5" and marks begin with other signs.
+_TOKEN = re.compile(rf"{_WORD}|(?<![\w)])-(?=\d){_WORD}|(?<![\w.])\.\d[^\W_]*|[.!?;:,()\[\]=/\"'<>{{}}]")
 _NUMBERS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen"
@@ -65,6 +65,7 @@ _ORDINALS = {word: n for n, word in enumerate(_UNITS, 1)} | {
 _SCALES = {"hundred": 100, "thousand": 1000}
 _NUMBER_WORDS = frozenset((*_CARDINALS, *_ORDINALS, *_SCALES))
 _SAME = {"major": "maj", "minor": "min", "cant": "cannot", "dont": "not", "grey": "gray", "vocals": "vocal"}
+_MOST_KNOWN = 65536  # words
 _GROUPED = re.compile(r"-?\d{1,3}(?:,\d{3})+")
 _SECONDS = frozenset(("second", "s", "sec", "secs"))
 # A heading or a line of its own: "### Answer", "4. Final answer".
@@ -105,16 +106,17 @@ def sentences(folded: str) -> list[str]:
     joined = ""
     start = 0
     for match in _SENTENCE.finditer(folded):
-        piece = folded[start : match.end()].strip()
-        start = match.end()
+        at, end = match.span()
+        piece = folded[start:end].strip()
+        start = end
         if not piece:
             continue
-        if _one_letter(folded, match.start()):
+        if folded[at] == "." and _one_letter(folded, at):
             joined = f"{joined} {piece}".lstrip()
             continue
         if joined:
             piece, joined = f"{joined} {piece}", ""
-        if len(piece) < 200 and (piece[-1] in ":," or piece.rpartition(" ")[2] in _OPEN):
+        if piece[-1] not in ".!?" and len(piece) < 200 and (piece[-1] in ":," or piece.rpartition(" ")[2] in _OPEN):
             joined = piece
         else:
             found.append(piece)
@@ -125,10 +127,8 @@ def sentences(folded: str) -> list[str]:
 
 
 def _one_letter(folded: str, end: int) -> bool:
-    """Whether the mark at ``end`` is a full stop after one letter or digit, as in the label "B."."""
-    return (
-        folded[end] == "." and end > 0 and folded[end - 1].isalnum() and not folded[max(end - 2, 0) : end - 1].isalnum()
-    )
+    """Whether the full stop at ``end`` stands after one letter or digit, as in the label "B."."""
+    return end > 0 and folded[end - 1].isalnum() and not folded[max(end - 2, 0) : end - 1].isalnum()
 
 
 def tokens(folded: str) -> list[str]:
@@ -140,11 +140,25 @@ def tokens(folded: str) -> list[str]:
         ]
     if not _NUMBER_WORDS.isdisjoint(found):
         found = _digits(found)
-    return [word if len(word) < 2 else _one(word) for word in found]
+    return list(map(_ONES.__getitem__, found))
 
 
-@lru_cache(maxsize=65536)
+class _Known(dict[str, str]):
+    """What a function makes of words, each asked for once: a look-up is several times as fast as a call."""
+
+    def __init__(self, make: Callable[[str], str]) -> None:
+        self._make = make
+
+    def __missing__(self, word: str) -> str:
+        if len(self) >= _MOST_KNOWN:
+            self.clear()
+        made = self[word] = self._make(word)
+        return made
+
+
 def _one(word: str) -> str:
+    if len(word) < 2:
+        return word
     if word[0] == ".":
         return f"0{word}"
     if _GROUPED.fullmatch(word):
@@ -216,9 +230,17 @@ def ordinal_of(number: int) -> str:
     return f"{number}{('th', 'st', 'nd', 'rd')[last] if last < 4 else 'th'}"
 
 
-@lru_cache(maxsize=65536)
 def stem(word: str) -> str:
     """Return a word without its plural ending; words of up to three letters, and numbers, stay as they are."""
+    return _STEMS[word]
+
+
+def stems(words: Iterable[str]) -> list[str]:
+    """Return the :func:`stem` of each word."""
+    return list(map(_STEMS.__getitem__, words))
+
+
+def _stem(word: str) -> str:
     if len(word) < 4 or word[-1] != "s" or word[-2] in "su'" or not word.isalpha():
         return word[:-1] if len(word) > 1 and word[-1] == "s" and word[:-1].replace(".", "").isdigit() else word
     if word.endswith("ies") and len(word) > 4:
@@ -226,6 +248,9 @@ def stem(word: str) -> str:
     if word.endswith(("ches", "shes", "xes", "sses", "zes")):
         return word[:-2]
     return word[:-1]
+
+
+_ONES, _STEMS = _Known(_one), _Known(_stem)
 
 
 def root(word: str) -> str:

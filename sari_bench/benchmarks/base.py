@@ -157,11 +157,12 @@ class Benchmark:
 
 
 _DIGESTED = ("id", "question", "choices", "answer", "task", "category", "sub_category", "difficulty", "audio")
+_ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=True)
 
 
 def digest_row(gold: Gold) -> str:
     """Return what of a gold counts for the version of its benchmark, as one line of JSON."""
-    return json.dumps({key: getattr(gold, key) for key in _DIGESTED}, sort_keys=True, ensure_ascii=True)
+    return _ENCODER.encode({key: getattr(gold, key) for key in _DIGESTED})
 
 
 def digest_of(golds: Iterable[Gold]) -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from operator import attrgetter
 
 from sari_bench.benchmarks.base import DIMENSIONS
-from sari_bench.scoring import Score, Scored
-from sari_bench.statistics.metrics import Tally, label_order, tally
+from sari_bench.scoring import Score
+from sari_bench.statistics.metrics import Tally, count_outcomes, label_order
 from sari_data.errors import InputError
 
 Grouping = tuple[str, ...]  # names of dimensions, in the order of DIMENSIONS
+Columns = tuple[list[str], list[str], list[str]]  # question ids, outcomes and clips of answers
 ALL = "all"
 _TIMES = " × "
 
@@ -49,9 +50,7 @@ def group_name(labels: Sequence[str]) -> str:
     return _TIMES.join(labels)
 
 
-def tallies(
-    score: Score, grouping: Grouping, clusters: Mapping[str, str] | None = None
-) -> dict[tuple[str, ...], Tally]:
+def tallies(score: Score, grouping: Grouping, columns: Columns | None = None) -> dict[tuple[str, ...], Tally]:
     """Count a score's answers by several labels; the groups are in their labels' order.
 
     A benchmark that lacks one of the labels has no such groups: the result is empty. Denominators are the scorer's,
@@ -60,34 +59,36 @@ def tallies(
     Args:
         score: What is counted.
         grouping: Which labels; one at least.
-        clusters: What :func:`clusters_of` returns for the score, where it is there already.
+        columns: What :func:`columns_of` returns for the score, where it is there already.
     """
     label_of = attrgetter(*(f"gold.{DIMENSIONS[name]}" for name in grouping))
-    found: dict[str | tuple[str, ...], list[Scored]] = {}
-    for item in score.items:
-        found.setdefault(label_of(item), []).append(item)
-    parts = {(labels,) if isinstance(labels, str) else labels: part for labels, part in found.items()}
+    found: dict[str | tuple[str, ...], list[int]] = {}
+    for place, label in enumerate(map(label_of, score.items)):
+        found.setdefault(label, []).append(place)
+    parts = {(labels,) if isinstance(labels, str) else labels: places for labels, places in found.items()}
     if not all(map(all, parts)):
         return {}
     ordered = sorted(parts, key=lambda labels: tuple(map(label_order, labels)))
-    clusters = clusters_of(score) if clusters is None else clusters
-    return {labels: _count(score, parts[labels], clusters) for labels in ordered}
+    ids, outcomes, clips = columns_of(score) if columns is None else columns
+    return {
+        labels: count_outcomes(
+            *([column[place] for place in parts[labels]] for column in (ids, outcomes, clips)),
+            drop_missing=score.drops_missing,
+        )
+        for labels in ordered
+    }
 
 
 def all_tallies(score: Score) -> Iterator[tuple[Grouping, tuple[str, ...], Tally]]:
     """Yield grouping, labels and tally of the whole (an empty grouping) and of every group of every crossing."""
     yield (), (), score.overall
-    clusters = clusters_of(score)
+    columns = columns_of(score)
     for grouping in crossings():
-        for labels, part in tallies(score, grouping, clusters).items():
+        for labels, part in tallies(score, grouping, columns).items():
             yield grouping, labels, part
 
 
-def clusters_of(score: Score) -> dict[str, str]:
-    """Return the clip of each question of a score, by the question's id."""
-    return {item.gold.id: item.gold.cluster for item in score.items}
-
-
-def _count(score: Score, items: Sequence[Scored], clusters: Mapping[str, str]) -> Tally:
-    pairs = ((item.gold.id, item.outcome) for item in items)
-    return tally(pairs, drop_missing=score.drops_missing, clusters=clusters)
+def columns_of(score: Score) -> Columns:
+    """Return of each answer of a score its question's id, its outcome and its clip."""
+    items = score.items
+    return [i.gold.id for i in items], [i.outcome for i in items], [i.gold.cluster for i in items]

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from sari_bench.comparing.compare import Transcript
 from sari_bench.scoring import Score, honest_of
 from sari_bench.statistics.adjust import chance_note
 from sari_bench.statistics.metrics import Tally, percent
@@ -15,6 +14,8 @@ from sari_data.console import visible
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
+
+    from sari_bench.comparing.compare import Transcript
 
 
 INTERVAL = "95 % CI"

@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Any, TypeVar
 
 from sari_bench.statistics.clustering import Z95, effective_size
@@ -113,26 +114,35 @@ def tally(
         clusters: Of each question id the clip that it is about (``Gold.cluster``); absent: no interval by clip.
     """
     pairs = list(outcomes)
-    counts = Counter([outcome for _, outcome in pairs])
+    ids = [identifier for identifier, _ in pairs]
+    clips = None if clusters is None else [clusters[identifier] for identifier in ids]
+    return count_outcomes(ids, [outcome for _, outcome in pairs], clips, drop_missing=drop_missing)
+
+
+def count_outcomes(
+    ids: Sequence[str], outcomes: Sequence[str], clips: Sequence[str] | None = None, *, drop_missing: bool = False
+) -> Tally:
+    """Count outcomes as :func:`tally` does, given as columns: the question, the outcome and the clip of each answer."""
+    counts = Counter(outcomes)
     unknown = set(counts) - {*OUTCOMES, UNGRADABLE}
     assert not unknown, f"outcomes that no scorer may return: {sorted(unknown)}"
     names = (*OUTCOMES, UNGRADABLE) if UNGRADABLE in counts else OUTCOMES
-    dropped = counts["missing"] if drop_missing else 0
-    counted = [pair for pair in pairs if pair[1] != "missing"] if dropped else pairs
-    sizes: Counter[str] = Counter()
-    right: Counter[str] = Counter()
-    if clusters is not None:
-        sizes.update([clusters[identifier] for identifier, _ in counted])
-    repeats = clusters is not None and len(sizes) < len(counted)
-    if clusters is not None and repeats:
-        right.update([clusters[identifier] for identifier, outcome in counted if outcome == "correct"])
+    if drop_missing and counts["missing"]:
+        kept = [outcome != "missing" for outcome in outcomes]
+        ids, outcomes = list(compress(ids, kept)), list(compress(outcomes, kept))
+        clips = None if clips is None else list(compress(clips, kept))
+    sizes = Counter(clips)
+    effective = None
+    if clips is not None and 0 < len(sizes) < len(clips):
+        right = Counter([clip for clip, outcome in zip(clips, outcomes, strict=True) if outcome == "correct"])
+        effective = effective_size([*sizes.values()], [right[clip] for clip in sizes])
     return Tally(
-        n=len(counted),
+        n=len(ids),
         correct=counts["correct"],
         outcomes={name: counts[name] for name in names},
-        questions=len({identifier for identifier, _ in counted}),
+        questions=len(set(ids)),
         clusters=len(sizes),
-        effective=effective_size([*sizes.values()], [right[key] for key in sizes]) if sizes and repeats else None,
+        effective=effective,
     )
 
 

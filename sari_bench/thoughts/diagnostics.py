@@ -13,7 +13,6 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
@@ -23,7 +22,7 @@ from sari_bench.scoring import Score, Scored
 from sari_bench.statistics.metrics import Tally, percent, tally
 from sari_bench.thoughts.swapping import Swapped, read_swapped
 from sari_data.answers import Reading, read_response, sections_of
-from sari_data.options import Options
+from sari_data.options import options_of
 from sari_data.prompting import ANSWER, list_modes, load_mode
 from sari_data.thoughts import count_words, last_sentence, named_options
 
@@ -299,15 +298,10 @@ def _agrees(item: Scored, reading: Reading) -> str:
         return "unread"
     summary = next((text for path, text in reading.sections.items() if path.split(".")[-1] == "summary" and text), "")
     thought = "\n".join(reading.sections[path] for path in _outermost(reading))
-    named = named_options(summary or last_sentence(thought), _options(item.gold.choices))
+    named = named_options(summary or last_sentence(thought), options_of(item.gold.choices))
     if len(named) != 1:
         return "silent"
     return "agree" if named == {reading.choice} else "disagree"
-
-
-@lru_cache(maxsize=4096)  # runs on one benchmark are diagnosed one after the other
-def _options(choices: tuple[str, ...]) -> Options:
-    return Options(choices)
 
 
 def _tally(items: Sequence[Scored]) -> Tally:

@@ -103,9 +103,9 @@ class Comparison:
             "undecided": f"{self.b} cannot be told from {self.a}",
         }
         low, high = d.deciding_interval
-        parts = [f"95 % interval {low * 100:+.2f} to {high * 100:+.2f}", f"paired over {d.n} questions"]
+        parts = [f"95 % interval {low * 100:+.2f} to {high * 100:+.2f}", f"paired over {d.n:,} questions"]
         if d.by_clip:
-            repeated = f" about {d.clusters} clips" if d.clusters < d.n else ""
+            repeated = f" about {d.clusters:,} clips" if d.clusters < d.n else ""
             parts[0] += " by bootstrap"
             parts[1] += f"{repeated}{f', mean of {self.samples} samples' if self.samples > 1 else ''}"
             parts.append(f"by clip p {format_p(d.flip_p)}" if d.flip_p is not None else "")

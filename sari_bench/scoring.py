@@ -254,18 +254,18 @@ def summarize(
     if honest.n != overall.n:
         what = "questions have no prediction" if honest.questions == honest.n else "answers are missing"
         extra.append(
-            f"{honest.n - overall.n} of {honest.n} {what}; the official total leaves them out, "
-            f"the honest accuracy ({percent(honest.accuracy)} of {honest.n}) does not"
+            f"{honest.n - overall.n:,} of {honest.n:,} {what}; the total of {scorer!r} leaves them out, "
+            f"over all of them it is {percent(honest.accuracy or 0.0):.2f} %"
         )
     outside = honest.outcomes.get(UNGRADABLE, 0)
     if outside:
         rest = Tally(honest.n - outside, honest.correct)
-        others = f"; over the other {rest.n} the accuracy is {percent(rest.accuracy)}" if rest.n else ""
+        others = f"; over the other {rest.n:,} the accuracy is {percent(rest.accuracy or 0.0):.2f} %" if rest.n else ""
         extra.append(
-            f"{outside} of {honest.n} answers cannot be right because the gold is not among the choices{others}"
+            f"{outside:,} of {honest.n:,} answers cannot be right because the gold is not among the choices{others}"
         )
-    elif honest.outcomes["missing"] and not drop_missing:
-        extra.append(f"{honest.outcomes['missing']} of {honest.n} answers are missing and count as not correct")
+    if honest.outcomes["missing"] and not drop_missing:
+        extra.append(f"{honest.outcomes['missing']:,} of {honest.n:,} answers are missing and count as not correct")
     assert sum(honest.outcomes.values()) == honest.n
     assert set(OUTCOMES) <= set(honest.outcomes)
     return Score(scorer, benchmark.name, benchmark.version, overall, by, honest, tuple(items), (*notes, *extra))

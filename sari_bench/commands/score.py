@@ -174,11 +174,12 @@ def _load(
     from sari_bench.predictions import read_answers
 
     assert predictions is not None
+    answers = read_answers(predictions)  # first, so that a mistyped path is told without asking the Hub
     revisions: list[Benchmark | BenchmarkGolds] = [
         load_benchmark(benchmark, path, audio=False)
         for path in questions or [None]  # type: ignore[list-item]
     ]
-    return revisions, read_answers(predictions), 1
+    return revisions, answers, 1
 
 
 def _score(

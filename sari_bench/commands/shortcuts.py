@@ -143,7 +143,7 @@ def _print(result: Shortcuts) -> None:
     from sari_bench.shortcuts.tables import best_rule, position_rows, rule_notes, shortcut_rows, table_title, task_rows
 
     print_table(table_title(result), *shortcut_rows(result))
-    tables = {"audio gain by task, in points": task_rows(result), "positions, all rotations": position_rows(result)}
+    tables = {"gain by task, in points": task_rows(result), "positions, all rotations": position_rows(result)}
     for title, (header, rows) in tables.items():
         if rows:
             print_table(title, header, rows)

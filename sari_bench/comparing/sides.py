@@ -70,4 +70,4 @@ def _golds(benchmark: str | None, questions: Path | None, runs: Sequence[Run]) -
                 "files of predictions do not hold the right answers: give the published question file with --questions"
             )
         return runs[0].benchmark
-    return load_benchmark(benchmark or "mmau-test-mini", questions)
+    return load_benchmark(benchmark or "mmau-test-mini", questions, audio=False)

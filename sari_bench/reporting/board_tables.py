@@ -31,14 +31,14 @@ class TextTable:
 def board_table(board: Board) -> TextTable:
     """Return a board as a table: runs and published rows by their average; columns that say nothing are left out."""
     columns = _columns(board)
-    sources = list(dict.fromkeys(row.source for row in board.published))
+    numbers = _source_numbers(board.published)
     ranked: list[tuple[float, int, list[str]]] = []
     for place, entry in enumerate(board.entries):
         accuracy = entry.score.overall.accuracy
         cells = [_entry_cell(board, entry, name) for name in columns]
         ranked.append((-100 * (accuracy or 0.0), place, [entry.run.name, *cells]))
     for place, row in enumerate(board.published, start=len(ranked)):
-        name = f"{row.label} (published [{sources.index(row.source) + 1}]{'; flagged' if row.problem else ''})"
+        name = f"{row.label} (published [{numbers[row.source, row.url]}]{'; flagged' if row.problem else ''})"
         cells = [_published_cell(board, row, column) for column in columns]
         ranked.append((-row.average if row.average is not None else 1.0, place, [name, *cells]))
     ranked.sort(key=lambda item: item[:2])
@@ -110,14 +110,18 @@ def printed(value: float | None) -> str:
     return DASH if value is None else f"{value:.2f}"
 
 
-def published_notes(rows: Sequence[PublishedRow]) -> tuple[str, ...]:
-    """Return where published rows come from, and what cannot be right in them."""
+def _source_numbers(rows: Iterable[PublishedRow]) -> dict[tuple[str, str], int]:
+    """Return the number of each source, which is a text with its address, in the order of the rows."""
+    return {source: i for i, source in enumerate(dict.fromkeys((row.source, row.url) for row in rows), start=1)}
+
+
+def published_notes(rows: Sequence[PublishedRow], said: str = PUBLISHED) -> tuple[str, ...]:
+    """Return where published rows come from, after what is ``said`` of them, and what cannot be right in them."""
     if not rows:
         return ()
-    sources = dict.fromkeys((row.source, row.url) for row in rows)
-    listed = [f"[{i}] {source}{f' ({url})' if url else ''}" for i, (source, url) in enumerate(sources, start=1)]
+    listed = [f"[{i}] {source}{f' ({url})' if url else ''}" for (source, url), i in _source_numbers(rows).items()]
     flags = [f"{row.label} (published): {text}" for row in rows for text in (row.problem, row.remark) if text]
-    return (f"{PUBLISHED}: {'; '.join(listed)}", *flags)
+    return (f"{said}: {'; '.join(listed)}", *flags)
 
 
 def earlier_tables(boards: Iterable[Board]) -> list[TextTable]:
@@ -135,17 +139,17 @@ def earlier_tables(boards: Iterable[Board]) -> list[TextTable]:
         if not rows:
             continue
         tasks = list(dict.fromkeys(task for row in rows for task in row.figures))
-        sources = list(dict.fromkeys(row.source for row in rows))
+        numbers = _source_numbers(rows)
         cells = [
             [
-                f"{row.label} (published [{sources.index(row.source) + 1}]{'; flagged' if row.problem else ''})",
+                f"{row.label} (published [{numbers[row.source, row.url]}]{'; flagged' if row.problem else ''})",
                 *(printed(row.figures.get(task)) for task in tasks),
                 printed(row.average),
             ]
             for row in rows
         ]
         title = f"{benchmark} ({version}), published results only: another version of the questions"
-        tables.append(TextTable(title, ["model", *tasks, "average"], cells, published_notes(rows)))
+        tables.append(TextTable(title, ["model", *tasks, "average"], cells, published_notes(rows, "sources")))
     return tables
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 from sari_bench.disagreements import Disagreement, disagreements
 from sari_bench.reporting.board_tables import TextTable
@@ -33,8 +35,7 @@ def disagreement_table(board: Board, lists: Sequence[Disagreeing], most: int | N
     rows: list[list[str]] = []
     shown = 0
     for one in lists:
-        # Whether an answer is right matters more than why a wrong one is.
-        ranked = sorted(one.found, key=lambda item: not item.about_right)[:most]
+        ranked = _ranked(one.found)[:most]
         shown += len(ranked)
         rows += [[one.entry.run.name, *[""] * (len(board.scorers) + 2)]] if ranked else []
         rows += [
@@ -51,7 +52,7 @@ def disagreement_table(board: Board, lists: Sequence[Disagreeing], most: int | N
     total = sum(len(one.found) for one in lists)
     about = sum(item.about_right for one in lists for item in one.found)
     title = (
-        f"{board.title}: {total:,} answers that {' and '.join(board.scorers)} judge differently, {about:,} of them on "
+        f"{board.title}: {total:,} answers that {_listed(board.scorers)} judge differently, {about:,} of them on "
         "whether they are right"
     )
     note = (f"{total - shown:,} more are in the file of --disagreements or --markdown",) if shown < total else ()
@@ -67,6 +68,30 @@ def disagreement_lines(boards: Iterable[tuple[Board, Sequence[Disagreeing]]]) ->
         for item in one.found
     ]
     return "".join(json_text(row) + "\n" for row in rows)
+
+
+def _ranked(found: Sequence[Disagreement]) -> list[Disagreement]:
+    """Sort for the few that are shown.
+
+    First whether an answer is right, which matters more than why a wrong one is; of these the rarest dispute between
+    two scorers first: a scorer that disagrees everywhere, such as ``letter``, does not bury what the others dispute.
+    """
+    disputes = [
+        [
+            (a, b)
+            for a, b in combinations(one.outcomes, 2)
+            if (one.outcomes[a] == "correct") != (one.outcomes[b] == "correct")
+        ]
+        for one in found
+    ]
+    often = Counter(pair for pairs in disputes for pair in pairs)
+    rarest = [min((often[pair] for pair in pairs), default=len(found)) for pairs in disputes]
+    order = sorted(range(len(found)), key=lambda place: (not found[place].about_right, rarest[place]))
+    return [found[place] for place in order]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _cut(text: str) -> str:

@@ -39,13 +39,13 @@ def interval_cell(tally: Tally) -> str:
 def score_rows(score: Score) -> tuple[list[str], list[list[str]]]:
     """Return a score's header and rows as text: overall, then every group of every dimension.
 
-    The row before a dimension's groups has its name alone. Every outcome that occurs has a column, so that each row
-    adds up to n (without "missing" where unanswered questions are no part of it). "of all %" is the accuracy over every
-    question, where the scorer's own total leaves unanswered ones out.
+    The row before a dimension's groups has its name alone. "wrong" and every other outcome that occurs has a column, so
+    that each row adds up to n (without "missing" where unanswered questions are no part of it). "of all %" is the
+    accuracy over every question, where the scorer's own total leaves unanswered ones out.
     """
-    beside = score.drops_missing
-    named = {"wrong", "missing"}
-    outcomes = [name for name, count in score.honest.outcomes.items() if name in named or (count and name != "correct")]
+    counted = score.honest.outcomes
+    beside = score.drops_missing and counted["missing"] > 0
+    outcomes = [name for name, count in counted.items() if name == "wrong" or (count and name != "correct")]
     header = ["", "n", "correct", "acc. %", INTERVAL, *outcomes, *(["of all %"] if beside else [])]
 
     def row(name: str, tally: Tally) -> list[str]:

@@ -170,7 +170,8 @@ def vote_lines(score: Score) -> list[str]:
         )
     else:
         lines.append(f"no majority vote: scorer {score.scorer} does not say which option it read")
-    shown = [found for found in pass_at(score) if found.k in (*_powers(samples), samples)]
+    # pass@1 is the mean: told twice, with the interval of another formula, it would seem another figure.
+    shown = [found for found in pass_at(score) if found.k > 1 and found.k in (*_powers(samples), samples)]
     lines.append(", ".join(f"pass@{p.k} {p.value * 100:.2f} % {_range(p.interval)}" for p in shown))
     return lines
 

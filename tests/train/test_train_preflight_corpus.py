@@ -243,7 +243,7 @@ def test_a_tokenizer_that_changes_targets(
     mode = "structured" if level == "warning" else "direct"
     questions = [q.replace(choices=("engine", "siren"), answer="engine") for q in scene_questions]
     if old == "<":  # the tags are tokens of their own, and never normalised: split them first
-        questions = [q.replace(choices=("x<y", "siren"), answer="x<y") for q in scene_questions]
+        questions = [q.replace(choices=("x<y", "x>y"), answer="x<y") for q in scene_questions]
     found = verdict(make_lm(changed), grpo(mode=mode), questions, "tokens")
     assert found.level == level, found
 

@@ -13,12 +13,13 @@ from bench_scores import gold_of
 from sari_bench import benchmarks
 from sari_bench.commands.score import score as score_command
 from sari_bench.comparing import sides
+from sari_bench.disagreements import Disagreement
 from sari_bench.published import PublishedRow
 from sari_bench.reporting.board_tables import earlier_tables
 from sari_bench.reporting.disagreeing import _listed, _ranked
 from sari_bench.reporting.leaderboard import Board
 from sari_bench.reporting.report import score_rows
-from sari_bench.scoring import Answer, BenchmarkGolds, Disagreement, score
+from sari_bench.scoring import Answer, BenchmarkGolds, score
 from sari_data.errors import MissingFileError
 
 

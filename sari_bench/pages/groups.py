@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sari_bench.benchmarks.base import DIMENSIONS
@@ -28,12 +28,14 @@ def group_data(board: Board) -> dict[str, Any]:
     """Return the figures of every group of every dimension, of each run by each scorer.
 
     A figure is ``[n, correct, accuracy, low, high]``, the interval Wilson's; where clips repeat, that by
-    clip; shares are percent, and it is the page that rounds them.
+    clip; shares are percent, and it is the page that rounds them. ``questions`` counts the questions of each group:
+    runs with several samples have more answers than that.
     """
     names = board.scorers
     scores = {name: [entry.scores[name] for entry in board.entries] for name in names}
     dimensions: list[dict[str, Any]] = []
     figures: dict[str, Any] = {name: {"all": [_figures(s.overall) for s in found]} for name, found in scores.items()}
+    questions: dict[str, Any] = {"all": _questions(s.overall for found in scores.values() for s in found)}
     for grouping in GROUPINGS:
         counted = {name: [_count(score, grouping) for score in found] for name, found in scores.items()}
         groups = list(counted[names[0]][0])
@@ -48,6 +50,8 @@ def group_data(board: Board) -> dict[str, Any]:
                 "note": chance_note(len(groups), len(board.entries)) or "",
             }
         )
+        every = [parts for found in counted.values() for parts in found]
+        questions[key] = [_questions(parts.get(labels) for parts in every) for labels in groups]
         for name, found in counted.items():
             figures[name][key] = [[_figures(parts.get(labels)) for labels in groups] for parts in found]
     return {
@@ -55,6 +59,7 @@ def group_data(board: Board) -> dict[str, Any]:
         "scorers": list(names),
         "dimensions": dimensions,
         "figures": figures,
+        "questions": questions,
         "small": SMALL,
     }
 
@@ -69,6 +74,11 @@ def _worth_crossing(grouping: Grouping, found: Sequence[Mapping[str, Any]], grou
     """Whether crossing says more than one of its dimensions alone, and not more than can be read."""
     alone = [len(one["groups"]) for one in found if one["key"] in grouping]
     return groups <= MOST and groups > max(alone)
+
+
+def _questions(parts: Iterable[Tally | None]) -> int:
+    """The most questions that a run or scorer counts: one may leave out what has no answer."""
+    return max((part.questions or part.n for part in parts if part is not None), default=0)
 
 
 def _figures(part: Tally | None) -> Figures | None:

@@ -38,18 +38,18 @@ function heatMap(home, data) {
     const body = table.createTBody();
     // No more digits than the smallest group can bear.
     const places = figures[by.key].flat().every((figure) => figure && figure[0] >= 100) ? 1 : 0;
-    const row = (name, cells, fixed) => {
-      const line = body.insertRow(), label = element("th", name, "name"), most = cells.filter(Boolean).map((f) => f[0]);
+    const row = (name, cells, size, fixed) => {
+      const line = body.insertRow(), label = element("th", name, "name");
       label.scope = "row";
       label.dataset.sort = name;
       const pair = PAIR.exec(name);
       if (pair) label.replaceChildren(element("span", `${pair[1]} × `, "quiet-part"), element("span", pair[2]));
       if (fixed) line.className = "fixed";
-      line.append(label, element("td", most.length ? count(Math.max(...most)) : "0", "num size"));
+      line.append(label, element("td", count(size), "num size"));
       cells.forEach((figure, i) => cell(line, data.runs[i], name, figure, fixed ? 1 : places));
     };
-    row("all questions", figures.all, true);
-    by.groups.forEach((name, g) => row(name, figures[by.key].map((groups) => groups[g]), false));
+    row("all questions", figures.all, data.questions.all, true);
+    by.groups.forEach((name, g) => row(name, figures[by.key].map((groups) => groups[g]), data.questions[by.key][g], false));
     makeSortable(table);
     const start = table.querySelector("td.value");
     if (start) start.tabIndex = 0;

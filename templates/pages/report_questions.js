@@ -115,7 +115,11 @@ class Questions {
     const wanted = this.search.value.toLowerCase().split(/\s+/).filter(Boolean);
     const found = this.all.filter((row) => this.tests.every((test) => test(row)) && wanted.every((word) => this.textOf(row).includes(word)));
     const shares = this.data.runs.map((name, run) => {
-      const right = found.filter((row) => row.answers[run].outcomes[0] === "correct").length;
+      // With several samples the share of them, as in the leaderboard, and not the first one's outcome.
+      const right = found.reduce((sum, row) => {
+        const { samples, outcomes } = row.answers[run];
+        return sum + (samples ? samples[0] / samples[1] : Number(outcomes[0] === "correct"));
+      }, 0);
       return `${name} ${found.length ? Math.round(100 * right / found.length) : 0} %`;
     });
     this.totals.replaceChildren(element("b", found.length === this.all.length ? `${count(found.length)} ${found.length === 1 ? "question" : "questions"}` : `${count(found.length)} of ${count(this.all.length)} questions`));

@@ -181,7 +181,10 @@ def test_groups_are_those_of_the_scores_and_add_up_when_crossed(boards: list[Boa
 
 def test_samples_show_their_votes_and_only_the_first_text(tmp_path: Path) -> None:
     toy = from_questions("toy", make_questions(6))
-    page = render_page(make_boards([in_memory(toy, thinking(0.7), "often@structured", tmp_path, samples=3)]))
+    boards = make_boards([in_memory(toy, thinking(0.7), "often@structured", tmp_path, samples=3)])
+    page = render_page(boards)
+    data = group_data(boards[0])
+    assert (data["questions"]["all"], sum(data["questions"]["task"])) == (6, 6), "and not 18 answers"
     assert "Majority" in _Page(page).words
     assert "Pass@3" in _Page(page).words
     answers = [q["answers"][0] for q in json.loads(_Page(page).scripts[1][1])["questions"]]

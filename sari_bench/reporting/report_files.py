@@ -9,7 +9,7 @@ from sari_bench.benchmarks.base import DIMENSIONS
 from sari_bench.csvfiles import csv_text
 from sari_bench.reporting.board_tables import TextTable, board_table, earlier_tables, group_tables
 from sari_bench.reporting.disagreeing import Disagreeing, disagreement_table
-from sari_bench.reporting.groups import Grouping, all_tallies, grouping_name, tallies
+from sari_bench.reporting.groups import Grouping, Members, all_tallies, grouping_name, tallies
 from sari_bench.reporting.leaderboard import Board
 from sari_bench.reporting.report import markdown_notes, score_notes, score_rows, to_markdown
 from sari_bench.statistics.metrics import OUTCOMES, UNGRADABLE, Tally, percent
@@ -102,8 +102,9 @@ def _run_rows(board: Board) -> Iterable[dict[str, Any]]:
         chosen = [("all", name, score) for name, score in (entry.scores or {board.scorer: entry.score}).items()]
         if entry.clean is not None:
             chosen.append(("clean", board.scorer, entry.clean))
+        members = Members(entry.score.items)
         for questions, name, score in chosen:
-            for grouping, labels, part in all_tallies(score):
+            for grouping, labels, part in all_tallies(score, members if questions == "all" else None):
                 group = {"grouping": grouping_name(grouping) or "all", **dict(zip(grouping, labels, strict=True))}
                 yield {**about, "scorer": name, "questions": questions, **group, **_tally_cells(part)}
 

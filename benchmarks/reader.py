@@ -214,8 +214,9 @@ def _print_blind(report: dict[str, dict[str, Any]]) -> None:
 
 def _share(values: list[float]) -> str:
     count, total, low, high = values
-    share = 100 * count / total if total else 0.0
-    return f"{count:.0f} / {total:.0f} = {share:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+    if not total:
+        return "–"
+    return f"{count:.0f} / {total:.0f} = {100 * count / total:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
 
 
 if __name__ == "__main__":

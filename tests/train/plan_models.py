@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Any
 
@@ -117,20 +117,39 @@ def saved_by(lm: AudioLM, function: Callable[[], torch.Tensor]) -> tuple[torch.T
     return result, sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
 
+def allocations(events: Iterable[Any]) -> Iterator[tuple[int, int, int]]:
+    """Every allocation among a profile's events and below them: time, address, and bytes, negative where freed."""
+    for event in events:
+        tag, what = event.typed
+        if tag == torch._C._profiler._EventType.Allocation:
+            yield event.start_time_ns, what.ptr, what.alloc_size
+        yield from allocations(event.children)
+
+
 class Counter:
-    """Counts the bytes of tensors that calls allocate beyond what is there when they begin: torch's own count."""
+    """Counts the bytes of tensors that calls allocate, as torch's profiler reports them."""
 
     def __init__(self) -> None:
         self.highest: dict[str, int] = {}
         self.left: dict[str, int] = {}
 
     def call(self, name: str, function: Callable[..., Any], *given: Any, **options: Any) -> Any:
-        """Call a function; its peak, and what it leaves behind, go under ``name``."""
+        """Call a function; its peak, and what it leaves behind, go under ``name``.
+
+        What the call frees counts only where the call itself allocated it. Of an older block the profiler knows no
+        size but that of whatever an earlier profile saw at the same address, in this process and its other tests too.
+        """
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as seen:
             done = function(*given, **options)
-        events = seen.profiler.kineto_results.events()  # type: ignore[union-attr]
-        changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
-        alive = np.cumsum([change for _, change in changes])
-        self.highest[name] = int(alive.max(initial=0))
-        self.left[name] = int(alive[-1]) if len(alive) else 0
+        results = seen.profiler.kineto_results
+        own: dict[int, int] = {}
+        alive = highest = 0
+        for _, address, change in sorted(allocations(results.experimental_event_tree()), key=lambda event: event[0]):
+            if change > 0:
+                own[address] = change
+                alive += change
+            else:
+                alive -= own.pop(address, 0)
+            highest = max(highest, alive)
+        self.highest[name], self.left[name] = highest, alive
         return done

@@ -62,6 +62,16 @@ def saved_bytes(sizes: Sizes, load: Load, prompts: int, rows: int) -> int:
     return sum(layers) + audio + casts + sizes.rotary(tokens) + tokens + sizes.final_norm_saved(queries)
 
 
+def test_blocks_of_earlier_work_are_not_taken_from_a_count() -> None:
+    size = 2**24  # floats: of this size the system hands out the same address again
+    counter = Counter()
+    counter.call("first", lambda: torch.empty(size))
+    older = [torch.empty(size)]
+    kept = counter.call("second", lambda: (torch.empty(100), older.clear(), torch.empty(200)))
+    assert (counter.highest, counter.left) == ({"first": 4 * size, "second": 1200}, {"first": 4 * size, "second": 1200})
+    del kept
+
+
 @pytest.mark.parametrize("name", SETTINGS)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_saved_tensors_are_those_that_autograd_saves(family: str, name: str) -> None:

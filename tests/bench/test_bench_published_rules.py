@@ -52,7 +52,7 @@ def test_rows_of_no_stated_version_never_stand_beside_a_run(benchmark_of: Of, ru
 def test_the_whole_and_the_part_of_a_benchmark_are_two_tables(benchmark_of: Of, run_of: Runs) -> None:
     tables = earlier_tables([_board(run_of(benchmark_of(6), right), "mmau-pro", "0123456789ab")])
     assert [table.title.partition(",")[2].partition(", published")[0] for table in tables] == [
-        " all 5,305 questions, open ones too",
+        " all 5,305 questions",
         " multiple choice",
     ]
     assert [len(table.rows) for table in tables] == [28, 8]

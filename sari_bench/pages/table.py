@@ -124,7 +124,7 @@ def _published(row: PublishedRow, columns: Sequence[dict[str, str]], numbers: Ma
         "method": row.method,
         "source": row.source,
         "number": numbers[_cited(row)],
-        "version": f"{row.version} {row.split}".strip(),
+        "version": row.on,
         "problem": row.problem,
         "remark": row.remark,
         "average": None if row.average is None else row.average / 100,
@@ -139,11 +139,11 @@ def _in_order(cells: dict[str, Cell], columns: Sequence[dict[str, str]]) -> list
 
 
 def other_versions(board: Board) -> list[dict[str, Any]]:
-    """Return the published rows of other versions of the benchmark, one table for each version."""
+    """Return the published rows of other versions of the benchmark, or of none that is stated, one table for each."""
     numbers = source_numbers(board)
     found: dict[str, list[PublishedRow]] = {}
     for row in board.earlier:
-        found.setdefault(f"{row.version} {row.split}".strip(), []).append(row)
+        found.setdefault(row.on, []).append(row)
     tables = []
     for version, rows in sorted(found.items(), reverse=True):
         tasks = list(dict.fromkeys(task for row in rows for task in row.figures))

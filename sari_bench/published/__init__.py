@@ -11,9 +11,9 @@ from pathlib import Path
 
 from sari_bench.published.checking import checked
 from sari_bench.published.reading import read_published
-from sari_bench.published.rows import PublishedRow
+from sari_bench.published.rows import NOT_STATED, PublishedRow
 
-__all__ = ["PublishedRow", "checked", "known_rows", "published_rows", "read_published"]
+__all__ = ["NOT_STATED", "PublishedRow", "checked", "known_rows", "published_rows", "read_published"]
 
 
 @lru_cache(maxsize=1)

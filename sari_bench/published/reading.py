@@ -13,7 +13,7 @@ from sari_data.errors import BenchmarkError, MissingFileError
 
 NOT_PRINTED = "-"
 _TEXTS = ("benchmark", "version", "source")
-_TABLE_KEYS = {"benchmark", "version", "split", "source", "url", "tasks", "counts", "exact", "rows"}
+_TABLE_KEYS = {"benchmark", "version", "split", "source", "url", "tasks", "counts", "exact", "rows", "parts", "notes"}
 _ROW_KEYS = {
     "model",
     "method",
@@ -26,6 +26,8 @@ _ROW_KEYS = {
     "average",
     "counts",
     "exact",
+    "parts",
+    "note",
 }
 
 
@@ -33,9 +35,11 @@ def read_published(path: Path) -> list[PublishedRow]:
     """Read published rows, not yet checked.
 
     A TOML file has ``[[table]]`` tables: ``benchmark``, ``version``, ``source``, ``tasks`` and ``rows`` (each a list
-    of model, method, a figure for each task, average), and where known ``split``, ``url``, ``counts`` and ``exact``. A
+    of model, method, a figure for each task, average), and where known ``split``, ``url``, ``counts``, ``exact``,
+    ``parts`` (the tasks that the average is of, where not of all) and ``notes`` (model to a sentence about its row). A
     JSON file is a list of objects: ``model``, ``benchmark``, ``version``, ``source``, ``average`` and ``figures`` (task
-    to percent or null), and where known ``method``, ``split``, ``url``, ``counts`` (task to number) and ``exact``.
+    to percent or null), and where known ``method``, ``split``, ``url``, ``counts`` (task to number), ``exact``,
+    ``parts`` and ``note``.
 
     Raises:
         MissingFileError: There is no such file.
@@ -60,10 +64,16 @@ def _table_rows(table: dict[str, Any], where: str) -> list[PublishedRow]:
     tasks, counts, rows = table["tasks"], table.get("counts", []), table["rows"]
     if not (isinstance(tasks, list) and tasks and all(isinstance(task, str) and task for task in tasks)):
         raise BenchmarkError(f"{where}: expected 'tasks' to be a list of names, found {tasks!r}")
-    if not isinstance(counts, list) or len(counts) not in (0, len(tasks)):
-        raise BenchmarkError(f"{where}: expected 'counts' to have a number for each of {tasks}, found {counts!r}")
+    parts, notes = table.get("parts", tasks), table.get("notes", {})
+    if not isinstance(parts, list):
+        raise BenchmarkError(f"{where}: expected 'parts' to be tasks out of {tasks}, found {parts!r}")
+    if not isinstance(counts, list) or len(counts) not in (0, len(parts)):
+        raise BenchmarkError(f"{where}: expected 'counts' to have a number for each of {parts}, found {counts!r}")
     if not isinstance(rows, list):
         raise BenchmarkError(f"{where}: expected 'rows' to be a list of rows, found {rows!r}")
+    named = {row[0] for row in rows if isinstance(row, list) and row and isinstance(row[0], str)}
+    if not isinstance(notes, dict) or not notes.keys() <= named:
+        raise BenchmarkError(f"{where}: expected 'notes' to name models of the table's rows, found {notes!r}")
     found = []
     for number, row in enumerate(rows):
         if not isinstance(row, list) or len(row) != len(tasks) + 3:
@@ -72,12 +82,13 @@ def _table_rows(table: dict[str, Any], where: str) -> list[PublishedRow]:
             )
         model, method, *figures, average = row
         shared: dict[str, Any] = {
-            key: table[key] for key in ("benchmark", "version", "source", "split", "url", "exact") if key in table
+            key: table[key]
+            for key in ("benchmark", "version", "source", "split", "url", "exact", "parts")
+            if key in table
         }
         body = {"model": model, "method": method, "average": average, "figures": dict(zip(tasks, figures, strict=True))}
-        found.append(
-            _json_row({**shared, **body, "counts": dict(zip(tasks, counts, strict=False))}, f"{where}, {number}")
-        )
+        body |= {"counts": dict(zip(parts, counts, strict=False)), "note": notes.get(model, "")}
+        found.append(_json_row({**shared, **body}, f"{where}, {number}"))
     return found
 
 
@@ -86,16 +97,20 @@ def _json_row(row: dict[str, Any], where: str) -> PublishedRow:
     for key in (*_TEXTS, "model"):
         if not isinstance(row[key], str) or not row[key].strip():
             raise BenchmarkError(f"{where}: expected text in {key!r}, found {row[key]!r}: a row needs it to be shown")
-    for key in ("method", "split", "url"):
+    for key in ("method", "split", "url", "note"):
         if not isinstance(row.get(key, ""), str):
             raise BenchmarkError(f"{where}: expected text in {key!r}, found {row[key]!r}")
     figures, counts, exact = row["figures"], row.get("counts", {}), row.get("exact", False)
     if not isinstance(figures, dict):
         raise BenchmarkError(f"{where}: expected 'figures' to be an object of task and percent, found {figures!r}")
+    parts = row.get("parts", [])
+    if not isinstance(parts, list) or not all(part in figures for part in parts):
+        raise BenchmarkError(f"{where}: expected 'parts' to be tasks out of {sorted(figures)}, found {parts!r}")
     valid = isinstance(counts, dict) and all(type(n) is int and n > 0 for n in counts.values())
-    if not valid or (counts and set(counts) != set(figures)) or not isinstance(exact, bool) or (exact and not counts):
+    weighed = set(parts or figures)
+    if not valid or (counts and set(counts) != weighed) or not isinstance(exact, bool) or (exact and not counts):
         raise BenchmarkError(
-            f"{where}: expected 'counts' to have a number of questions for each of {sorted(figures)}, "
+            f"{where}: expected 'counts' to have a number of questions for each of {sorted(weighed)}, "
             f"and 'exact' only beside it, found {counts!r} and {exact!r}"
         )
     return PublishedRow(
@@ -110,6 +125,8 @@ def _json_row(row: dict[str, Any], where: str) -> PublishedRow:
         url=row.get("url", ""),
         counts=counts,
         exact=exact,
+        parts=tuple(parts),
+        note=row.get("note", ""),
     )
 
 

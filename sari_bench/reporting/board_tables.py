@@ -125,17 +125,20 @@ def published_notes(rows: Sequence[PublishedRow], said: str = PUBLISHED) -> tupl
 
 
 def earlier_tables(boards: Iterable[Board]) -> list[TextTable]:
-    """Return the published rows of versions that no run was made on, one table for each benchmark and version."""
-    groups: dict[tuple[str, str], list[PublishedRow]] = {}
+    """Return the published rows of versions that no run was made on, one table for each benchmark, version and split.
+
+    Rows whose source does not say on which version they were scored are among them, whatever the runs were made on.
+    """
+    groups: dict[tuple[str, str, str], list[PublishedRow]] = {}
     boards = list(boards)
     shown = {(board.benchmark, board.version) for board in boards}
     for board in boards:
         for row in board.earlier:
-            rows = groups.setdefault((row.benchmark, row.version), [])
-            if row not in rows and (row.benchmark, row.version) not in shown:
+            rows = groups.setdefault((row.benchmark, row.version, row.split), [])
+            if row not in rows and not (row.stated and (row.benchmark, row.version) in shown):
                 rows.append(row)
     tables = []
-    for (benchmark, version), rows in sorted(groups.items()):
+    for (benchmark, version, split), rows in sorted(groups.items()):
         if not rows:
             continue
         tasks = list(dict.fromkeys(task for row in rows for task in row.figures))
@@ -148,7 +151,12 @@ def earlier_tables(boards: Iterable[Board]) -> list[TextTable]:
             ]
             for row in rows
         ]
-        title = f"{benchmark} ({version}), published results only: another version of the questions"
+        part = f", {split}" if split and not benchmark.endswith(split) else ""
+        title = f"{benchmark}{part} ({version}), published results only: another version of the questions"
+        if not rows[0].stated:
+            title = (
+                f"{benchmark}{part}, published results only: their sources do not say which version of the questions"
+            )
         tables.append(TextTable(title, ["model", *tasks, "average"], cells, published_notes(rows, "sources")))
     return tables
 

@@ -93,7 +93,7 @@ class Board:
         tasks: The benchmark's tasks, in their order.
         entries: The runs.
         published: Published rows of this benchmark and version.
-        earlier: Published rows of other versions of the benchmark: never in the same table.
+        earlier: Published rows of other versions of the benchmark, or of one not stated: never in the same table.
         clean: Which questions a training corpus shares, where corpora were given.
     """
 
@@ -194,8 +194,8 @@ def make_boards(
                 scorer=scorers[0],
                 tasks=tuple(sorted(tasks, key=label_order)),
                 entries=tuple(entries),
-                published=tuple(row for row in rows if row.version == version),
-                earlier=tuple(row for row in rows if row.version != version),
+                published=tuple(row for row in rows if row.stated and row.version == version),
+                earlier=tuple(row for row in rows if not (row.stated and row.version == version)),
                 clean=clean,
             )
         )

@@ -25,19 +25,22 @@ def _row(figures: dict[str, float | None], average: float | None, **about: objec
 def test_the_rows_are_the_facts_that_are_printed(shared_data: Path) -> None:
     facts = json.loads((shared_data / "mmau" / "published_rows.json").read_text(encoding="utf-8"))
     keys = ("model", "version", "split", "average", "source")
+    sources = {fact["source"] for fact in facts}
     printed = {
         (*(f[k] for k in keys), f.get("method", "-").strip("-"), f["sound"], f["music"], f["speech"]) for f in facts
     }
     ours = {
         (*(getattr(row, key) for key in keys), row.method, *(row.figures[task] for task in COUNTS))
         for row in known_rows()
+        if row.source in sources
     }
-    assert len(known_rows()) == len(facts) == 43
+    assert len(ours) == len(facts) == 43
     assert ours == printed
 
 
 def test_exactly_these_rows_are_flagged() -> None:
-    flagged = {(row.label, row.version, row.split): row for row in known_rows() if row.problem}
+    copied = [row for row in known_rows() if "home page" not in row.source and row.benchmark.startswith("mmau-test")]
+    flagged = {(row.label, row.version, row.split): row for row in copied if row.problem}
     assert set(flagged) == {
         ("Audio Flamingo 3", "v05.15.25", "test-mini"),
         ("DeSTA2.5-Audio", "v05.15.25", "test"),
@@ -48,8 +51,9 @@ def test_exactly_these_rows_are_flagged() -> None:
         "the printed average 73.30 cannot be that of sound 79.58, music 66.77 and speech 66.37, which give 70.90; "
         "with music 74.47, as in its row on test, they would give 73.47, nearly that"
     )
-    assert {(row.label, row.split): row.remark for row in known_rows() if row.remark} == {
-        ("DeSTA2.5-Audio", "test"): "no number of right answers out of 3,000 gives speech 71.94"
+    assert {(row.label, row.split): row.remark for row in copied if row.remark} == {
+        ("Audio Flamingo 3", "test-mini"): "the board itself has music 73.95, with which the average is right",
+        ("DeSTA2.5-Audio", "test"): "no number of right answers out of 3,000 gives speech 71.94",
     }
 
 
@@ -145,7 +149,7 @@ def test_both_forms_of_a_users_file_say_the_same(tmp_path: Path) -> None:
     assert (row.label, row.figures["music"], row.source) == ("Mine", None, "my paper")
     found = published_rows("mmau-test-mini", "v05.15.25", [row])
     assert [one.label for one in found].count("Mine") == 1
-    assert len(found) == 15
+    assert len(found) == 1 + len(published_rows("mmau-test-mini", "v05.15.25"))
 
 
 @pytest.mark.parametrize(

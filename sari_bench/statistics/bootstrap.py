@@ -73,12 +73,12 @@ def expanded_quantile(clips: int) -> float:
     """Return the normal quantile whose percentile of the resamples stands for 97.5 %, where there are so many clips.
 
     It is ``sqrt(G / (G - 1)) t`` with Student's t of G - 1 degrees of freedom, for G clips; its level is the expanded
-    one of Hesterberg ("What Teachers Should Know about the Bootstrap", The American Statistician 69, 2015), ``alpha' / 2
-    = Phi(-sqrt(n / (n - 1)) t)``. Two things make a plain percentile interval of few clips too narrow: resamples
-    scatter as the variance divided by G, not G - 1, and the plain quantile takes that variance for known. For a mean of
-    symmetric values the expanded interval is about Student's own. BCa's corrections for bias and skewness come on top,
-    as in Hesterberg's own R package ``resample``. With one clip nothing is known of the scatter, all resamples are
-    alike, and the quantile is the plain one.
+    one of Hesterberg ("What Teachers Should Know about the Bootstrap", The American Statistician 69, 2015),
+    ``alpha' / 2 = Phi(-sqrt(n / (n - 1)) t)``. Two things make a plain percentile interval of few clips too narrow:
+    resamples scatter as the variance divided by G, not G - 1, and the plain quantile takes that variance for known. For
+    a mean of symmetric values the expanded interval is about Student's own. BCa's corrections for bias and skewness
+    come on top, as in Hesterberg's own R package ``resample``. With one clip nothing is known of the scatter, all
+    resamples are alike, and the quantile is the plain one.
     """
     return math.sqrt(clips / (clips - 1)) * student_quantile(clips - 1) if clips > 1 else Z95
 

@@ -109,7 +109,10 @@ def load(
     form = _form(entries, columns, mapped)
     names = _ids(entries, columns)
     name = mapped.name or f"{PREFIX}{rows.name}"
-    return assemble(name, _questions(entries, names, form, columns, mapped, place), str(questions))
+    made = assemble(name, _questions(entries, names, form, columns, mapped, place), str(questions))
+    if place is not None:
+        place.unpack()
+    return made
 
 
 def _open(path: str, mapped: TableMap) -> Any:

@@ -51,7 +51,7 @@ def load_layout(
         options: Must be empty.
 
     Raises:
-        InputError: Options were given, or what is to hold audio does not.
+        InputError: Options were given, what is to hold audio does not, or an archive is none or lies of what it holds.
         MissingFileError: A file does not exist.
         BenchmarkError: The file is not this benchmark's, or the Hub cannot be reached.
         StorageError: The disk is full, or the Hub went away.
@@ -80,6 +80,8 @@ def load_layout(
                 f"{found.title}: expected multiple-choice questions, found {_list(left_out)}"
             ) from error
         raise
+    if place is not None:
+        place.unpack()
     if not left_out:
         return made
     total = len(made.golds) + sum(left_out.values())

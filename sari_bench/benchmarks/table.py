@@ -16,6 +16,7 @@ from typing import Any
 from sari_bench.benchmarks.assembling import assemble, audio_of
 from sari_bench.benchmarks.base import Benchmark, Gold
 from sari_bench.benchmarks.places import AudioPlace, Found, open_audio
+from sari_bench.benchmarks.table_columns import USUAL, Columns, find_columns
 from sari_bench.benchmarks.table_map import TableMap
 from sari_data.errors import BenchmarkError, InputError
 from sari_data.sources.cells import AnswerForm
@@ -29,30 +30,7 @@ LICENCE = "that of the table"
 HUB = ""
 HOW_TO_GET = "write --benchmark table:PATH --audio FOLDER; [bench.table] says which column is what"
 
-_USUAL = {
-    "task": ("task", "domain", "modality"),
-    "category": ("category",),
-    "sub_category": ("sub_category", "sub-category", "subcategory"),
-    "difficulty": ("difficulty",),
-}
-# Where the options have a column each: the names of the first, second, ... of them.
-_LETTERED = tuple("ABCDEFGH")
-_OPTION_PATTERNS = ("{}", "choice_{}", "option_{}", "option {}", "Option {}")
 _FORMS: tuple[AnswerForm, ...] = ("text", "letter", "index0", "index1")
-
-
-@dataclass(frozen=True, slots=True)
-class _Columns:
-    question: str
-    choices: str | tuple[str, ...]
-    answer: str | None
-    audio: str | None
-    ids: tuple[str, ...]
-    id_is_named: bool
-    task: str | None
-    category: str | None
-    sub_category: str | None
-    difficulty: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +72,7 @@ def load(
     with _readable():
         rows = _open(str(questions), mapped)
         there = rows.names()
-    columns = _columns(there, mapped, str(questions))
+    columns = find_columns(there, mapped, str(questions))
     embeds = columns.audio is not None and rows.embeds(columns.audio)
     folder = Path(rows.files[0]).parent if Path(rows.files[0]).is_file() else None
     if audio and columns.audio is None:
@@ -109,7 +87,10 @@ def load(
     form = _form(entries, columns, mapped)
     names = _ids(entries, columns)
     name = mapped.name or f"{PREFIX}{rows.name}"
-    return assemble(name, _questions(entries, names, form, columns, mapped, place), str(questions))
+    made = assemble(name, _questions(entries, names, form, columns, mapped, place), str(questions))
+    if place is not None:
+        place.unpack()
+    return made
 
 
 def _open(path: str, mapped: TableMap) -> Any:
@@ -128,7 +109,7 @@ def _readable() -> Iterator[None]:
         raise BenchmarkError(str(error)) from error
 
 
-def _cells(rows: Any, columns: _Columns, embeds: bool, audio: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+def _cells(rows: Any, columns: Columns, embeds: bool, audio: bool) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield where each row is and its cells, embedded audio taken out."""
     from sari_bench.benchmarks.embedded import read_parquet_rows
 
@@ -143,64 +124,7 @@ def _cells(rows: Any, columns: _Columns, embeds: bool, audio: bool) -> Iterator[
         yield f"{row.file}: row {index} (line {row.number})", dict(row.values)
 
 
-def _columns(there: Sequence[str], mapped: TableMap, path: str) -> _Columns:
-    """Return the columns: those of the map, and of the others the first with a usual name."""
-    from sari_data.references import (
-        ANSWER_COLUMNS,
-        AUDIO_COLUMNS,
-        CHOICES_COLUMNS,
-        ID_COLUMNS,
-        QUESTION_COLUMNS,
-    )
-
-    def column(key: str, usual: Sequence[str]) -> str | None:
-        given: str | None = getattr(mapped, key)
-        if given is not None and given not in there:
-            raise BenchmarkError(f"{path}: expected the column {given!r} of bench.table.{key}, found {list(there)}")
-        return given or next((name for name in usual if name in there), None)
-
-    question = column("question", QUESTION_COLUMNS)
-    if question is None:
-        raise BenchmarkError(
-            f"{path}: expected a column with the question ({', '.join(QUESTION_COLUMNS)}), found {list(there)}: name "
-            "it with bench.table.question"
-        )
-    choices: str | tuple[str, ...] | None
-    if isinstance(mapped.choices, tuple):
-        absent = [name for name in mapped.choices if name not in there]
-        if absent:
-            raise BenchmarkError(f"{path}: expected the columns {absent} of bench.table.choices, found {list(there)}")
-        choices = mapped.choices
-    else:
-        choices = column("choices", CHOICES_COLUMNS) or _lettered(there)
-    if not choices:
-        raise BenchmarkError(
-            f"{path}: expected a column with the options ({', '.join(CHOICES_COLUMNS)}) or a column for each (A, B or "
-            f"choice_a, choice_b, ...), found {list(there)}: name it with bench.table.choices"
-        )
-    own = column("id", ("id",))
-    usual = {**_USUAL, "task": ()} if mapped.task_is is not None else _USUAL  # what is said of all rows holds for all
-    return _Columns(
-        question=question,
-        choices=choices,
-        answer=column("answer", ANSWER_COLUMNS),
-        audio=column("audio", AUDIO_COLUMNS),
-        ids=(own,) if own else tuple(name for name in ID_COLUMNS if name in there),
-        id_is_named=own is not None,
-        **{key: column(key, names) for key, names in usual.items()},
-    )
-
-
-def _lettered(there: Sequence[str]) -> tuple[str, ...]:
-    for pattern in _OPTION_PATTERNS:
-        for letters in (_LETTERED, tuple(map(str.lower, _LETTERED))):
-            found = tuple(pattern.format(letter) for letter in letters if pattern.format(letter) in there)
-            if len(found) >= 2:
-                return found
-    return ()
-
-
-def _entry(where: str, values: dict[str, Any], columns: _Columns, mapped: TableMap) -> _Entry:
+def _entry(where: str, values: dict[str, Any], columns: Columns, mapped: TableMap) -> _Entry:
     from sari_data.sources import cells
 
     named = columns.choices
@@ -224,7 +148,7 @@ def _fits(where: str, column: str | None, read: Callable[[], Any]) -> Any:
         raise BenchmarkError(f"{where}, column {column!r}: {error}") from error
 
 
-def _form(entries: Sequence[_Entry], columns: _Columns, mapped: TableMap) -> AnswerForm | None:
+def _form(entries: Sequence[_Entry], columns: Columns, mapped: TableMap) -> AnswerForm | None:
     """Return the form of the golds: what the map says, or the one that fits every row; ``None`` where there are none.
 
     Text comes first: where every gold is the text of an option, a letter or number among them is that text.
@@ -260,7 +184,7 @@ def _gold(entry: _Entry, form: AnswerForm) -> str | None:
         return None
 
 
-def _ids(entries: Sequence[_Entry], columns: _Columns) -> list[str]:
+def _ids(entries: Sequence[_Entry], columns: Columns) -> list[str]:
     """Return the ids: of the column ``id`` or the one that is named; else of the first column that has one for every
     row and none twice, else the rows' numbers.
     """
@@ -278,7 +202,7 @@ def _ids(entries: Sequence[_Entry], columns: _Columns) -> list[str]:
 
 
 def _questions(
-    entries: Sequence[_Entry], names: Sequence[str], form: AnswerForm | None, columns: _Columns, mapped: TableMap,
+    entries: Sequence[_Entry], names: Sequence[str], form: AnswerForm | None, columns: Columns, mapped: TableMap,
     place: AudioPlace | None,
 ) -> Iterator[tuple[str, Gold, AudioRef | None]]:  # fmt: skip
     for entry, name in zip(entries, names, strict=True):
@@ -287,7 +211,7 @@ def _questions(
         yield entry.where, gold, audio_of(gold, cell, place, entry.where)
 
 
-def _read(entry: _Entry, name: str, form: AnswerForm | None, columns: _Columns, mapped: TableMap, audio: Any) -> Gold:
+def _read(entry: _Entry, name: str, form: AnswerForm | None, columns: Columns, mapped: TableMap, audio: Any) -> Gold:
     from sari_data.sources import cells
 
     where, values = entry.where, entry.values
@@ -328,7 +252,7 @@ def _read(entry: _Entry, name: str, form: AnswerForm | None, columns: _Columns, 
     )
 
 
-def _task(where: str, values: dict[str, Any], columns: _Columns, mapped: TableMap) -> str:
+def _task(where: str, values: dict[str, Any], columns: Columns, mapped: TableMap) -> str:
     from sari_data.sources import cells
 
     cell = values.get(columns.task) if columns.task else None
@@ -336,7 +260,7 @@ def _task(where: str, values: dict[str, Any], columns: _Columns, mapped: TableMa
         return mapped.task_is
     if columns.task is None:
         raise BenchmarkError(
-            f"{where}: expected a column that says what is heard ({', '.join(_USUAL['task'])}), found "
+            f"{where}: expected a column that says what is heard ({', '.join(USUAL['task'])}), found "
             f"{sorted(map(str, values))}: say it of all rows with bench.table.task_is (sound, music, speech or a mix)"
         )
     try:

@@ -19,7 +19,10 @@ def diagnose(
         bool,
         typer.Option("--swap-captions", help="Ask the model to go on from its thoughts with other clips' captions."),
     ] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="Swap in so many responses only.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Swap in so many responses only, of each sample.")] = None,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Swap in so many of the run's answers to each question. Default: 1.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Decides whose caption each response gets.")] = 0,
     responder_option: ResponderOptions = None,
     scorer: ScorerOption = "answer",
@@ -36,9 +39,11 @@ def diagnose(
         from sari_bench.thoughts.swap_asking import swap_captions as swap
 
         load_scorer(scorer, run / JUDGE_FOLDER)  # before anything is asked
-        swap(found, limit=limit, seed=seed, scorer=scorer, options=responder_options(responder_option))
-    elif limit is not None:
-        raise InputError("--limit bounds how many captions are swapped: give --swap-captions too, or leave it out")
+        options = responder_options(responder_option)
+        swap(found, limit=limit, samples=samples or 1, seed=seed, scorer=scorer, options=options)
+    elif limit is not None or samples is not None:
+        name = "--limit" if limit is not None else "--samples"
+        raise InputError(f"{name} bounds how many captions are swapped: give --swap-captions too, or leave it out")
     result = diagnose_run(found, scorer)
     if as_json:
         print_json(result.to_json())

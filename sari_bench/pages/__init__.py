@@ -15,7 +15,14 @@ from sari_bench.pages.questions import question_data
 from sari_bench.pages.sound import Sounds
 from sari_bench.pages.summary import summary
 from sari_bench.pages.table import leaderboard, other_versions, source_numbers
-from sari_bench.pages.thoughts import diagnoses, shortcut_table, shortcuts_of, thought_lengths, thought_tables
+from sari_bench.pages.thoughts import (
+    diagnoses,
+    shortcut_table,
+    shortcuts_of,
+    thought_lengths,
+    thought_tables,
+    token_lengths,
+)
 from sari_bench.reporting.leaderboard import Board
 from sari_data.html_pages import json_for_script, render_html
 
@@ -52,7 +59,8 @@ def _board(board: Board, number: int, questions_shown: int, sounds: Sounds) -> d
     diagnosed, shortcuts, compared = diagnoses(board), shortcuts_of(board), gains(board)
     answered = summary(board, compared, diagnosed, shortcuts)
     said = {sentence for question in answered for sentence in question["says"]}
-    groups = group_data(board) | {"lengths": [thought_lengths(one) for one in diagnosed]}
+    lengths = {"words": list(map(thought_lengths, diagnosed)), "tokens": list(map(token_lengths, diagnosed))}
+    groups = group_data(board) | {"lengths": lengths}
     return {
         "key": f"b{number}",
         "title": board.title,

@@ -7,9 +7,10 @@ from typing import Any
 
 from sari_bench.published import PublishedRow
 from sari_bench.reporting.leaderboard import Board, Entry
-from sari_bench.reporting.report import cell, interval_cell
+from sari_bench.reporting.report import cell, interval_cell, range_cell
 from sari_bench.scoring import Score
 from sari_bench.statistics.metrics import Tally
+from sari_bench.statistics.voting import PassAt, shown_pass_at
 
 Cell = dict[str, Any]
 _NONE: Cell = {"text": "–", "sort": ""}
@@ -61,8 +62,9 @@ def _columns(board: Board) -> list[dict[str, str]]:
         add("clean", "Clean", "Accuracy over the questions that no given training corpus holds")
     if any(entry.majority is not None for entry in entries):
         add("majority", "Majority", "Accuracy of the choice that most samples of a question make")
-    for k in sorted({k for entry in entries for k in entry.pass_at if k > 1}):
-        add(f"pass@{k}", f"Pass@{k}", f"Chance that one of {k} samples is right, in percent")
+    for k in sorted({found.k for entry in entries for found in shown_pass_at(entry.pass_at)}):
+        hint = f"Chance that one of {k} samples is right, in percent; below it the 95 % interval by clip"
+        add(f"pass@{k}", f"Pass@{k}", hint)
     for scorer in board.scorers[1:]:
         add(f"scorer:{scorer}", scorer.capitalize(), _SCORERS.get(scorer, f"Accuracy by the scorer {scorer}"))
     add("n", "n", "Answers that count")
@@ -95,7 +97,7 @@ def _own(board: Board, entry: Entry, columns: Sequence[dict[str, str]]) -> dict[
         "clean": _of(entry.clean),
     }
     cells |= {f"task:{task}": _share(tally) for task, tally in by.items()}
-    cells |= {f"pass@{k}": {"text": cell(share), "sort": share} for k, share in entry.pass_at.items()}
+    cells |= {f"pass@{found.k}": _chance(found) for found in entry.pass_at}
     cells |= {f"scorer:{scorer}": _of(score) for scorer, score in entry.scores.items()}
     return {
         "name": entry.run.name,
@@ -170,6 +172,10 @@ def _share(tally: Tally) -> Cell:
         return _NONE
     hint = f"{tally.correct:,} of {tally.n:,}, 95 % interval {interval_cell(tally)}"
     return {"text": cell(tally.accuracy), "sort": round(tally.accuracy, 6), "hint": hint}
+
+
+def _chance(found: PassAt) -> Cell:
+    return {"text": cell(found.value), "sort": round(found.value, 6), "small": range_cell(found.interval)}
 
 
 def _of(score: Score | None) -> Cell:

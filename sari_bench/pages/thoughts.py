@@ -11,8 +11,7 @@ from sari_bench.shortcuts import Shortcuts, read_shortcuts
 from sari_bench.shortcuts.tables import position_rows, rule_notes, shortcut_rows, task_rows
 from sari_bench.thoughts.diagnostic_tables import diagnosis_sentences, diagnosis_tables
 from sari_bench.thoughts.diagnostics import Diagnostics, diagnose
-
-UNIT = "words"  # of the length of a thought
+from sari_bench.thoughts.lengths import Lengths
 
 
 def diagnoses(board: Board) -> list[Diagnostics]:
@@ -38,14 +37,21 @@ def thought_tables(found: Sequence[Diagnostics]) -> list[dict[str, Any]]:
 
 def thought_lengths(one: Diagnostics) -> dict[str, Any] | None:
     """Return thought length against accuracy as the page's script draws it; ``None`` for a run without thoughts."""
-    if not one.has_thoughts:
-        return None
+    return _lengths(one.words) if one.has_thoughts else None
+
+
+def token_lengths(one: Diagnostics) -> dict[str, Any] | None:
+    """Return the same of the whole responses' tokens; ``None`` where they were not counted."""
+    return None if one.tokens is None else _lengths(one.tokens)
+
+
+def _lengths(found: Lengths) -> dict[str, Any]:
     rows = []
-    for part in one.bins:
+    for part in found.bins:
         low, high = part.tally.best_interval or (None, None)
         figures = [part.tally.n, part.tally.correct, *map(finely, (part.tally.accuracy, low, high))]
         rows.append({"from": part.low, "to": part.high, "figures": figures})
-    return {"unit": UNIT, "rows": rows}
+    return {"unit": found.unit, "rows": rows}
 
 
 def shortcuts_of(board: Board) -> list[Shortcuts | None]:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from sari_bench.published import PublishedRow
 from sari_bench.reporting.groups import Grouping, group_name, grouping_name, tallies
 from sari_bench.reporting.leaderboard import Board, Entry
-from sari_bench.reporting.report import DASH, INTERVAL, cell, interval_cell
+from sari_bench.reporting.report import DASH, INTERVAL, cell, interval_cell, range_cell
 from sari_bench.statistics.adjust import chance_note
 from sari_bench.statistics.metrics import Tally
+from sari_bench.statistics.voting import shown_pass_at
 
 PUBLISHED = (
     "published rows were scored by their authors, mostly with the benchmark's own script ('--scorer official' is most "
@@ -59,7 +60,7 @@ def _columns(board: Board) -> list[str]:
     named = all(entry.run.name.endswith(f"@{entry.run.mode}") for entry in entries)
     absent = any(entry.score.honest.outcomes["missing"] for entry in entries)
     voted = any(entry.majority is not None for entry in entries)
-    samples = sorted({k for entry in entries for k in entry.pass_at if k > 1})
+    samples = sorted({found.k for entry in entries for found in shown_pass_at(entry.pass_at)})
     return [
         *([] if named else ["mode"]),
         *board.tasks,
@@ -84,7 +85,8 @@ def _entry_cell(board: Board, entry: Entry, column: str) -> str:
     if column in board.scorers[1:]:
         return cell(entry.scores[column].overall.accuracy)
     if column.startswith("pass@"):
-        return cell(entry.pass_at.get(int(column.removeprefix("pass@"))))
+        found = next((one for one in entry.pass_at if f"pass@{one.k}" == column), None)
+        return DASH if found is None else f"{cell(found.value)} [{range_cell(found.interval)}]"
     clean, majority = entry.clean, entry.majority
     return {
         "mode": entry.run.mode,

@@ -17,7 +17,8 @@ from sari_bench.published import PublishedRow, published_rows
 from sari_bench.running.runs import Run
 from sari_bench.scorers import JUDGE_FOLDER, load_scorer
 from sari_bench.scoring import Score, score_all
-from sari_bench.statistics.metrics import label_order, percent
+from sari_bench.statistics.metrics import label_order
+from sari_bench.statistics.voting import PassAt, has_votes, majority, pass_at
 
 if TYPE_CHECKING:
     from sari_bench.contamination import CleanScores, Contamination
@@ -36,7 +37,7 @@ class Entry:
         scores: Its score by every scorer that was asked for, the board's first.
         training: The score on either side of what training corpora share, where corpora were given.
         majority: The score of the majority's answer, where questions have several samples.
-        pass_at: k to the chance that one of k samples is right, in [0, 1]; empty with one sample.
+        pass_at: The chance that one of k samples is right, for each k; empty with one sample.
     """
 
     run: Run
@@ -44,7 +45,7 @@ class Entry:
     scores: Mapping[str, Score] = field(default_factory=dict)
     training: CleanScores | None = None
     majority: Score | None = None
-    pass_at: Mapping[int, float] = field(default_factory=dict)
+    pass_at: tuple[PassAt, ...] = ()
 
     @property
     def clean(self) -> Score | None:
@@ -77,7 +78,7 @@ class Entry:
         if self.majority is not None:
             body["majority"] = _figures(self.majority)
         if self.pass_at:
-            body["pass_at"] = {str(k): percent(share) for k, share in self.pass_at.items()}
+            body["pass_at"] = [found.to_json() for found in self.pass_at]
         return body
 
 
@@ -206,17 +207,13 @@ def _entry(run: Run, scorers: Sequence[str], clean: Contamination | None) -> Ent
     loaded = [load_scorer(name, run.folder / JUDGE_FOLDER) for name in scorers]
     scores = score_all(run.benchmark, run.answers, loaded, run.samples)
     score = scores[scorers[0]]
-    majority, pass_at = _voted(score, run.samples)
-    return Entry(run, score, scores, _training(score, clean), majority, pass_at)
+    return Entry(run, score, scores, _training(score, clean), *_voted(score, run.samples))
 
 
-def _voted(score: Score, samples: int) -> tuple[Score | None, dict[int, float]]:
+def _voted(score: Score, samples: int) -> tuple[Score | None, tuple[PassAt, ...]]:
     if samples == 1:
-        return None, {}
-    from sari_bench.statistics.voting import has_votes, majority, pass_at_k
-
-    shown = sorted({samples, *(2**i for i in range(samples.bit_length()))})
-    return majority(score) if has_votes(score) else None, {k: pass_at_k(score, k) for k in shown}
+        return None, ()
+    return majority(score) if has_votes(score) else None, pass_at(score)
 
 
 def _training(score: Score, about: Contamination | None) -> CleanScores | None:

@@ -32,7 +32,11 @@ def cell(value: float | None) -> str:
 
 def interval_cell(tally: Tally) -> str:
     """Return a tally's 95 % interval in percent: by clip where clips or samples repeat, else Wilson's."""
-    interval = tally.best_interval
+    return range_cell(tally.best_interval)
+
+
+def range_cell(interval: tuple[float, float] | None) -> str:
+    """Return both ends of an interval in percent, or a dash."""
     return DASH if interval is None else f"{interval[0] * 100:.1f}–{interval[1] * 100:.1f}"
 
 

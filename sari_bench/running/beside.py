@@ -73,15 +73,19 @@ def missing_answers(benchmark: Benchmark, folder: Path, bench: Bench) -> int:
 
 
 def say_costs(due: Sequence[tuple[str, Benchmark, Path]], bench: Bench) -> int:
-    """Say of each (name, questions, run folder) how many answers are due, and return how many are missing in all."""
-    left = 0
+    """Say of each (name, questions, run folder) how many answers are due, and return how many are missing in all.
+
+    What has one name is told as one.
+    """
+    counts: dict[str, tuple[int, int]] = {}
     for name, benchmark, folder in due:
-        missing = missing_answers(benchmark, folder, bench)
-        count = len(benchmark.questions) * bench.samples
+        total, missing = counts.get(name, (0, 0))
+        total += len(benchmark.questions) * bench.samples
+        counts[name] = total, missing + missing_answers(benchmark, folder, bench)
+    for name, (count, missing) in counts.items():
         there = count - missing
         note(f"{name}: {counted(count, 'answer')} {are(count)} due, {there:,} of them {are(there)} there")
-        left += missing
-    return left
+    return sum(missing for _, missing in counts.values())
 
 
 class Recorded:

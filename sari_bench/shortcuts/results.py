@@ -126,10 +126,6 @@ class Shortcuts:
     digests: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
-    def row(self, name: str) -> Row | None:
-        """Return the row of that name, or ``None`` where it was not measured."""
-        return next((row for row in self.rows if row.name == name), None)
-
     @property
     def sentences(self) -> tuple[str, ...]:
         """The audio gains and the circular evaluation, a sentence each."""

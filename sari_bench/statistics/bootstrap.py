@@ -3,17 +3,20 @@
 Whole clips are drawn with replacement, with all their questions and samples, so that what hangs together stays
 together (Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8). The intervals are BCa
 (bias-corrected and accelerated; Efron, 1987): a share near 0 or 1 is skewed, and percentiles alone are then shifted
-to one side. All groups of a table are computed from one set of resamples: how often each clip was drawn, times its
-sums.
+to one side. Their levels are expanded for few clips (:func:`expanded_quantile`). All groups of a table are computed
+from one set of resamples: how often each clip was drawn, times its sums.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from sari_bench.statistics.clustering import Z95, student_quantile
 
 RESAMPLES = 1000
 _DRAWS_AT_A_TIME = 2**20  # clips drawn in one step: 8 MiB of numbers, and as much of counts
@@ -66,6 +69,20 @@ def bootstrap_groups(
     return _bca(sums, sizes, _resampled(sums, sizes, resamples, seed))
 
 
+def expanded_quantile(clips: int) -> float:
+    """Return the normal quantile whose percentile of the resamples stands for 97.5 %, where there are so many clips.
+
+    It is ``sqrt(G / (G - 1)) t`` with Student's t of G - 1 degrees of freedom, for G clips; its level is the expanded
+    one of Hesterberg ("What Teachers Should Know about the Bootstrap", The American Statistician 69, 2015),
+    ``alpha' / 2 = Phi(-sqrt(n / (n - 1)) t)``. Two things make a plain percentile interval of few clips too narrow:
+    resamples scatter as the variance divided by G, not G - 1, and the plain quantile takes that variance for known. For
+    a mean of symmetric values the expanded interval is about Student's own. BCa's corrections for bias and skewness
+    come on top, as in Hesterberg's own R package ``resample``. With one clip nothing is known of the scatter, all
+    resamples are alike, and the quantile is the plain one.
+    """
+    return math.sqrt(clips / (clips - 1)) * student_quantile(clips - 1) if clips > 1 else Z95
+
+
 def _numbered(clusters: Sequence[str] | ArrayLike | None, count: int) -> NDArray[np.intp]:
     """Number the clusters in the order of their names, so that the order of the values plays no part."""
     if clusters is None:
@@ -104,8 +121,11 @@ def _bca(sums: Floats, sizes: Floats, found: Floats) -> list[Interval]:
     """Return the BCa interval of each group (Efron, 1987; acceleration by leaving out one clip at a time)."""
     estimates = sums.sum(axis=0) / sizes.sum(axis=0)
     accelerations = _accelerations(sums, sizes)
+    quantiles = [expanded_quantile(clips) for clips in np.count_nonzero(sizes, axis=0).tolist()]
     intervals = []
-    for column, estimate, acceleration in zip(found.T, estimates.tolist(), accelerations.tolist(), strict=True):
+    for column, estimate, acceleration, quantile in zip(
+        found.T, estimates.tolist(), accelerations.tolist(), quantiles, strict=True
+    ):
         drawn = np.sort(column[~np.isnan(column)])
         below = np.searchsorted(drawn, estimate - _SAME)
         upto = np.searchsorted(drawn, estimate + _SAME, side="right")
@@ -113,8 +133,8 @@ def _bca(sums: Floats, sizes: Floats, found: Floats) -> list[Interval]:
         rank = (below + upto) / 2 / drawn.size if drawn.size else 0.5
         bias = _NORMAL.inv_cdf(min(max(rank, 0.5 / max(drawn.size, 1)), 1 - 0.5 / max(drawn.size, 1)))
         ends = []
-        for level in (0.025, 0.975):
-            z = bias + _NORMAL.inv_cdf(level)
+        # The acceleration is less than 1/6 either way, so that the divisor is positive up to 10,000 resamples.
+        for z in (bias - quantile, bias + quantile):
             at = _NORMAL.cdf(bias + z / (1 - acceleration * z))
             ends.append(float(np.quantile(drawn, at)) if drawn.size else estimate)
         # An interval that leaves its own estimate out would be a contradiction to whoever reads it.

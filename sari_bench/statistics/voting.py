@@ -102,22 +102,11 @@ def vote(score: Score) -> tuple[Score, Votes]:
     return summarize(golds, winners, score.scorer, (f"majority vote of {samples_of(score)} samples",)), votes
 
 
-def pass_at_k(score: Score, k: int) -> float:
-    """Return pass@k: the mean over questions of ``1 - C(n - c, k) / C(n, k)`` with c right ones of n samples.
-
-    Raises:
-        InputError: A question has fewer than ``k`` samples, or ``k`` is less than 1.
-    """
-    counts = [(len(items), sum(item.outcome == "correct" for item in items)) for items in _by_question(score)]
-    least = min((n for n, _ in counts), default=0)
-    if not 1 <= k <= least:
-        raise InputError(f"pass@k needs a k from 1 to the number of samples; found k = {k} with {least} samples")
-    chances = {pair: pass_chance(*pair, k) for pair in set(counts)}
-    return sum(chances[pair] for pair in counts) / len(counts)
-
-
 def pass_chance(n: int, right: int, k: int) -> float:
-    """Return the chance that k of n samples, drawn without replacement, hold one of the ``right`` ones."""
+    """Return the chance that k of n samples, drawn without replacement, hold one of the ``right`` ones.
+
+    It is ``1 - C(n - right, k) / C(n, k)``, as a product that cannot overflow.
+    """
     missed = 1.0
     for i in range(n - right + 1, n + 1):
         missed *= max(0.0, 1 - k / i)
@@ -127,9 +116,9 @@ def pass_chance(n: int, right: int, k: int) -> float:
 def pass_at(score: Score, seed: int = 0) -> tuple[PassAt, ...]:
     """Return pass@k for every k up to the number of samples, each with a bootstrap interval by clip.
 
-    With more than _EVERY_K samples: for the powers of two, and for all samples. Where all questions have the same
-    chance (none right, or all) the bootstrap interval would have no width; there it is Wilson's, of as many as there
-    are clips.
+    It is the mean over questions of :func:`pass_chance`. With more than _EVERY_K samples: for the powers of two, and
+    for all samples. Where all questions have the same chance (none right, or all) the bootstrap interval would have no
+    width; there it is Wilson's, of as many as there are clips.
 
     Args:
         score: Of several samples a question.
@@ -156,6 +145,14 @@ def pass_at(score: Score, seed: int = 0) -> tuple[PassAt, ...]:
     return tuple(found)
 
 
+def shown_pass_at(found: Sequence[PassAt]) -> list[PassAt]:
+    """Return what tables and lines show of it: powers of two and all samples.
+
+    pass@1 is left out: it is the mean, and told twice, with the interval of another formula, would seem another figure.
+    """
+    return [one for one in found[1:] if one.k in _powers(found[-1].k) or one is found[-1]]
+
+
 def vote_lines(score: Score) -> list[str]:
     """Return what several samples say, for the terminal: mean, majority vote and pass@k; nothing with one sample."""
     samples = samples_of(score)
@@ -170,8 +167,7 @@ def vote_lines(score: Score) -> list[str]:
         )
     else:
         lines.append(f"no majority vote: scorer {score.scorer} does not say which option it read")
-    # pass@1 is the mean: told twice, with the interval of another formula, it would seem another figure.
-    shown = [found for found in pass_at(score) if found.k > 1 and found.k in (*_powers(samples), samples)]
+    shown = shown_pass_at(pass_at(score))
     lines.append(", ".join(f"pass@{p.k} {p.value * 100:.2f} % {_range(p.interval)}" for p in shown))
     return lines
 

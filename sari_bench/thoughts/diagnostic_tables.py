@@ -9,6 +9,7 @@ from sari_bench.counting import counted
 from sari_bench.reporting.report import INTERVAL, cell, interval_cell
 from sari_bench.statistics.metrics import Tally
 from sari_bench.thoughts.diagnostics import Diagnostics
+from sari_bench.thoughts.lengths import TOKENS, WORDS, Lengths, Trend
 from sari_bench.thoughts.swapping import Swapped
 
 Table = tuple[str, list[str], list[list[str]]]
@@ -17,9 +18,9 @@ Table = tuple[str, list[str], list[list[str]]]
 def diagnosis_tables(found: Diagnostics) -> Iterator[Table]:
     """Yield (title, header, rows) of each table that has something to say."""
     if found.has_thoughts:
-        header = ["words of the thought", "n", "acc. %", INTERVAL, "cut"]
-        rows = [[_span(b.low, b.high), *_figures(b.tally), str(b.truncated)] for b in found.bins]
-        yield f"{found.run}: thought length against accuracy, scorer {found.scorer}", header, rows
+        yield f"{found.run}: thought length against accuracy, scorer {found.scorer}", *_lengths(found.words)
+        if found.tokens is not None:
+            yield "length of the whole response against accuracy", *_lengths(found.tokens)
         header = ["section", "present", "acc. with %", "absent", "acc. without %"]
         yield (
             "sections",
@@ -46,18 +47,20 @@ def diagnosis_sentences(found: Diagnostics) -> Iterator[str]:
     if found.has_thoughts:
         yield (
             f"{found.thoughts:,} of {found.answers:,} answers have a thought, "
-            f"of {found.words or 0:.1f} words on average"
+            f"of {found.words.mean or 0:.1f} words on average"
         )
+        if found.tokens is not None:
+            known = "" if found.tokens.n == found.thoughts else f" ({found.tokens.n:,} of them were counted)"
+            yield (
+                f"the whole responses that have these thoughts{known} take {found.tokens.mean or 0:.1f} tokens on "
+                "average, answer and tags included"
+            )
     else:
         answers = counted(found.answers, "answer")
         yield f"{found.run} has no thoughts: none of its {answers} has text in a section but the answer"
-    if found.trend is not None:
-        p_value = "" if found.trend.p_value is None else f" (p {format_p(found.trend.p_value)})"
-        share = f"{found.trend.right_longer * 100:.1f} %"
-        yield (
-            f"in {share} of all pairs of a right and a wrong answer the right one has the longer thought{p_value}; "
-            f"50 % would be no trend; from {counted(found.trend.n, 'thought')} that were not cut"
-        )
+    for lengths in (found.words, found.tokens):
+        if lengths is not None and lengths.trend is not None:
+            yield _trend(lengths.unit, lengths.trend)
     cut = f"{found.truncated / max(found.answers, 1) * 100:.1f} %"
     yield f"{found.truncated:,} of {found.answers:,} answers ({cut}) ended at the length limit; outcomes: {shown}"
     if found.swapped is not None:
@@ -65,6 +68,15 @@ def diagnosis_sentences(found: Diagnostics) -> Iterator[str]:
         left = ", ".join(f"{count:,} {_LEFT_OUT[why]}" for why, count in found.swapped.left_out.items())
         if left:
             yield f"responses in which no caption was swapped: {left}"
+
+
+def _trend(unit: str, trend: Trend) -> str:
+    what, one = ("longer thought", "thought") if unit == WORDS else ("longer response, in tokens", "response")
+    p_value = "" if trend.p_value is None else f" (p {format_p(trend.p_value)})"
+    return (
+        f"in {trend.right_longer * 100:.1f} % of all pairs of a right and a wrong answer the right one has the "
+        f"{what}{p_value}; 50 % would be no trend; from {counted(trend.n, one)} that were not cut"
+    )
 
 
 _AGREES = {
@@ -89,6 +101,14 @@ def _swapped(found: Swapped) -> Table:
         changed = "–" if row.name == "original" else f"{row.changed / row.n * 100:.2f}"
         rows.append([row.name, str(row.n), f"{row.correct / row.n * 100:.2f}", changed])
     return title, ["the model goes on from", "n", "acc. %", "changed %"], rows
+
+
+def _lengths(found: Lengths) -> tuple[list[str], list[list[str]]]:
+    rows = [[_span(b.low, b.high), *_figures(b.tally), str(b.truncated)] for b in found.bins]
+    return [_UNITS[found.unit], "n", "acc. %", INTERVAL, "cut"], rows
+
+
+_UNITS = {WORDS: "words of the thought", TOKENS: "tokens of the response"}
 
 
 def _span(low: int, high: int) -> str:

@@ -4,65 +4,28 @@ All of it is computed from the stored responses. What a response is not asked fo
 a thought stand in no figure about thoughts, and missing answers in none at all but ``outcomes``.
 
 A thought is the text of all outermost sections but the answer. Its length is in words, which white space separates: a
-run stores the tokens of a response as a whole, not those of its parts.
+run stores the tokens of a response as a whole, not those of its parts. Where its responder counted them, the whole
+response's tokens, thought and answer, stand beside the words of the thought; no share of them is guessed to be the
+thought's.
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 from sari_bench.running.runs import Run
 from sari_bench.scorers.answer import AnswerScorer
 from sari_bench.scoring import Score, Scored
-from sari_bench.statistics.metrics import Tally, percent, tally
+from sari_bench.statistics.metrics import Tally, percent
+from sari_bench.thoughts.lengths import TOKENS, WORDS, Lengths, count_answers, lengths_of
 from sari_bench.thoughts.swapping import Swapped, read_swapped
 from sari_data.answers import Reading, read_response, sections_of
 from sari_data.options import options_of
 from sari_data.prompting import ANSWER, list_modes, load_mode
 from sari_data.thoughts import count_words, last_sentence, named_options
-
-BINS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Bin:
-    """Answers whose thoughts have ``low`` to ``high`` words; ``truncated`` of them ended at the length limit."""
-
-    low: int
-    high: int
-    tally: Tally
-    truncated: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the bin with its accuracy and interval in percent."""
-        body = {"from_words": self.low, "to_words": self.high, **_figures(self.tally)}
-        return {**body, "truncated": self.truncated}
-
-
-@dataclass(frozen=True, slots=True)
-class Trend:
-    """Whether longer thoughts go with right answers.
-
-    Args:
-        n: Answers with a thought that were not cut at the length limit: a cut thought's length is not known.
-        right_longer: How often the thought of a right answer is longer than that of a wrong one, over all such pairs; a
-            tie is half. 0.5: length says nothing. It is the Mann-Whitney U over the number of pairs.
-        p_value: Two-sided p of 0.5, by the normal approximation with the correction for ties (Mann and Whitney 1947);
-            ``None`` where questions were answered several times or clips repeat: such answers are not independent.
-    """
-
-    n: int
-    right_longer: float
-    p_value: float | None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the trend as a JSON object; ``right_longer`` is in percent."""
-        return {"n": self.n, "right_longer": percent(self.right_longer), "p_value": self.p_value}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +54,9 @@ class Diagnostics:
         scorer: What judged the answers.
         answers: Answers that were given.
         thoughts: Those with a thought.
-        words: Mean length of the thoughts in words; ``None`` where there are none.
-        bins: Thought length against accuracy, shortest first.
-        trend: The same in one figure; ``None`` where all such answers are right, or all wrong.
+        words: Length of the thoughts in words against accuracy.
+        tokens: Length of the whole responses that have these thoughts, in tokens as the responder counted them;
+            ``None`` where it counted none. Of a response that it did not count no length is made up.
         sections: Each section of the mode, and what else was found, by its own name.
         agreement: Answers with a thought, by what its summary (else its last sentence) names: ``agree``: the option
             that was answered and no other; ``disagree``: one other option; ``silent``: none or several; ``unread``: no
@@ -108,9 +71,8 @@ class Diagnostics:
     scorer: str
     answers: int
     thoughts: int
-    words: float | None
-    bins: tuple[Bin, ...]
-    trend: Trend | None
+    words: Lengths
+    tokens: Lengths | None
     sections: Mapping[str, Section]
     agreement: Mapping[str, Tally]
     truncated: int
@@ -132,10 +94,9 @@ class Diagnostics:
             "scorer": self.scorer,
             "answers": self.answers,
             "thoughts": self.thoughts,
-            "unit": "words",
-            "mean_words": None if self.words is None else round(self.words, 1),
-            "bins": [part.to_json() for part in self.bins],
-            "trend": None if self.trend is None else self.trend.to_json(),
+            "unit": self.words.unit,
+            **self.words.to_json(),
+            "tokens": None if self.tokens is None else {"n": self.tokens.n, **self.tokens.to_json()},
             "sections": {name: part.to_json() for name, part in self.sections.items()},
             "agrees": agrees,
             "truncated": self.truncated,
@@ -169,6 +130,7 @@ def diagnose(run: Run, scorer: str = "answer", score: Score | None = None, read:
     )
     lengths = [count_words(reading.sections, _outermost(reading)) for reading in readings]
     thinking = [(item, words) for item, words in zip(given, lengths, strict=True) if words]
+    measured = [(item, item.answer.tokens) for item, _ in thinking if item.answer.tokens]
     reasons: dict[str, Counter[str]] = {}
     for item, reading in zip(given, readings, strict=True):
         if reading.reason is not None:
@@ -178,9 +140,8 @@ def diagnose(run: Run, scorer: str = "answer", score: Score | None = None, read:
         scorer=score.scorer,
         answers=len(given),
         thoughts=len(thinking),
-        words=sum(words for _, words in thinking) / len(thinking) if thinking else None,
-        bins=tuple(_bins(thinking)),
-        trend=_trend(thinking, run.samples),
+        words=lengths_of(WORDS, thinking, run.samples),
+        tokens=lengths_of(TOKENS, measured, run.samples) if measured else None,
         sections=_sections(run.mode, given, readings),
         agreement=_agreement(
             [pair for pair, words in zip(zip(given, readings, strict=True), lengths, strict=True) if words]
@@ -190,49 +151,6 @@ def diagnose(run: Run, scorer: str = "answer", score: Score | None = None, read:
         reasons={outcome: dict(counts.most_common()) for outcome, counts in sorted(reasons.items())},
         swapped=read_swapped(run.folder),
     )
-
-
-def cut_bins(lengths: Sequence[int], bins: int = BINS) -> list[tuple[int, int]]:
-    """Return the least and greatest length of each of at most ``bins`` bins with about as many lengths in each.
-
-    Every cut lies where the count of the lengths below comes nearest to its equal share, among the places between two
-    lengths that differ: equal lengths are never parted. So there are fewer bins where many lengths are equal.
-    """
-    values = sorted(Counter(lengths).items())
-    ends: list[int] = []  # the number of lengths up to and with each value but the last
-    for _, count in values[:-1]:
-        ends.append((ends[-1] if ends else 0) + count)
-    cuts = {
-        min(range(len(ends)), key=lambda at: (abs(ends[at] - part * len(lengths) / bins), at))
-        for part in range(1, bins)
-        if ends
-    }
-    firsts = [0, *(cut + 1 for cut in sorted(cuts))]
-    lasts = [*sorted(cuts), len(values) - 1]
-    return [(values[first][0], values[last][0]) for first, last in zip(firsts, lasts, strict=True) if values]
-
-
-def rank_trend(right: Sequence[int], wrong: Sequence[int]) -> tuple[float, float]:
-    """Return how often one of ``right`` is greater than one of ``wrong`` (ties half), and the two-sided p of one half.
-
-    The Mann-Whitney U by midranks, its p by the normal approximation with the variance corrected for ties and without a
-    correction for continuity. Where all values are equal, p is 1.
-    """
-    assert min(len(right), len(wrong)), "expected values on both sides"
-    n, m = len(right), len(wrong)
-    ranked = sorted([(value, True) for value in right] + [(value, False) for value in wrong])
-    rank_sum, ties, at = 0.0, 0, 0
-    for _, group in groupby(ranked, key=lambda pair: pair[0]):
-        members = [is_right for _, is_right in group]
-        size = len(members)
-        rank_sum += sum(members) * (at + (size + 1) / 2)
-        ties += size**3 - size
-        at += size
-    u = rank_sum - n * (n + 1) / 2
-    total = n + m
-    variance = n * m / 12 * (total + 1 - ties / (total * (total - 1)))
-    p_value = 1.0 if variance <= 0 else math.erfc(abs(u - n * m / 2) / math.sqrt(2 * variance))
-    return u / (n * m), p_value
 
 
 def _reading(item: Scored) -> Reading:
@@ -250,26 +168,6 @@ def _outermost(reading: Reading) -> list[str]:
     return [path for path in reading.sections if "." not in path and path != ANSWER]
 
 
-def _bins(thinking: Sequence[tuple[Scored, int]]) -> list[Bin]:
-    found = []
-    for low, high in cut_bins([words for _, words in thinking]):
-        members = [item for item, words in thinking if low <= words <= high]
-        cut = sum(item.answer.finish_reason == "length" for item in members)
-        found.append(Bin(low, high, _tally(members), cut))
-    return found
-
-
-def _trend(thinking: Sequence[tuple[Scored, int]], samples: int) -> Trend | None:
-    whole = [(item.outcome == "correct", words) for item, words in thinking if item.answer.finish_reason != "length"]
-    right = [words for is_right, words in whole if is_right]
-    wrong = [words for is_right, words in whole if not is_right]
-    if not right or not wrong:
-        return None
-    share, p_value = rank_trend(right, wrong)
-    clips = Counter(item.gold.cluster for item, _ in thinking if item.answer.finish_reason != "length")
-    return Trend(len(whole), share, p_value if samples == 1 and len(clips) == len(whole) else None)
-
-
 def _sections(mode: str, given: Sequence[Scored], readings: Sequence[Reading]) -> dict[str, Section]:
     """Sections by their own name, those of the mode first: a model may leave the tag around them out."""
     grammar = load_mode(mode).sections if mode in list_modes() else ()  # a mode of the user's own may be gone
@@ -279,8 +177,8 @@ def _sections(mode: str, given: Sequence[Scored], readings: Sequence[Reading]) -
     names = [name for name in dict.fromkeys([*(path.split(".")[-1] for path in grammar), *leaves]) if name != ANSWER]
     return {
         name: Section(
-            _tally([item for item, found in zip(given, held, strict=True) if name in found]),
-            _tally([item for item, found in zip(given, held, strict=True) if name not in found]),
+            count_answers([item for item, found in zip(given, held, strict=True) if name in found]),
+            count_answers([item for item, found in zip(given, held, strict=True) if name not in found]),
         )
         for name in names
     }
@@ -290,7 +188,7 @@ def _agreement(pairs: Sequence[tuple[Scored, Reading]]) -> dict[str, Tally]:
     groups: dict[str, list[Scored]] = {name: [] for name in ("agree", "disagree", "silent", "unread")}
     for item, reading in pairs:
         groups[_agrees(item, reading)].append(item)
-    return {name: _tally(members) for name, members in groups.items()}
+    return {name: count_answers(members) for name, members in groups.items()}
 
 
 def _agrees(item: Scored, reading: Reading) -> str:
@@ -302,13 +200,3 @@ def _agrees(item: Scored, reading: Reading) -> str:
     if len(named) != 1:
         return "silent"
     return "agree" if named == {reading.choice} else "disagree"
-
-
-def _tally(items: Sequence[Scored]) -> Tally:
-    clusters = {item.gold.id: item.gold.cluster for item in items}
-    return tally(((item.gold.id, item.outcome) for item in items), clusters=clusters)
-
-
-def _figures(part: Tally) -> dict[str, Any]:
-    body = part.to_json()
-    return {key: body[key] for key in ("n", "correct", "accuracy", "interval", "clustered")}

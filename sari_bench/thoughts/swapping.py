@@ -7,8 +7,9 @@ Three variants of a run, each with the run's own audio, each a run folder in ``s
 - ``other-caption``: the same with the caption of another clip of the same task.
 - ``answer-only``: the caption swapped, the rest of the thought kept, only the answer is given anew.
 
-Of several answers to a question the first is taken. The idea of intervening on a chain of thought to see whether the
-answer follows is that of Lanham et al. (arXiv 2307.13702).
+Of several answers to a question the first is taken, or as many as are asked for. Those to one question, and those about
+one clip, are no independent evidence, so figures then go by clip. The idea of intervening on a chain of thought to see
+whether the answer follows is that of Lanham et al. (arXiv 2307.13702).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from sari_bench.counting import counted
 from sari_bench.running.beside import file_digest, read_results
 from sari_bench.running.runs import RESPONSES, Run
 from sari_bench.shortcuts.gains import points, read_difference
-from sari_bench.statistics.metrics import PairedDifference, percent, wilson
+from sari_bench.statistics.metrics import PairedDifference, percent, percents
 from sari_data.pairing import ring_order
 from sari_data.prompting import ANSWER, tag_pattern
 
@@ -45,6 +46,7 @@ class Captioned:
         end: Where it ends.
         stop: Where its close tag ends.
         answer: Where the answer's open tag ends; ``None`` where there is none after the caption.
+        sample: Which of the question's answers it is.
     """
 
     gold: Gold
@@ -53,6 +55,7 @@ class Captioned:
     end: int
     stop: int
     answer: int | None
+    sample: int = 0
 
     @property
     def caption(self) -> str:
@@ -74,15 +77,19 @@ class SwapRow:
 
     Args:
         name: ``original``, ``own-caption``, ``other-caption`` or ``answer-only``.
-        n: Questions.
+        n: Answers.
         correct: Right answers.
         changed: Answers with another option than the original's, or with one where only one of the two could be read.
+        interval: 95 % of the share of right ones, in [0, 1]: by clip where clips or samples repeat, else Wilson's.
+        changed_interval: The same of the changed ones.
     """
 
     name: str
     n: int
     correct: int
     changed: int
+    interval: tuple[float, float]
+    changed_interval: tuple[float, float]
 
     def to_json(self) -> dict[str, Any]:
         """Return counts, and both shares with their intervals in percent."""
@@ -90,11 +97,17 @@ class SwapRow:
             "n": self.n,
             "correct": self.correct,
             "accuracy": percent(self.correct / self.n),
-            "interval": [percent(end) for end in wilson(self.correct, self.n)],
+            "interval": percents(self.interval),
             "changed": self.changed,
             "changed_share": percent(self.changed / self.n),
-            "changed_interval": [percent(end) for end in wilson(self.changed, self.n)],
+            "changed_interval": percents(self.changed_interval),
         }
+
+    @classmethod
+    def from_json(cls, name: str, body: dict[str, Any]) -> SwapRow:
+        """Read what :meth:`to_json` returned; intervals are then rounded as they stand there."""
+        ends = [(low / 100, high / 100) for low, high in (body["interval"], body["changed_interval"])]
+        return cls(name, body["n"], body["correct"], body["changed"], *ends)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +124,7 @@ class Swapped:
         left_out: Why some of them were not asked: ``no caption``, ``no other caption``, ``limit``; with how many.
         digest: SHA-256 of the run's responses that all this was made from.
         notes: What must be known.
+        samples: Answers to each question that were looked at.
     """
 
     scorer: str
@@ -122,6 +136,7 @@ class Swapped:
     left_out: Mapping[str, int] = field(default_factory=dict)
     digest: str = ""
     notes: tuple[str, ...] = ()
+    samples: int = 1
 
     @property
     def used(self) -> bool:
@@ -151,6 +166,7 @@ class Swapped:
             "changes": self.changes.to_json(),
             "used": self.used,
             "sentence": self.sentence,
+            "samples": self.samples,
             "responses": self.responses,
             "left_out": dict(self.left_out),
             "digest": self.digest,
@@ -162,12 +178,13 @@ class Swapped:
         """Read what :meth:`to_json` returned; shares are then rounded as they stand there."""
         return cls(
             scorer=body["scorer"],
-            rows=tuple(SwapRow(name, row["n"], row["correct"], row["changed"]) for name, row in body["rows"].items()),
+            rows=tuple(SwapRow.from_json(name, row) for name, row in body["rows"].items()),
             forcing=read_difference(body["forcing"]),
             swap=read_difference(body["swap"]),
             changes=read_difference(body["changes"]),
             **{key: body[key] for key in ("responses", "left_out", "digest")},
             notes=tuple(body["notes"]),
+            samples=body.get("samples", 1),  # results from before there were several
         )
 
 
@@ -186,14 +203,14 @@ def read_swapped(folder: Path) -> Swapped | None:
     return replace(found, notes=(*found.notes, stale))
 
 
-def find_captions(run: Run) -> list[Captioned]:
-    """Return the first response to each question that has one with a caption section, in the questions' order."""
+def find_captions(run: Run, sample: int = 0) -> list[Captioned]:
+    """Return the response of that number to each question, where it has a caption section, in the questions' order."""
     found = []
     for gold in run.benchmark.golds:
-        first = next((answer for answer in run.answers.get(gold.id, ()) if answer.sample == 0), None)
-        place = None if first is None else _find_caption(first.text or "")
-        if first is not None and place is not None:
-            found.append(Captioned(gold, first.text or "", *place))
+        mine = next((answer for answer in run.answers.get(gold.id, ()) if answer.sample == sample), None)
+        place = None if mine is None else _find_caption(mine.text or "")
+        if mine is not None and place is not None:
+            found.append(Captioned(gold, mine.text or "", *place, sample=sample))
     return found
 
 

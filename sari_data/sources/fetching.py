@@ -9,14 +9,9 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
-import os
 import re
-import shutil
-import tarfile
-import tempfile
-import zipfile
-import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,9 +20,9 @@ from sari_data.console import note
 from sari_data.errors import InputError, MissingFileError, StorageError
 from sari_data.resources import cache_folder
 from sari_data.sources.hub_tables import HUB, fetch
+from sari_data.sources.unpacking import ARCHIVES, unpack
 
 _FORM = re.compile(r"hub:(?P<repo>[^/@]+/[^/@]+)(?:@(?P<revision>[^/]+))?/(?P<path>.+)")
-ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
 
 OptionsT = TypeVar("OptionsT", bound=Table)
 
@@ -100,6 +95,45 @@ def _addresses(place: str) -> list[str]:
     return [f"hf://datasets/{parts['repo']}@{commit}/{name}" for name in wanted]
 
 
+@dataclass(frozen=True, slots=True)
+class HubArchive:
+    """An archive on the Hub, of one commit of a data set.
+
+    Args:
+        address: ``hf://datasets/owner/name@commit/path``.
+        repo: ``owner/name``.
+        name: Its path in the repository.
+        base: Where what was in the archives of that commit is kept.
+    """
+
+    address: str
+    repo: str
+    name: str
+    base: Path
+
+    @property
+    def folder(self) -> Path:
+        """The folder that has all that was in it, once it is unpacked."""
+        return self.base / self.name
+
+
+def archives_of(place: str, addresses: Sequence[str]) -> list[HubArchive]:
+    """Return archives by their addresses; messages call them ``place``.
+
+    Raises:
+        InputError: One is no archive.
+    """
+    odd = next((address for address in addresses if not address.endswith(ARCHIVES)), None)
+    if odd is not None:
+        raise InputError(f"{place}: expected archives ({', '.join(ARCHIVES)}), found {odd.rpartition('/')[2]!r}")
+    found = []
+    for address in addresses:
+        repo, _, rest = address.removeprefix("hf://datasets/").partition("@")
+        commit, _, name = rest.partition("/")
+        found.append(HubArchive(address, repo, name, cache_folder() / "hub" / repo.replace("/", "--") / commit))
+    return found
+
+
 def unpacked(place: str, addresses: Sequence[str]) -> str:
     """Fetch archives and unpack them, once; returns the folder that has what was in them.
 
@@ -112,62 +146,21 @@ def unpacked(place: str, addresses: Sequence[str]) -> str:
         MissingFileError: The repository has no such file.
         StorageError: The Hub cannot be reached, or the disk is full.
     """
-    odd = next((address for address in addresses if not address.endswith(ARCHIVES)), None)
-    if odd is not None:
-        raise InputError(f"{place}: expected archives ({', '.join(ARCHIVES)}), found {odd.rpartition('/')[2]!r}")
-    repo, _, commit = addresses[0].removeprefix("hf://datasets/").partition("@")
-    base = cache_folder() / "hub" / repo.replace("/", "--") / commit.partition("/")[0]
-    names = [address.partition(f"@{commit.partition('/')[0]}/")[2] for address in addresses]
-    for address, name in zip(addresses, names, strict=True):
-        target = base / name
-        if not target.is_dir():
-            note(f"fetching and unpacking {name} of {repo} into {target}")
-            unpack(fetch(address), target)
+    found = archives_of(place, addresses)
+    for one in found:
+        if not one.folder.is_dir():
+            note(f"fetching and unpacking {one.name} of {one.repo} into {one.folder}")
+            unpack(fetch(one.address), one.folder)
     # Of several archives the folder that has them all and no others.
-    return str(base / names[0]) if len(names) == 1 else str(_together(base, names))
+    return str(found[0].folder) if len(found) == 1 else str(_together(found))
 
 
-def _together(base: Path, names: Sequence[str]) -> Path:
-    folder = base / f"set-{hashlib.sha256(repr(sorted(names)).encode()).hexdigest()[:12]}"
+def _together(archives: Sequence[HubArchive]) -> Path:
+    names = sorted(one.name for one in archives)
+    folder = archives[0].base / f"set-{hashlib.sha256(repr(names).encode()).hexdigest()[:12]}"
     folder.mkdir(exist_ok=True)
-    for name in names:
-        link = folder / name.replace("/", "--")
+    for one in archives:
+        link = folder / one.name.replace("/", "--")
         if not link.is_symlink():
-            link.symlink_to(base / name, target_is_directory=True)
+            link.symlink_to(one.folder, target_is_directory=True)
     return folder
-
-
-def unpack(archive: Path, target: Path) -> None:
-    """Unpack a tar, packed or not, or a zip beside the target and rename when all is there: a stop leaves nothing half.
-
-    Raises:
-        InputError: No archive, one that is cut off or has a password, or one that would write outside its folder.
-        StorageError: The disk is full.
-    """
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        try:
-            if zipfile.is_zipfile(archive):
-                with zipfile.ZipFile(archive) as packed:
-                    _check_names(packed.namelist(), archive)
-                    packed.extractall(work)
-            else:
-                with tarfile.open(archive) as packed:
-                    packed.extractall(work, filter="data")
-            os.replace(work, target)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-    # A password is a RuntimeError of zipfile, a cut off gzip an EOFError.
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        raise InputError(f"{archive}: expected an archive, found a file that does not unpack: {error}") from error
-    except OSError as error:
-        raise StorageError(f"{target}: could not be unpacked ({error.strerror or error}): free some space") from error
-
-
-def _check_names(names: Sequence[str], archive: Path) -> None:
-    """Refuse what tarfile's filter refuses too: zipfile would silently write such a file elsewhere in the folder."""
-    for name in names:
-        parts = name.replace("\\", "/").split("/")
-        if ".." in parts or parts[0] == "" or ":" in parts[0]:
-            raise InputError(f"{archive}: expected files below the archive's own folder, found {name!r}: do not use it")

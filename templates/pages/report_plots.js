@@ -234,7 +234,9 @@ function plots(home, data) {
   if (axes.length) add(right, radar(data, board, axes, of, tableOf));
   const difficulty = data.dimensions.find((d) => d.key === "difficulty");
   if (difficulty && difficulty.groups.length > 1) add(right, curves(data, board, difficulty, of, tableOf));
-  if (data.lengths.some(Boolean)) add(right, lengths(data, board));
+  const { words: thoughts, tokens: responses } = data.lengths;
+  if (thoughts.some(Boolean)) add(right, lengths(data, board, thoughts, "thought"));
+  if (responses.some(Boolean)) add(right, lengths(data, board, responses, "response"));
   if (!right.children.length) right.remove();
   controls.addEventListener("input", redraw);
   let width = 0;
@@ -359,12 +361,13 @@ function curves(data, board, dimension, of, tableOf) {
   return new Plot("Accuracy by difficulty", board, paint, () => tableOf(dimension));
 }
 
-function lengths(data, board) {
-  const having = () => board.chosen.filter((run) => data.lengths[run]);
+// Of the thought in words, or of the whole response in tokens: found has the bins of each run, or null.
+function lengths(data, board, found, of) {
+  const having = () => board.chosen.filter((run) => found[run]), { unit } = found.find(Boolean);
   const name = (row, unit) => `${row.from === row.to ? row.from : `${row.from} to ${row.to}`} ${unit}`;
   const paint = (width, top) => {
     const { left, room, bottom, y, nodes } = frame(width, top, 190);
-    const rows = having().flatMap((run) => data.lengths[run].rows), unit = data.lengths.find(Boolean).unit;
+    const rows = having().flatMap((run) => found[run].rows);
     const most = Math.max(1, ...rows.map((row) => row.to)), least = Math.max(1, Math.min(...rows.map((row) => row.from)));
     const far = most / least > 20 ? (value) => Math.log(Math.max(value, least) / least) / Math.log(most / least) : (value) => value / most;
     const x = (value) => left + 8 + (room - 16) * far(value);
@@ -377,18 +380,18 @@ function lengths(data, board) {
       nodes.push(words(x(value), bottom + 16, text, "middle"));
       until = x(value) + half;
     }
-    nodes.push(words(left + room / 2, bottom + 34, `${unit} in the thought`, "middle", "label"));
+    nodes.push(words(left + room / 2, bottom + 34, `${unit} in the ${of}`, "middle", "label"));
     for (const run of having()) {
-      series(nodes, data, run, data.lengths[run].rows.map((row) => ({ x: x((row.from + row.to) / 2), name: name(row, unit), figure: row.figures })), y);
+      series(nodes, data, run, found[run].rows.map((row) => ({ x: x((row.from + row.to) / 2), name: name(row, unit), figure: row.figures })), y);
     }
     return { nodes, height: bottom + 44 };
   };
   const table = () => ({
     header: ["Run and length", "n", "accuracy", "interval"],
-    rows: having().flatMap((run) => data.lengths[run].rows.map((row) => [
-      `${data.runs[run]}, ${name(row, data.lengths[run].unit)}`, count(row.figures[0]), digits(row.figures[2]), `${digits(row.figures[3])}–${digits(row.figures[4])}`])),
+    rows: having().flatMap((run) => found[run].rows.map((row) => [
+      `${data.runs[run]}, ${name(row, unit)}`, count(row.figures[0]), digits(row.figures[2]), `${digits(row.figures[3])}–${digits(row.figures[4])}`])),
   });
-  return new Plot("Accuracy by length of the thought", board, paint, table, having);
+  return new Plot(`Accuracy by length of the ${of}, in ${unit}`, board, paint, table, having);
 }
 
 for (const part of document.querySelectorAll(".figures")) {

@@ -12,6 +12,7 @@ from sari_bench.benchmarks.base import Benchmark, from_questions
 from sari_bench.config import Bench
 from sari_bench.running.measure import measure
 from sari_bench.running.runs import Run
+from sari_bench.shortcuts import Row, Shortcuts
 from sari_data.audio import decode, encode_wav
 from sari_data.responder import Request, Responder
 from sari_data.responders.scripted import ScriptedResponder
@@ -44,6 +45,11 @@ def heard_questions(count: int, options: tuple[str, ...] = OPTIONS) -> list[Audi
 def heard_benchmark(count: int) -> Benchmark:
     """A benchmark of such questions."""
     return from_questions("heard", heard_questions(count))
+
+
+def row_of(found: Shortcuts, name: str) -> Row:
+    """The row of that name, which must have been measured."""
+    return next(row for row in found.rows if row.name == name)
 
 
 def listen(request: Request) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from published_files import clip, mmau_hub_row, mmau_row, parquet, tar, write_json, zipped
@@ -119,13 +121,44 @@ def test_an_archive_is_unpacked_once_and_anew_when_it_changes(
     assert _read(load_benchmark("mmau-test-mini", questions, archive)) == [b"another edition"] * 4
 
 
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_only_what_questions_name_is_unpacked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    archive = tmp_path / f"data.{kind}"
+    more = {f"data/other{n}.wav": b"\0" * 1_000_000 for n in range(5)}
+    archive.write_bytes({"zip": zipped, "tar.gz": tar}[kind]({**more, **{f"data/{k}": v for k, v in CLIPS.items()}}))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=900_000))
+    assert _read(load_benchmark("mmau-test-mini", _questions(tmp_path), archive)) == BYTES
+    assert f"unpacking 4 of 9 files of {archive}" in capsys.readouterr().err
+    assert len(list(cache_folder().rglob("*.wav"))) == 4
+    other = write_json(tmp_path / "other.json", [ROWS[0], mmau_row(5, audio_id="x/other3.wav")])
+    with pytest.raises(StorageError, match=r"found that they take 1\.0 MiB or more: free some space"):
+        load_benchmark("mmau-test-mini", other, archive)
+    monkeypatch.undo()
+    monkeypatch.setenv("SARI_CACHE", str(tmp_path / "larger disk"))
+    second = load_benchmark("mmau-test-mini", other, archive)
+    assert _read(second) == [BYTES[0], b"\0" * 1_000_000]
+    assert "unpacking 2 of 9 files" in capsys.readouterr().err
+    assert _read(load_benchmark("mmau-test-mini", _questions(tmp_path), archive)) == BYTES
+    assert "unpacking 3 of 9 files" in capsys.readouterr().err, "what is there already is not unpacked again"
+
+
+def test_a_name_that_is_twice_in_an_archive_is_not_guessed(tmp_path: Path) -> None:
+    archive = tmp_path / "audio.zip"
+    twice = {f"{folder}/m0003.wav": folder.encode() for folder in ("one", "two")}
+    archive.write_bytes(zipped({**dict(list(CLIPS.items())[:3]), **twice}))
+    benchmark = load_benchmark("mmau-test-mini", _questions(tmp_path), archive)
+    assert [Path(str(question.audio.path)).is_file() for question in benchmark.questions] == [True] * 3 + [False]
+
+
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
         ("a.zip", zipped({"../../evil.wav": b"x"}), "expected files below the archive's own folder, found"),
         ("a.zip", zipped({"x/../../evil.wav": b"x"}), "expected files below"),
         ("a.zip", zipped({"/evil.wav": b"x"}), "expected files below"),
-        ("a.tar.gz", tar({"../../evil.wav": b"x"}), "does not unpack"),
+        ("a.tar.gz", tar({"../../evil.wav": b"x"}), "expected files below"),
         ("a.tar.gz", tar(CLIPS)[:-40], "does not unpack"),
         ("a.tar", b"not an archive at all", "expected an archive"),
         ("a.zip", b"not an archive at all", "expected an archive"),

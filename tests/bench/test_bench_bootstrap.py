@@ -8,17 +8,29 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import bootstrap, norm
+from scipy.stats import bootstrap, norm, t
 
-from sari_bench.statistics.bootstrap import bootstrap_groups, bootstrap_interval
+from sari_bench.statistics.bootstrap import bootstrap_groups, bootstrap_interval, expanded_quantile
 
 RESAMPLES = 10_000
 # Both ends of two such intervals are as close as so many standard deviations of the mean, 99 times in 100.
 STRAY = 3 * math.sqrt(2 * 0.025 * 0.975 / RESAMPLES) / float(norm.pdf(1.96))
 
 
-def _scipys(values: np.ndarray, method: str = "BCa") -> tuple[float, float]:
-    found = bootstrap((values,), np.mean, n_resamples=RESAMPLES, rng=np.random.default_rng(7), method=method)
+def _expanded(clips: int) -> float:
+    """The level of Hesterberg's expanded percentiles, by scipy's distributions."""
+    return float(1 - 2 * norm.cdf(-np.sqrt(clips / (clips - 1)) * t.ppf(0.975, clips - 1)))
+
+
+def _scipys(values: np.ndarray, method: str = "BCa", level: float | None = None) -> tuple[float, float]:
+    found = bootstrap(
+        (values,),
+        np.mean,
+        n_resamples=RESAMPLES,
+        rng=np.random.default_rng(7),
+        method=method,
+        confidence_level=_expanded(values.size) if level is None else level,
+    )
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
@@ -31,14 +43,68 @@ def test_it_is_scipys_bca(kind: str) -> None:
         "few": np.array([0, 0, 0, 0.25, 0.5, 0.5, 0.75, 1, 1, 1, 1, 1, 1, 1, 0.3]),
     }[kind]
     within = STRAY * values.std() / math.sqrt(values.size)
-    # In the longer tail of what is skewed the same share of resamples lies further apart.
-    within *= 2 if kind == "skewed" else 1
+    # In the longer tail of what is skewed, and further out, the same share of resamples lies further apart.
+    within *= {"share": 1, "skewed": 2, "few": 1.5}[kind]
     found = bootstrap_interval(values, resamples=RESAMPLES)
     assert found == pytest.approx(_scipys(values), abs=within)
     if kind == "skewed":
         assert _scipys(values, "percentile")[1] != pytest.approx(found[1], abs=within), "a plain percentile is another"
+    if kind == "few":
+        assert _scipys(values, level=0.95) != pytest.approx(found, abs=within), "nor is its level that of many clips"
     half = 1.645 * values.std() / math.sqrt(values.size)
     assert (values.mean() - half, values.mean() + half) != pytest.approx(found, abs=within), "nor is it one of 90 %"
+
+
+@pytest.mark.parametrize("clips", [2, 3, 5, 10, 30, 49, 50, 51, 200, 10_000])
+def test_levels_are_expanded_as_hesterberg_says(clips: int) -> None:
+    found = expanded_quantile(clips)
+    assert norm.cdf(-found) == pytest.approx((1 - _expanded(clips)) / 2, rel=2e-6, abs=1e-16)
+    exact = math.sqrt(clips / (clips - 1)) * t.ppf(0.975, clips - 1)
+    assert found == pytest.approx(exact, rel=2e-7)
+    assert t.ppf(0.975, clips - 1) != pytest.approx(exact, rel=2e-7), "without the narrowness of resamples"
+    off_by_one = math.sqrt(clips / (clips - 1)) * t.ppf(0.975, clips)
+    assert clips > 1000 or off_by_one != pytest.approx(exact, rel=2e-7), "a degree of freedom too many"
+
+
+def test_one_clip_has_the_plain_level_and_many_nearly() -> None:
+    assert expanded_quantile(1) == pytest.approx(norm.ppf(0.975), abs=1e-12)
+    assert expanded_quantile(1_000_000) == pytest.approx(norm.ppf(0.975), abs=5e-6)
+
+
+def test_of_symmetric_values_it_is_about_students_interval() -> None:
+    """What the expansion is for: the interval of a mean of few values that are normally distributed."""
+    values = norm.ppf((np.arange(10) + 0.5) / 10)
+    half = t.ppf(0.975, 9) * values.std(ddof=1) / math.sqrt(10)
+    found = bootstrap_interval(values, resamples=RESAMPLES)
+    assert found == pytest.approx((-half, half), rel=0.06)
+    assert _scipys(values, level=0.95) != pytest.approx((-half, half), rel=0.15), "plain levels are far too narrow"
+
+
+def test_a_group_has_the_level_of_its_own_clips() -> None:
+    """12 clips of 40, each with one to four questions, against scipy's bootstrap of a ratio."""
+    rng = np.random.default_rng(8)
+    sizes = np.where(np.arange(40) < 12, rng.integers(1, 5, 40), 0)
+    sums = sizes * rng.normal(0.5, 0.2, 40)
+    clips = np.repeat(np.arange(40), np.maximum(sizes, 1))
+    member = (sizes > 0)[clips]
+    values = np.divide(sums, sizes, out=np.zeros(40), where=sizes > 0)[clips]
+    [found] = bootstrap_groups(values, member[:, None], clips, resamples=RESAMPLES)
+
+    def scipys(count: int) -> tuple[float, float]:
+        ends = bootstrap(
+            (sums, sizes),
+            lambda s, m, axis: s.sum(axis) / m.sum(axis),
+            paired=True,
+            n_resamples=RESAMPLES,
+            rng=np.random.default_rng(7),
+            confidence_level=_expanded(count),
+        ).confidence_interval
+        return float(ends.low), float(ends.high)
+
+    residuals = sums - sizes * sums.sum() / sizes.sum()
+    within = 1.5 * STRAY * math.sqrt((residuals**2).sum()) / sizes.sum()
+    assert found == pytest.approx(scipys(12), abs=within)
+    assert found != pytest.approx(scipys(40), abs=within), "not that of all clips of the table"
 
 
 def test_clips_are_drawn_whole() -> None:
@@ -47,7 +113,7 @@ def test_clips_are_drawn_whole() -> None:
     means = (rng.random(150) < 0.6).astype(float)
     values, clips = np.repeat(means, 4), np.repeat([f"clip {i}" for i in range(150)], 4)
     by_clip = bootstrap_interval(values, clips, resamples=RESAMPLES)
-    within = STRAY * means.std() / math.sqrt(150)
+    within = STRAY * means.std() / math.sqrt(150) + 1 / 150  # means are multiples of that
     assert by_clip == pytest.approx(_scipys(means), abs=within)
     assert bootstrap_interval(values, resamples=RESAMPLES) != pytest.approx(by_clip, abs=within)
 

@@ -18,7 +18,8 @@ from sari_bench.benchmarks.base import Benchmark, from_questions
 from sari_bench.running.runner import RunSettings, run_benchmark
 from sari_bench.running.runs import Run, read_run
 from sari_bench.thoughts.diagnostic_tables import diagnosis_sentences, diagnosis_tables
-from sari_bench.thoughts.diagnostics import cut_bins, diagnose, rank_trend
+from sari_bench.thoughts.diagnostics import diagnose
+from sari_bench.thoughts.lengths import cut_bins, rank_trend
 from sari_data.responder import Request, Response, Sampling
 from sari_data.thoughts import last_sentence
 from sari_data.types import AudioQuestion
@@ -82,14 +83,17 @@ def test_long_thoughts_that_go_with_wrong_answers_are_seen(
 
     run = run_of(benchmark_of(40), respond, mode="unstructured")
     found = diagnose(run)
-    assert (found.answers, found.thoughts, found.words) == (40, 40, 55.0)
-    assert [(b.low, b.high, b.tally.n, b.tally.correct) for b in found.bins] == [(10, 10, 20, 20), (100, 100, 20, 0)]
-    assert found.trend is not None
-    assert found.trend.right_longer == 0
-    assert found.trend.p_value is not None
-    assert found.trend.p_value < 1e-8
+    assert (found.answers, found.thoughts, found.words.mean) == (40, 40, 55.0)
+    assert [(b.low, b.high, b.tally.n, b.tally.correct) for b in found.words.bins] == [
+        (10, 10, 20, 20),
+        (100, 100, 20, 0),
+    ]
+    assert found.words.trend is not None
+    assert found.words.trend.right_longer == 0
+    assert found.words.trend.p_value is not None
+    assert found.words.trend.p_value < 1e-8
     items = tuple(replace(i, gold=replace(i.gold, clip=f"clip {n // 20}")) for n, i in enumerate(run.score().items))
-    two_clips = diagnose(run, score=replace(run.score(), items=items)).trend
+    two_clips = diagnose(run, score=replace(run.score(), items=items)).words.trend
     assert two_clips is not None
     assert (two_clips.right_longer, two_clips.p_value) == (0, None), "forty answers about two clips prove nothing"
     body = found.to_json()
@@ -97,7 +101,7 @@ def test_long_thoughts_that_go_with_wrong_answers_are_seen(
         "from_words": 10, "to_words": 10, "n": 20, "correct": 20, "accuracy": 100.0, "interval": [83.89, 100.0],
         "clustered": None, "truncated": 0,
     }  # fmt: skip
-    assert body["unit"] == "words"
+    assert (body["unit"], body["tokens"]) == ("words", None), "nobody counted tokens"
     assert body["sections"]["think"] == {
         "present": 40, "absent": 0, "accuracy_with": 50.0, "accuracy_without": None,
     }  # fmt: skip
@@ -156,18 +160,53 @@ def test_truncation_is_counted_and_keeps_out_of_the_trend(tmp_path: Path) -> Non
     run_benchmark(from_questions("toy", make_questions(30)), _Cut(), folder, RunSettings("unstructured"))
     found = diagnose(read_run(folder))
     assert (found.truncated, found.outcomes["truncated"], found.thoughts) == (9, 9, 30)
-    assert found.trend is not None
-    assert found.trend.n == 21
-    assert sum(b.truncated for b in found.bins) == 9
-    assert found.bins[-1].truncated == 9, "they are the longest"
+    assert found.words.trend is not None
+    assert found.words.trend.n == 21
+    assert sum(b.truncated for b in found.words.bins) == 9
+    assert found.words.bins[-1].truncated == 9, "they are the longest"
     assert found.reasons == {"truncated": {"answer cut off by the length limit": 9}}
-    assert Counter(found.outcomes)["correct"] == sum(b.tally.correct for b in found.bins)
+    assert Counter(found.outcomes)["correct"] == sum(b.tally.correct for b in found.words.bins)
+
+
+class _Counting:
+    """Thinks the same words everywhere in ever more tokens; it does not count every fourth response."""
+
+    name = "counting"
+
+    def respond(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Response]:
+        for index, request in enumerate(requests):
+            text = f"<think>{'word ' * 7}</think><answer>{'ABCD'[index % 4] if index < 20 else 'no idea'}</answer>"
+            yield Response(request.id, 0, text, "stop", 0 if index % 4 == 3 else 30 + index, prompt_tokens=900)
+
+
+def test_tokens_of_the_response_stand_beside_words_of_the_thought_where_they_were_counted(tmp_path: Path) -> None:
+    folder = tmp_path / "counting"
+    run_benchmark(from_questions("toy", make_questions(40)), _Counting(), folder, RunSettings("unstructured"))
+    found = diagnose(read_run(folder))
+    assert [(b.low, b.high, b.tally.n) for b in found.words.bins] == [(7, 7, 40)], "words tell nothing here"
+    assert found.words.trend is not None
+    assert found.words.trend.right_longer == 0.5
+    assert found.tokens is not None
+    counted = [30 + index for index in range(40) if index % 4 != 3]
+    assert (found.tokens.n, found.tokens.mean) == (30, pytest.approx(sum(counted) / 30))
+    assert sum(b.tally.n for b in found.tokens.bins) == 30, "no length is made up for what was not counted"
+    assert [b.tally.accuracy for b in found.tokens.bins] == [1, 1, 0.5, 0, 0]
+    assert found.tokens.trend is not None
+    assert found.tokens.trend.right_longer == 0
+    body = found.to_json()
+    assert (body["unit"], body["mean_words"], body["tokens"]["n"]) == ("words", 7.0, 30)
+    assert set(body["tokens"]["bins"][0]) == {*body["bins"][0], "from_tokens", "to_tokens"} - {"from_words", "to_words"}
+    said = " ".join(diagnosis_sentences(found))
+    assert "have these thoughts (30 of them were counted) take" in said
+    assert "0.0 % of all pairs of a right and a wrong answer the right one has the longer response, in tokens" in said
+    headers = [header[0] for _, header, _ in diagnosis_tables(found)]
+    assert headers[:2] == ["words of the thought", "tokens of the response"]
 
 
 def test_a_run_without_thoughts_says_so(benchmark_of: Callable[[int], Benchmark], run_of: Callable[..., Run]) -> None:
     found = diagnose(run_of(benchmark_of(4), right))
     assert not found.has_thoughts
-    assert (found.bins, found.trend, found.sections, found.swapped) == ((), None, {}, None)
+    assert (found.words.bins, found.words.trend, found.sections, found.swapped) == ((), None, {}, None)
     assert "model@direct has no thoughts" in next(diagnosis_sentences(found))
     assert list(diagnosis_tables(found)) == []
     again = run_of(benchmark_of(4), right, name="again")
@@ -191,6 +230,6 @@ def test_several_samples_have_no_p_and_a_lost_mode_loses_only_its_absent_section
     assert set(diagnose(run).sections) == {"think"}
     run.meta["samples"] = 2
     found = diagnose(run)
-    assert found.trend is not None
-    assert found.trend.p_value is None
+    assert found.words.trend is not None
+    assert found.words.trend.p_value is None
     assert (found.answers, found.outcomes["missing"]) == (12, 12)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from sari_bench.benchmarks.base import Gold, from_questions
 from sari_bench.running import measure
 from sari_bench.running.runs import Run, read_run
+from sari_bench.statistics.metrics import wilson
 from sari_bench.thoughts import swap_asking
 from sari_bench.thoughts.diagnostic_tables import diagnosis_sentences, diagnosis_tables
 from sari_bench.thoughts.diagnostics import diagnose
@@ -128,6 +130,82 @@ def test_a_limited_swap_stands_apart_and_both_go_on(tmp_path: Path) -> None:
     assert read_swapped(tmp_path / "run") is not None
 
 
+def several(asked: list[tuple[str, int]], follows: Callable[[str], bool]) -> ScriptedResponder:
+    """A model of three answers, each with a caption of its own; which of them follow their caption is given.
+
+    Its thought begins with the number of the sample, so that what goes on from a prefix is told apart.
+    """
+
+    def respond(request: Request, sample: int) -> str:
+        own = f"I hear a {listen(request)} in {request.id}."
+        text = request.prefix or f"<think><planning>{sample}</planning><caption>{own}</caption>"
+        said, number = re.findall(r"<caption>(.*?)</caption>", text)[0], re.findall(r"<planning>(\d)", text)[0]
+        asked.append((request.id, int(number)))
+        if "<reasoning>" not in text:
+            text += "<reasoning>r</reasoning><summary>s</summary></think><answer>"
+        answer = by_caption(request, said) if follows(number) else listen(request)
+        return f"{text}{answer}</answer>".removeprefix(request.prefix)
+
+    return ScriptedResponder(respond, name="several")
+
+
+def test_all_samples_are_swapped_and_figures_go_by_clip(tmp_path: Path) -> None:
+    asked: list[tuple[str, int]] = []
+    model = several(asked, lambda number: True)
+    run = run_model(BENCHMARK, model, tmp_path / "run", "structured", samples=3)
+    first = swap_captions(run, responder=model, benchmark=BENCHMARK)
+    assert (first.samples, first.rows[0].n, first.responses) == (1, 24, 24)
+    assert first.notes == ("captions were swapped in 1 of 3 answers to each question (--samples)",)
+    assert Counter(number for _, number in asked) == {0: 24 + 3 * 24, 1: 24, 2: 24}
+    found = swap_captions(run, responder=model, benchmark=BENCHMARK, samples=3)
+    assert Counter(number for _, number in asked) == {0: 96, 1: 96, 2: 96}, "what is there is not asked again"
+    assert (found.samples, found.rows[0].n, found.responses, found.notes) == (3, 72, 72, ())
+    kept = read_swapped(tmp_path / "run")
+    assert kept is not None
+    assert kept.to_json() == found.to_json()
+    one, three = ({row.name: row for row in swapped.rows}["other-caption"] for swapped in (first, found))
+    assert (three.correct, three.changed) == (3 * one.correct, 3 * one.changed), "all answers of a question are alike"
+    alone = wilson(three.changed, 72)
+    assert three.changed_interval[0] < alone[0] - 0.05, "so 72 answers say no more than 24"
+    assert one.changed_interval == wilson(one.changed, 24), "and one of each is as it was"
+    assert (found.changes.n, found.changes.clusters, found.changes.difference) == (24, 24, first.changes.difference)
+    folders = sorted(path.name for path in (tmp_path / "run" / "swapped").iterdir() if path.is_dir())
+    assert folders[:4] == ["answer-only", "answer-only.sample-1", "answer-only.sample-2", "other-caption"]
+    seeds = {read_run(tmp_path / "run/swapped" / name).meta["sampling"]["seed"] for name in folders[:3]}
+    assert seeds == {0, 1, 2}
+
+
+def test_samples_that_differ_count_as_their_mean(tmp_path: Path) -> None:
+    """Only one answer of three follows its caption: in the first alone that is every answer, in all it is a third."""
+    model = several([], lambda number: number == "0")
+    run = run_model(BENCHMARK, model, tmp_path / "run", "structured", samples=3)
+    first = swap_captions(run, responder=model, benchmark=BENCHMARK)
+    found = swap_captions(run, responder=model, benchmark=BENCHMARK, samples=3)
+    assert found.changes.difference == pytest.approx(first.changes.difference / 3)
+    assert first.changes.p_value is not None
+    assert found.changes.p_value is None
+    assert found.changes.by_clip
+    assert found.changes.flip_p == pytest.approx(first.changes.p_value), "the same clips changed"
+    assert found.used
+    with pytest.raises(InputError, match=r"has 3 answers to each question.*ask for 1 to 3 --samples"):
+        swap_captions(run, responder=model, benchmark=BENCHMARK, samples=4)
+    few = swap_captions(run, responder=model, benchmark=BENCHMARK, samples=2, limit=5)
+    assert (few.rows[0].n, few.left_out) == (10, {"limit": 38})
+
+
+def test_results_of_the_first_samples_alone_are_still_read(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    found = _swap(folder, thinker(by_caption))
+    path = folder / "swapped" / "swapped.json"
+    body = json.loads(path.read_text(encoding="utf-8"))
+    del body["samples"]
+    path.write_text(json.dumps(body), encoding="utf-8")
+    again = read_swapped(folder)
+    assert again is not None
+    assert again.samples == 1
+    assert again.to_json() == found.to_json()
+
+
 def test_what_cannot_be_swapped_is_said(tmp_path: Path) -> None:
     plain = ScriptedResponder(lambda request, sample: "<answer>dog</answer>", name="plain")
     with pytest.raises(BenchmarkError, match=r"of 24 responses none has a caption section \(the run's mode"):
@@ -166,6 +244,14 @@ def test_the_command_swaps_and_shows_what_it_found(
     assert json.loads(printed)["swapped"]["used"] is True
     rows = json.loads(printed)["swapped"]["rows"]
     assert rows["original"]["n"] == 12
+    code, _, said = run_command("sari-bench", "diagnose", "run", "--samples", "2")
+    assert (code, "--samples bounds how many captions are swapped" in said) == (2, True)
+    code, _, said = run_command("sari-bench", "diagnose", "run", "--swap-captions", "--samples", "2")
+    assert (code, "has 1 answer to each question" in said) == (2, True)
+    run_model(BENCHMARK, thinker(by_caption), Path("three"), "structured", samples=3)
+    code, _, said = run_command("sari-bench", "diagnose", "three", "--swap-captions", "--samples", "3")
+    assert code == 0, said
+    assert said.index("own-caption: 72 answers are due, 0 of them are there") < said.index("answers added")
     assert Path("run/swapped/own-caption@12/responses.jsonl").is_file()
 
 

@@ -15,6 +15,7 @@ from bench_toys import right, wrong
 
 from sari_bench.benchmarks.base import Benchmark
 from sari_bench.contamination import Contamination
+from sari_bench.pages.table import leaderboard
 from sari_bench.published import PublishedRow, published_rows
 from sari_bench.reporting.board_tables import board_table, earlier_tables, group_tables
 from sari_bench.reporting.groups import all_tallies, crossings, parse_grouping, tallies
@@ -24,6 +25,7 @@ from sari_bench.reporting.report_files import boards_csv, boards_json, boards_ma
 from sari_bench.running.runs import Run
 from sari_bench.scoring import count_withheld
 from sari_bench.statistics.adjust import chance_note
+from sari_bench.statistics.metrics import wilson
 from sari_data.errors import InputError
 
 Of = Callable[[int], Benchmark]
@@ -180,11 +182,18 @@ def test_several_samples_vote(benchmark_of: Of, run_of: Runs) -> None:
     entry = board.entries[0]
     assert entry.majority is not None
     assert (entry.majority.overall.n, entry.majority.overall.accuracy) == (12, 1.0)
-    assert entry.pass_at == pytest.approx({1: 2 / 3, 2: 1.0, 3: 1.0})
+    assert [found.value for found in entry.pass_at] == pytest.approx([2 / 3, 1.0, 1.0])
     table = board_table(board)
     cells = dict(zip(table.header, table.rows[0], strict=True))
-    assert (cells["average"], cells["majority"], cells["pass@2"]) == ("66.67", "100.00", "100.00")
-    assert board.to_json()["entries"][0]["pass_at"] == {"1": 66.67, "2": 100.0, "3": 100.0}
+    assert (cells["average"], cells["majority"], cells["pass@2"]) == ("66.67", "100.00", "100.00 [75.8–100.0]")
+    body = board.to_json()["entries"][0]
+    assert [(found["k"], found["value"]) for found in body["pass_at"]] == [(1, 66.67), (2, 100.0), (3, 100.0)]
+    assert body["pass_at"][1]["interval"] == [round(100 * end, 2) for end in wilson(12, 12)], "one source for both"
+    votes = boards_json([board], leaderboard=False)["runs"][0]["votes"]
+    assert body["pass_at"] == votes["pass_at"]
+    page = leaderboard(board)
+    [shown] = [cell for cell in page["rows"][0]["cells"] if cell["key"] == "pass@2"]
+    assert (shown["text"], shown["small"]) == ("100.00", "75.8–100.0")
     plain = board_table(make_boards([run])[0])
     assert not {"majority", "pass@2"} & set(plain.header)
 

@@ -173,7 +173,8 @@ def test_plots_show_the_runs_that_are_chosen_and_their_figures_as_a_table(browse
         "Accuracy by group",
         "Profile",
         "Accuracy by difficulty",
-        "Accuracy by length of the thought",
+        "Accuracy by length of the thought, in words",
+        "Accuracy by length of the response, in tokens",
     ]
     bars = f"{TOY}.querySelectorAll('.bar-fill').length"
     assert browser.run(bars) == 2 * 3

@@ -17,6 +17,7 @@ from heard_toys import (
     heard_questions,
     listen,
     model_of,
+    row_of,
     run_model,
     shown_options,
 )
@@ -42,32 +43,27 @@ def _measure(tmp_path: Path, respond: Respond, count: int = 24, names: Iterable[
 
 
 def _accuracy(found: Shortcuts, name: str) -> float:
-    row = found.row(name)
-    assert row is not None
-    return row.accuracy
+    return row_of(found, name).accuracy
 
 
 def test_a_model_that_listens_gains_and_keeps_its_answer_in_every_rotation(tmp_path: Path) -> None:
     found = _measure(tmp_path, listen)
     assert _accuracy(found, "own audio") == _accuracy(found, "circular") == 1
     assert [_accuracy(found, name) for name in ("no-audio", "silence")] == [0, 0]
-    other = found.row("other-audio")
-    assert other is not None
+    other = row_of(found, "other-audio")
     heard = {q.id: q for q in heard_questions(24)}
     assert 0 < other.accuracy < 0.6, "some other clips say the same word"
     assert all(heard[i].id == i for i in other.right)
     assert len(other.right) == other.correct
     for name in GAINS:
-        row = found.row(name)
-        assert row is not None
+        row = row_of(found, name)
         assert row.verdict == "listens"
         assert row.sentence.endswith("the model listens")
         assert {task: part.n for task, part in row.by.items()} == {"sound": 8, "music": 8, "speech": 8}
     circular = found.circular
     assert circular is not None
     assert (circular.mean, circular.consistent, circular.bias, circular.rotations) == (1, 1, 0, 96)
-    rule = found.row("always the first")
-    assert rule is not None
+    rule = row_of(found, "always the first")
     assert rule.gain is not None
     assert rule.gain.difference == pytest.approx(0.75)
 
@@ -75,8 +71,7 @@ def test_a_model_that_listens_gains_and_keeps_its_answer_in_every_rotation(tmp_p
 def test_a_model_that_does_not_listen_gains_nothing(tmp_path: Path) -> None:
     found = _measure(tmp_path, lambda request: "dog" if int(request.id[1:4]) % 3 else "cat")
     for name in GAINS:
-        row = found.row(name)
-        assert row is not None
+        row = row_of(found, name)
         assert row.gain is not None
         assert (row.gain.difference, row.gain.won, row.gain.lost, row.verdict) == (0, 0, 0, "undecided")
     assert "cannot be told from answering without audio" in found.sentences[0]
@@ -94,9 +89,8 @@ def test_a_model_that_hears_worse_with_its_own_audio_is_said(tmp_path: Path) -> 
 
 def test_always_the_first_is_right_in_no_question_in_all_rotations(tmp_path: Path) -> None:
     found = _measure(tmp_path, lambda request: "A", names=["circular"])
-    circular, row = found.circular, found.row("circular")
+    circular, row = found.circular, row_of(found, "circular")
     assert circular is not None
-    assert row is not None
     assert (row.accuracy, row.correct, row.n, row.right) == (0, 0, 24, ())
     assert (circular.mean, circular.consistent, circular.bias) == (0.25, 0, 0.75)
     assert [(p.letter, p.right, p.n, p.chosen, p.expected) for p in circular.positions] == [
@@ -129,8 +123,7 @@ def test_with_several_samples_a_rotation_is_judged_sample_by_sample(tmp_path: Pa
     model = ScriptedResponder(answers, name="toy@1")
     run = run_model(benchmark, model, tmp_path / "run", samples=2)
     found = measure_shortcuts(run, ("circular",), responder=model, benchmark=benchmark)
-    row = found.row("circular")
-    assert row is not None
+    row = row_of(found, "circular")
     assert (row.n, row.correct, row.right) == (8, 4, ()), "the first sample is wrong in one rotation"
     assert row.gain is not None
     assert (row.gain.difference, row.gain.p_value) == (0.5, None)
@@ -286,8 +279,7 @@ def test_a_gain_rests_on_clips_where_they_repeat(tmp_path: Path) -> None:
     questions = [q.replace(id=f"{q.id}.{turn}") for q in heard_questions(8) for turn in range(4)]
     benchmark, model = from_questions("repeats", questions), model_of(listen)
     run = run_model(benchmark, model, tmp_path / "run")
-    row = measure_shortcuts(run, ("silence",), responder=model, benchmark=benchmark).row("silence")
-    assert row is not None
+    row = row_of(measure_shortcuts(run, ("silence",), responder=model, benchmark=benchmark), "silence")
     assert row.gain is not None
     assert (row.gain.n, row.gain.clusters, row.gain.by_clip) == (32, 8, True)
     assert "32 questions about 8 clips" in row.sentence

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from heard_toys import heard_benchmark, listen, model_of, run_model
+from heard_toys import heard_benchmark, listen, model_of, row_of, run_model
 
 from sari_bench.running.runs import read_run
 from sari_bench.shortcuts.asking import measure_shortcuts
@@ -41,9 +41,7 @@ def test_a_variant_counts_every_question_whatever_the_scorers_total_leaves_out(t
     path = run.folder / "shortcuts" / "silence" / "responses.jsonl"
     path.write_text("".join(path.read_text(encoding="utf-8").splitlines(keepends=True)[:9]), encoding="utf-8")
     found = evaluate_shortcuts(read_run(run.folder), "official")
-    own, row = found.row("own audio"), found.row("silence")
-    assert own is not None
-    assert row is not None
+    own, row = row_of(found, "own audio"), row_of(found, "silence")
     assert row.gain is not None
     assert row.n == own.n == row.gain.n == 24, "not the 9 that have an answer"
     assert own.accuracy - row.accuracy == pytest.approx(row.gain.difference, abs=1e-12)

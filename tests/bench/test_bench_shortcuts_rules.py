@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from heard_toys import row_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,8 +36,7 @@ def test_the_rules_score_on_mmau_what_is_published_of_them(shared_data: Path) ->
     scores = _scores(list(benchmark.golds))
     assert (scores["always the first"], scores["longest option"]) == (395, 394)
     assert [scores[f"always ({letter})"] for letter in "BCDEFGH"] == [271, 212, 133, 5, 0, 0, 0]
-    row = rules_only(benchmark).row("always the first")
-    assert row is not None
+    row = row_of(rules_only(benchmark), "always the first")
     assert (row.accuracy, row.n) == (0.395, 1000)
     assert row.to_json()["interval"] == [36.52, 42.56]
 

@@ -18,8 +18,8 @@ from sari_bench.statistics.voting import (
     has_votes,
     majority,
     pass_at,
-    pass_at_k,
     pass_chance,
+    shown_pass_at,
     vote,
     vote_lines,
     votes_json,
@@ -107,17 +107,15 @@ def test_pass_at_k_counts_every_draw(numbers: tuple[int, int, int]) -> None:
 
 def test_pass_at_k_over_questions_with_its_intervals() -> None:
     score = score_of({f"q{i}": [0] * (i % 5) + [1] * (4 - i % 5) for i in range(50)})
-    assert pass_at_k(score, 1) == pytest.approx(score.overall.correct / score.overall.n)
-    assert pass_at_k(score, 4) == pytest.approx(0.8)
-    expected = sum(1 - math.comb(4 - c, 2) / math.comb(4, 2) for c in range(5)) / 5
-    assert pass_at_k(score, 2) == pytest.approx(expected)
     found = pass_at(score)
     assert [one.k for one in found] == [1, 2, 3, 4]
+    assert found[0].value == pytest.approx(score.overall.correct / score.overall.n)
+    expected = sum(1 - math.comb(4 - c, 2) / math.comb(4, 2) for c in range(5)) / 5
+    assert (found[1].value, found[3].value) == pytest.approx((expected, 0.8))
+    assert [one.k for one in shown_pass_at(found)] == [2, 4]
     assert [one.value for one in found] == sorted(one.value for one in found)
     assert all(one.interval[0] < one.value < one.interval[1] for one in found)
     assert pass_at(score) == found
-    with pytest.raises(InputError, match="found k = 5 with 4 samples"):
-        pass_at_k(score, 5)
     never = pass_at(score_of({f"q{i}": [1, 1] for i in range(40)}))
     assert [(one.value, one.interval) for one in never] == [(0.0, wilson(0, 40))] * 2, (
         "nothing right is not certainly 0"

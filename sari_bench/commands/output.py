@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,13 +36,13 @@ def print_score(result: Score, title: str) -> None:
 
 def print_text_table(table: TextTable) -> None:
     """Print a table and its notes."""
-    print_table(table.title, table.header, table.rows)
+    print_table(table.title, table.header, table.rows, table.own)
     for sentence in table.notes:
         note(f"note: {sentence}")
 
 
-def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table under its title, in several parts where the terminal is too narrow for it.
+def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], strong: Collection[int] = ()) -> None:
+    """Print a table under its title, in several parts where the terminal is too narrow for it; some rows in bold.
 
     Into a pipe, where the width is unknown, it is as wide as it needs to be, up to 160 cells; no line ends in blanks.
     """
@@ -54,7 +54,7 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
     for number, (part, body) in enumerate(fit_columns(header, rows, console.width)):
         # Not the table's own title, which would be broken at the width of the table.
         heading = Text(f"{title}{' (continued)' if number else ''}", style="bold")
-        table = to_table(part, body, console.width)
+        table = to_table(part, body, console.width, strong)
         if out.is_terminal:
             console.print(heading)
             console.print(table)

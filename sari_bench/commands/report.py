@@ -203,4 +203,4 @@ def _print_boards(
             print_text_table(disputed)
     if leaderboard:
         for table in earlier_tables(boards):
-            print_text_table(table)
+            note(f"note: {len(table.rows)} {table.title}, stand apart: --html, --markdown, --csv and --json show them")

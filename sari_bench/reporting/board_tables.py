@@ -21,12 +21,16 @@ PUBLISHED = (
 
 @dataclass(frozen=True, slots=True)
 class TextTable:
-    """A table ready to show: cells are text, the first column is a name, and notes stand below."""
+    """A table ready to show: cells are text, the first column is a name, and notes stand below.
+
+    ``own`` holds the places of the rows that were measured here, where others stand beside them.
+    """
 
     title: str
     header: list[str]
     rows: list[list[str]]
     notes: tuple[str, ...] = ()
+    own: frozenset[int] = frozenset()
 
 
 def board_table(board: Board) -> TextTable:
@@ -49,6 +53,7 @@ def board_table(board: Board) -> TextTable:
         header,
         [cells for _, _, cells in ranked],
         (*board.notes, *board.clean_notes, *published_notes(board.published)),
+        frozenset(at for at, (_, place, _) in enumerate(ranked) if board.published and place < len(board.entries)),
     )
 
 
@@ -122,8 +127,10 @@ def published_notes(rows: Sequence[PublishedRow], said: str = PUBLISHED) -> tupl
     if not rows:
         return ()
     listed = [f"[{i}] {source}{f' ({url})' if url else ''}" for (source, url), i in _source_numbers(rows).items()]
-    flags = [f"{row.label} (published): {text}" for row in rows for text in (row.problem, row.remark) if text]
-    return (f"{said}: {'; '.join(listed)}", *flags)
+    flags = [f"{row.label} (published): {row.problem}" for row in rows if row.problem]
+    remarks = [f"{row.label}: {row.remark}" for row in rows if row.remark]
+    also = (f"of published rows it is also known: {'; '.join(remarks)}",) if remarks else ()
+    return (f"{said}: {'; '.join(listed)}", *flags, *also)
 
 
 def earlier_tables(boards: Iterable[Board]) -> list[TextTable]:
@@ -154,11 +161,9 @@ def earlier_tables(boards: Iterable[Board]) -> list[TextTable]:
             for row in rows
         ]
         part = f", {split}" if split and not benchmark.endswith(split) else ""
-        title = f"{benchmark}{part} ({version}), published results only: another version of the questions"
+        title = f"published results on {benchmark}{part} ({version}), another version of the questions"
         if not rows[0].stated:
-            title = (
-                f"{benchmark}{part}, published results only: their sources do not say which version of the questions"
-            )
+            title = f"published results on {benchmark}{part}, whose sources do not say which version of the questions"
         tables.append(TextTable(title, ["model", *tasks, "average"], cells, published_notes(rows, "sources")))
     return tables
 

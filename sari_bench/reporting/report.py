@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from sari_bench.scoring import Score, honest_of
@@ -70,8 +70,10 @@ def score_notes(score: Score) -> tuple[str, ...]:
     return (*score.notes, *filter(None, [chance_note(most)]))
 
 
-def to_table(header: Sequence[str], rows: Iterable[Sequence[str]], width: int) -> Table:
+def to_table(header: Sequence[str], rows: Iterable[Sequence[str]], width: int, strong: Collection[int] = ()) -> Table:
     """Return a table for a terminal of ``width`` cells: names on the left, figures on the right, cells as plain text.
+
+    The rows at the places ``strong`` are bold.
 
     Long headings and texts are broken over several lines; figures never are. A broken name keeps its indentation.
     """
@@ -90,8 +92,9 @@ def to_table(header: Sequence[str], rows: Iterable[Sequence[str]], width: int) -
             table.add_column(Text(name), overflow="fold", min_width=needed)
         else:
             table.add_column(Text(name), justify="right", width=needed, overflow="fold")
-    for name, *values in body:
-        style = "dim" if values and not any(values) else ""  # the heading of a group of rows
+    for at, (name, *values) in enumerate(body):
+        heading = values and not any(values)  # of a group of rows
+        style = "dim" if heading else "bold" if at in strong else ""
         bare = name.lstrip(" ")
         first = Padding(Text(bare, style=style), (0, 0, 0, len(name) - len(bare)))
         table.add_row(first, *(Text(value, style=style) for value in values))

@@ -51,7 +51,7 @@ def test_published_rows_stand_beside_runs_of_their_version_only(benchmark_of: Of
     assert {row.version for row in board.earlier} == {"before v05.15.25"}
     table = board_table(board)
     names = [row[0] for row in table.rows]
-    assert len(names) == 2 + len(published_rows("mmau-test-mini", "v05.15.25")) == 2 + 41
+    assert len(names) == 2 + len(published_rows("mmau-test-mini", "v05.15.25")) == 2 + 28
     assert all("(published [" in name for name in names if not name.endswith("@direct"))
     flamingo = [name for name in names if name.startswith("Audio Flamingo 3 ")]
     assert sorted(name.endswith("; flagged)") for name in flamingo) == [False, True], "the board itself and its copy"
@@ -148,7 +148,7 @@ def test_csv_has_a_row_for_each_figure(benchmark_of: Of, run_of: Runs) -> None:
     )
     assert float(one["low"]) < 100 == float(one["high"])
     theirs = [row for row in rows if row["kind"] == "published"]
-    assert len(theirs) == (41 + 33) * 4
+    assert len(theirs) == (28 + 33) * 4
     assert all(row["source"] and row["version"] and not row["n"] for row in theirs)
     assert boards_csv(boards) == boards_csv(make_boards(runs, ["answer", "official"])), "the same bytes"
 

@@ -43,7 +43,7 @@ def test_rows_of_no_stated_version_never_stand_beside_a_run(benchmark_of: Of, ru
     assert {row.version for row in board.earlier} == {NOT_STATED}
     assert len(board_table(board).rows) == 1
     (apart,) = earlier_tables([board])
-    assert apart.title == "mmar, published results only: their sources do not say which version of the questions"
+    assert apart.title == "published results on mmar, whose sources do not say which version of the questions"
     assert len(apart.rows) == len(published_rows("mmar")) == 60
     assert any("github.com/ddlBoJack/MMAR/blob/" in note for note in apart.notes)
     assert all(row.on == "version not stated" for row in board.earlier)
@@ -51,9 +51,10 @@ def test_rows_of_no_stated_version_never_stand_beside_a_run(benchmark_of: Of, ru
 
 def test_the_whole_and_the_part_of_a_benchmark_are_two_tables(benchmark_of: Of, run_of: Runs) -> None:
     tables = earlier_tables([_board(run_of(benchmark_of(6), right), "mmau-pro", "0123456789ab")])
-    assert [table.title.partition(",")[2].partition(", published")[0] for table in tables] == [
-        " all 5,305 questions",
-        " multiple choice",
+    unstated = ", whose sources do not say which version of the questions"
+    assert [table.title.split(", ", 1)[1].removesuffix(unstated) for table in tables] == [
+        "all 5,305 questions",
+        "multiple choice",
     ]
     assert [len(table.rows) for table in tables] == [28, 8]
 

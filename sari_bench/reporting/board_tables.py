@@ -47,7 +47,7 @@ def board_table(board: Board) -> TextTable:
         f"{board.title}, scorer {board.scorer}",
         header,
         [cells for _, _, cells in ranked],
-        (*board.notes, *board.clean_notes, *published_notes(board.published)),
+        (*board.notes, *published_notes(board.published)),
     )
 
 

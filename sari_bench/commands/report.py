@@ -30,15 +30,13 @@ def report(
     ] = None,
     leaderboard: Annotated[bool, typer.Option("--leaderboard", help="Rank the runs in one table a benchmark.")] = False,
     by: Annotated[
-        list[str] | None,
-        typer.Option(help="Also a table by task, category, difficulty, crossed: task,difficulty; all."),
+        list[str] | None, typer.Option(help="Also a table by task, category, difficulty; task,difficulty crosses; all.")
     ] = None,
     scorer: Annotated[
         list[str] | None, typer.Option(help="answer (default), official, letter or judge. Repeatable; the first ranks.")
     ] = None,
     training: Annotated[
-        list[Path] | None,
-        typer.Option(help="A training corpus: accuracy on questions that it does not hold. Repeatable."),
+        list[Path] | None, typer.Option(help="A training corpus: accuracy without what it holds, too. Repeatable.")
     ] = None,
     text_overlap: Annotated[
         bool, typer.Option("--text-overlap", help="Also leave out what shares its text alone.")

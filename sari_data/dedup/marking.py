@@ -83,7 +83,7 @@ def mark_questions(
         corpus = hold_benchmark(against, heard)
         texts = match_evidence(held, corpus, asked)
         parts, videos = match_segments(held, corpus, asked)
-        sounds = _match_sounds(held, corpus, heard)
+        sounds = match_recordings(held, corpus, heard)
         for number, identifier in enumerate(held.ids):
             clip = held.clip_numbers[number]
             matches = [texts.get(held.text_numbers[number]), sounds.get(clip), parts.get(clip), videos.get(clip)]
@@ -129,8 +129,8 @@ def _hold(questions: Iterable[AudioQuestion], table: Dedup, advance: Callable[[i
     return held
 
 
-def _match_sounds(held: Held, corpus: Benchmark, table: Dedup) -> Matches:
-    """Return the best match of each clip of the benchmark by its sound."""
+def match_recordings(held: Held, corpus: Benchmark, table: Dedup) -> Matches:
+    """Return the best match of each clip of a benchmark by its sound: the same bytes, or the same fingerprint."""
     matches, first_with = match_bytes(held, corpus)
     if table.sound and corpus.clips.heard:
         for same in SoundIndex(held.clips.peaks).find(corpus.clips.peaks, threshold=table.sound_share):

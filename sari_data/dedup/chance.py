@@ -8,7 +8,9 @@ siblings in the corpus
     expected = (n + 1) * P(filler) * max(prod P(option), P(all these options))
 
 are the text by chance, where the shares are those of the siblings on both sides, with half a sibling added to what was
-seen (Jeffreys' prior), and the largest expectation over all frames counts. Copies of the text are no siblings: what
+seen (Jeffreys' prior), and the largest expectation over all frames counts. Where two siblings or more have each of the
+options, these may be one list (the instruments, among all sounds), and then are no independent draws: the share of the
+siblings that have any of them, times the shares among those, is taken too. Copies of the text are no siblings: what
 leaked a hundred times does not excuse itself. GPT-3's authors met the same problem and ignored 13-grams that are in
 more than ten documents of the corpus (Brown et al., arXiv 2005.14165, appendix C); a fixed number does not do here,
 where a small corpus of templates has each text once.
@@ -16,6 +18,8 @@ where a small corpus of templates has each text once.
 
 from __future__ import annotations
 
+import math
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -47,21 +51,52 @@ def frames(question: str) -> Iterator[tuple[Frame, str]]:
 
 @dataclass(slots=True)
 class _Family:
-    """The texts with one frame: how many, how many of them in the corpus, and what they have where."""
+    """The texts with one frame: how many, how many of them in the corpus, and which have what."""
 
     texts: int = 0
     of_corpus: int = 0
     fillers: Counter[str] = field(default_factory=Counter)
-    options: Counter[str] = field(default_factory=Counter)
     sets: Counter[int] = field(default_factory=Counter)
+    with_option: dict[str, array[int]] = field(default_factory=dict)
 
-    def add(self, text: Text, filler: str, in_corpus: bool, times: int) -> None:
-        self.texts += times
-        self.of_corpus += in_corpus * times
-        self.fillers[filler] += times
-        for option in text.options:
-            self.options[option] += times
-        self.sets[text.options_key] += times
+    def add(self, text: Text, filler: str, in_corpus: bool, options: Iterable[str]) -> None:
+        self.of_corpus += in_corpus
+        self.fillers[filler] += 1
+        self.sets[text.options_key] += 1
+        for option in options:
+            self.with_option.setdefault(option, array("i")).append(self.texts)
+        self.texts += 1
+
+    def expected(self, own: Text, shared: Sequence[str], gone: Sequence[_Gone], filler: str) -> float:
+        """How many of the corpus's texts would be this one by chance, without those that are gone."""
+        number = self.texts - len(gone)
+        if number < LEAST_SIBLINGS:
+            return 0.0
+        counts = [
+            len(self.with_option.get(option, ())) - sum(option in one.text.options for one in gone) for option in shared
+        ]
+        fillers = self.fillers[filler] - sum(one.filler == filler for one in gone)
+        listed = self.sets[own.options_key] - sum(one.text.options_key == own.options_key for one in gone)
+        share = max(_share(counts, number), listed / number) * (_share([fillers], number) if filler else 1.0)
+        if shared and min(counts) >= LEAST_SIBLINGS:
+            with_any = len(set().union(*(self.with_option[option] for option in shared)))
+            with_any = max(max(counts), with_any - sum(not set(shared).isdisjoint(one.text.options) for one in gone))
+            together = (with_any + _PRIOR) / (number + 1) * _share(counts, with_any)
+            share = max(share, together * (min(1.0, _share([fillers], with_any)) if filler else 1.0))
+        return (self.of_corpus - sum(one.in_corpus for one in gone) + 1) * share
+
+
+@dataclass(frozen=True, slots=True)
+class _Gone:
+    """A text with a frame that is no sibling, and what fills the frame in it."""
+
+    text: Text
+    filler: str
+    in_corpus: bool
+
+
+def _share(counts: Iterable[int], number: int) -> float:
+    return math.prod((count + _PRIOR) / (number + 1) for count in counts)
 
 
 class Chance:
@@ -79,68 +114,43 @@ class Chance:
     def __init__(self, benchmark: Texts, corpus: Texts, wanted: Iterable[int], clips: Sequence[int]) -> None:
         texts = [benchmark[number] for number in wanted]
         self._families: dict[Frame, _Family] = {frame: _Family() for t in texts for frame, _ in frames(t.question)}
+        # Of all texts whatever their question, those with an option that is asked about.
+        self._all = _Family()
         known = {option for text in texts for option in text.options}
-        # Of all texts whatever their question: how many have an option, and how many just these options.
-        self._all, self._of_corpus = 0, len(corpus)
-        self._options: Counter[str] = Counter()
-        self._sets: Counter[int] = Counter()
         for side, in_corpus in ((benchmark, False), (corpus, True)):
             for number, text in enumerate(side):
-                self._all += 1
-                self._options.update(known.intersection(text.options))
-                self._sets[text.options_key] += 1
+                options = [option for option in text.options if option in known]
+                self._all.add(text, "", in_corpus, options)
                 for frame, filler in frames(text.question):
                     family = self._families.get(frame)
                     if family is not None:
-                        family.add(text, filler, in_corpus, 1 if in_corpus else clips[number])
+                        for _ in range(1 if in_corpus else clips[number]):
+                            family.add(text, filler, in_corpus, options)
 
     def of_text(self, own: Text, shared: Sequence[str], copies: Sequence[tuple[Text, bool]], same: bool) -> float:
-        """Return how many texts of the corpus would be a question by chance; 0 where it has no siblings.
+        """Return how many texts of the corpus would be a question by chance, or the first such number that is too high.
 
         Args:
             own: The benchmark's text.
             shared: Those of its options that the match has too.
             copies: What is no sibling, with whether it is the corpus's: the text itself and its matches.
             same: Whether the match has the very question; else another one, and what fills the frame is no evidence.
+
+        Returns:
+            The largest expectation over all frames; 0 where the text has no siblings.
         """
-        gone: dict[Frame, list[tuple[Text, str, bool]]] = {}
+        gone: dict[Frame, list[_Gone]] = {}
         for text, in_corpus in copies:
             for frame, filler in frames(text.question):
-                gone.setdefault(frame, []).append((text, filler, in_corpus))
+                gone.setdefault(frame, []).append(_Gone(text, filler, in_corpus))
         most = 0.0
         for frame, filler in frames(own.question):
-            family, less = self._families[frame], gone.get(frame, [])
-            number = family.texts - len(less)
-            if number < LEAST_SIBLINGS:
-                continue
-            of_corpus = family.of_corpus - sum(in_corpus for _, _, in_corpus in less)
-            expected = (of_corpus + 1) * _all_of(shared, own, number, family.options, family.sets, less)
-            if same and filler:
-                count = family.fillers[filler] - sum(its == filler for _, its, _ in less)
-                expected *= (count + _PRIOR) / (number + 1)
-            most = max(most, expected)
+            found = self._families[frame].expected(own, shared, gone.get(frame, ()), filler if same else "")
+            most = max(most, found)
+            if most > MOST_EXPECTED:
+                break
         return most
 
     def of_options(self, own: Text, shared: Sequence[str], copies: Sequence[tuple[Text, bool]]) -> float:
         """Return how many texts of the corpus would have the shared options by chance, whatever they ask."""
-        less = [(text, "", in_corpus) for text, in_corpus in copies]
-        number = self._all - len(less)
-        return self._of_corpus * _all_of(shared, own, number, self._options, self._sets, less) if number else 0.0
-
-
-def _all_of(
-    shared: Sequence[str],
-    own: Text,
-    number: int,
-    options: Counter[str],
-    sets: Counter[int],
-    less: Sequence[tuple[Text, str, bool]],
-) -> float:
-    """The share of texts that have all shared options: as independent draws, or as a fixed list, whichever is more."""
-    drawn = 1.0
-    for option in shared:
-        count = options[option] - sum(option in text.options for text, _, _ in less)
-        drawn *= (count + _PRIOR) / (number + 1)
-    key = own.options_key
-    listed = sets[key] - sum(text.options_key == key for text, _, _ in less)
-    return max(drawn, listed / number)
+        return self._all.expected(own, shared, [_Gone(text, "", in_corpus) for text, in_corpus in copies], "")

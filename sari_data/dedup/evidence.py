@@ -81,7 +81,7 @@ class _Pair:
     @property
     def only(self) -> tuple[set[str], set[str]]:
         """The words of each question that say something and that the other one has not."""
-        first, second = (set(text.question.split()) - FUNCTION for text in (self.own, self.other))
+        first, second = _content(self.own), _content(self.other)
         return first - second, second - first
 
 
@@ -90,7 +90,10 @@ def _is_reworded(pair: _Pair, copies: Sequence[tuple[Text, bool]], chance: Chanc
     if _words(pair.own) < SHORTEST:
         return False
     copies = [*copies, (pair.other, True)]
-    shared = pair.shared
+    shared, (only_own, only_other) = pair.shared, pair.only
+    in_both = len(_content(pair.own) - only_own)
+    if in_both + min(len(only_own), len(only_other)) > 2 * in_both:
+        return False
     # Half of the options in common say as little as none.
     alike = 2 * len(shared) > max(len(pair.own.options), len(pair.other.options))
     same = pair.own.question == pair.other.question
@@ -99,7 +102,11 @@ def _is_reworded(pair: _Pair, copies: Sequence[tuple[Text, bool]], chance: Chanc
     if alike and chance.of_options(pair.own, shared, copies) <= MOST_EXPECTED:
         return True
     # Then the words must say it: some may be added or left out, but none stands for another one.
-    return (alike or not pair.own.options) and not all(pair.only)
+    return (alike or not pair.own.options) and not (only_own and only_other)
+
+
+def _content(text: Text) -> set[str]:
+    return set(text.question.split()) - FUNCTION
 
 
 def _words(text: Text) -> int:
@@ -117,10 +124,10 @@ def _equal(held: Held, corpus: Benchmark) -> dict[int, list[int]]:
 
 
 def _near(held: Held, corpus: Benchmark, table: Dedup) -> dict[int, list[tuple[int, float]]]:
-    """Of each text of the benchmark the corpus's nearest other texts, the nearest first.
+    """Of each text of the benchmark the corpus's nearest other texts, and those with just its options.
 
-    Texts whose question is asked in many ways are left out: there may be millions of such pairs, and only options tell
-    them apart.
+    Texts whose question is asked in many ways are compared only where the options are the same: there may be millions
+    of such pairs, and only options tell them apart.
     """
     mine, theirs = (_asked_in_few_ways(side, table.generic) for side in (held, corpus))
     common = set(np.array(held.texts.question_keys, np.uint64)[~mine].tolist())
@@ -130,13 +137,32 @@ def _near(held: Held, corpus: Benchmark, table: Dedup) -> dict[int, list[tuple[i
         np.flatnonzero(~np.isin(np.array(side.texts.question_keys, np.uint64), listed)) for side in (held, corpus)
     )
     benchmark, others = vectorise(held.texts, corpus.texts)
+    pairs = {
+        (int(columns[own]), int(rows[other])): score
+        for own, other, score in _nearest(near_pairs(others[rows], benchmark[columns], table.near))
+    }
+    same = np.array(_same_options(held, corpus), np.int64).reshape(-1, 2)
+    alike = np.asarray(benchmark[same[:, 0]].multiply(others[same[:, 1]]).sum(axis=1)).ravel()
+    for (own, other), score in zip(same.tolist(), alike.tolist(), strict=True):
+        if score >= table.near:
+            pairs[own, other] = score
     found: dict[int, list[tuple[int, float]]] = {}
-    for number, other, score in _nearest(near_pairs(others[rows], benchmark[columns], table.near)):
-        own, its = int(columns[number]), int(rows[other])
-        other_text = held.texts.keys[own] != corpus.texts.keys[its]
-        if other_text and may_be_near(held.texts[own], corpus.texts[its], strict=False):
-            found.setdefault(own, []).append((its, score))
+    for (own, other), score in sorted(pairs.items()):
+        differ = held.texts.keys[own] != corpus.texts.keys[other]
+        if differ and may_be_near(held.texts[own], corpus.texts[other], strict=False):
+            found.setdefault(own, []).append((other, score))
     return found
+
+
+def _same_options(held: Held, corpus: Benchmark) -> list[tuple[int, int]]:
+    """The pairs of texts with the same options, where few of the corpus's texts have these."""
+    wanted = [text.options_key for text in held.texts]
+    by_key: dict[int, list[int]] = {key: [] for key in wanted}
+    for number, text in enumerate(corpus.texts):
+        those = by_key.get(text.options_key)
+        if those is not None and len(those) <= _NEAREST:
+            those.append(number)
+    return [(own, other) for own, key in enumerate(wanted) if len(by_key[key]) <= _NEAREST for other in by_key[key]]
 
 
 def _nearest(

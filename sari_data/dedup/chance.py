@@ -5,15 +5,16 @@ options, because both draw from the same few sounds. So the siblings of a text a
 which is the question but for up to three words in one place ("How often does * occur?"), or the question itself. Of n
 siblings in the corpus
 
-    expected = (n + 1) * P(filler) * max(prod P(option), P(all these options))
+    expected = (n + 1) * P(filler) * max(P(these options as draws), P(just these options))
 
 are the text by chance, where the shares are those of the siblings on both sides, with half a sibling added to what was
-seen (Jeffreys' prior), and the largest expectation over all frames counts. Where two siblings or more have each of the
-options, these may be one list (the instruments, among all sounds), and then are no independent draws: the share of the
-siblings that have any of them, times the shares among those, is taken too. Copies of the text are no siblings: what
-leaked a hundred times does not excuse itself. GPT-3's authors met the same problem and ignored 13-grams that are in
-more than ten documents of the corpus (Brown et al., arXiv 2005.14165, appendix C); a fixed number does not do here,
-where a small corpus of templates has each text once.
+seen (Jeffreys' prior), and the largest expectation over all frames counts. Draws are without putting back: of k options
+one that a share s of the siblings has is drawn with s / k, and each draw is from what the others left. Where two
+siblings or more have each of the options, these may be one list (the instruments, among all sounds), and then are no
+independent draws: the share of the siblings that have any of them, times the shares among those, is taken too. Copies
+of the text are no siblings: what leaked a hundred times does not excuse itself. GPT-3's authors met the same problem:
+they ignored 13-grams that are in more than ten documents of the corpus (Brown et al., arXiv 2005.14165, appendix C); a fixed
+number does not do here, where a small corpus of templates has each text once.
 """
 
 from __future__ import annotations
@@ -77,12 +78,13 @@ class _Family:
         ]
         fillers = self.fillers[filler] - sum(one.filler == filler for one in gone)
         listed = self.sets[own.options_key] - sum(one.text.options_key == own.options_key for one in gone)
-        share = max(_share(counts, number), listed / number) * (_share([fillers], number) if filler else 1.0)
+        size = len(own.options)
+        share = max(_drawn(counts, number, size), listed / number) * (_share(fillers, number) if filler else 1.0)
         if shared and min(counts) >= LEAST_SIBLINGS:
             with_any = len(set().union(*(self.with_option[option] for option in shared)))
             with_any = max(max(counts), with_any - sum(not set(shared).isdisjoint(one.text.options) for one in gone))
-            together = (with_any + _PRIOR) / (number + 1) * _share(counts, with_any)
-            share = max(share, together * (min(1.0, _share([fillers], with_any)) if filler else 1.0))
+            together = _share(with_any, number) * _drawn(counts, with_any, size)
+            share = max(share, together * (min(1.0, _share(fillers, with_any)) if filler else 1.0))
         return (self.of_corpus - sum(one.in_corpus for one in gone) + 1) * share
 
 
@@ -95,8 +97,18 @@ class _Gone:
     in_corpus: bool
 
 
-def _share(counts: Iterable[int], number: int) -> float:
-    return math.prod((count + _PRIOR) / (number + 1) for count in counts)
+def _share(count: int, number: int) -> float:
+    return (count + _PRIOR) / (number + 1)
+
+
+def _drawn(counts: Sequence[int], number: int, size: int) -> float:
+    """The chance that ``size`` options drawn without putting back have all those that so many siblings have."""
+    shares = [_share(count, number) for count in counts]
+    if not shares:
+        return 1.0
+    mean = sum(shares) / len(shares) / size
+    # With shares s of V equal options, k of which are drawn, this is k (k - 1) ... / (V (V - 1) ...).
+    return math.prod((size - i) / size * share / (1 - i * mean) for i, share in enumerate(shares))
 
 
 class Chance:

@@ -13,8 +13,8 @@ one that a share s of the siblings has is drawn with s / k, and each draw is fro
 siblings or more have each of the options, these may be one list (the instruments, among all sounds), and then are no
 independent draws: the share of the siblings that have any of them, times the shares among those, is taken too. Copies
 of the text are no siblings: what leaked a hundred times does not excuse itself. GPT-3's authors met the same problem:
-they ignored 13-grams that are in more than ten documents of the corpus (Brown et al., arXiv 2005.14165, appendix C); a fixed
-number does not do here, where a small corpus of templates has each text once.
+they ignored 13-grams that are in more than ten documents of the corpus (Brown et al., arXiv 2005.14165, appendix C). A
+fixed number does not do here, where a small corpus of templates has each text once.
 """
 
 from __future__ import annotations

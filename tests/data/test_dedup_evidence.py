@@ -70,8 +70,8 @@ def test_the_expected_number_is_that_of_a_simulation(vocabulary: int, number: in
     expected = np.mean(guesses)
     # Never much less than the truth, and a little more, for options might be one list.
     assert 0.7 * simulated < expected < 2 * simulated
-    assert not 0.7 * simulated < expected * vocabulary / 4 < 2 * simulated, (
-        "one option that is not counted would be seen"
+    assert not 0.7 * simulated < expected * (vocabulary / 4) ** 2 < 2 * simulated, (
+        "two options that are not counted would be seen"
     )
 
 

@@ -158,6 +158,15 @@ def test_training_corpora_leave_a_clean_subset(run_command: Command, run_of: Run
         "full - clean",
         "contaminated - clean",
     }
+    assert [row["accuracy"] for row in rows if row["questions"] == "contaminated - clean"] == ["100.0"]
+    # The terminal with and without the board, Markdown and the page have the same table.
+    figures = ("33.33 [13.8–60.9]", "0.00 [0.0–32.4]", "+33.33 [", "+100.00 [", "(4 by question and options)")
+    files = ("--training", "train.json", "--markdown", "a.md", "--html", "a.html")
+    for more in ((), ("--leaderboard",)):
+        code, printed, said = run_command("sari-bench", "report", run.folder, *more, *files)
+        assert code == 0, said
+        for text in (printed + said, Path("a.md").read_text("utf-8"), Path("a.html").read_text("utf-8")):
+            assert [figure for figure in figures if figure not in text] == []
 
 
 def test_a_run_with_withheld_answers_is_named_and_left_out(run_command: Command, runs: Path) -> None:

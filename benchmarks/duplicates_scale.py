@@ -54,7 +54,8 @@ def _peaks(rng: np.random.Generator) -> Peaks:
     return np.unique(frames * 512 + bins).astype(np.uint32)
 
 
-def _fill(held: Held, number: int, seed: int, name: str) -> None:
+def fill(held: Held, number: int, seed: int, name: str) -> None:
+    """Put made questions in, each with a clip of its own, a text, and every second one with a part of a video."""
     rng = np.random.default_rng(seed)
     for i, text in enumerate(_texts(number, seed)):
         segment = Segment(f"{name}{i // 3:09d}", 30.0 * (i % 3), 30.0 * (i % 3) + 10) if i % 2 else None
@@ -91,8 +92,8 @@ def measure(questions: int, references: int) -> dict[str, Any]:
     """Return seconds and peak memory (MiB, of the whole process, made input included) of each part."""
     table = Dedup(sound=True)
     held, benchmark = Held(), Benchmark(name="made")
-    _fill(held, questions, 1, "c")
-    _fill(benchmark, references, 2, "b")
+    fill(held, questions, 1, "c")
+    fill(benchmark, references, 2, "b")
     benchmark.segments = list(benchmark.clips.segments)
     _plant(held, benchmark, 3)
     input_mib = _peak_mib()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,13 +45,16 @@ _START = ("segment_start", "start_time", "start_seconds", "start_s", "start", "t
 _END = ("segment_end", "end_time", "end_seconds", "end_s", "end", "timestamp_end")
 _TIMES = ("timestamp", "timestamps", "time")
 _LETTERED = tuple("ABCDEFGH")
+# As `datasets` and this package name the shards of a split.
+_SHARD = re.compile(r"-\d{5}(-of-\d{5})?(-[0-9a-f]+)?\.parquet$")
 
 
 class Against(Table):
     """A benchmark to compare with.
 
     Args:
-        path: Its questions (JSON, JSON lines, CSV, TSV, Parquet), a corpus folder, or a folder of audio.
+        path: Its questions (JSON, JSON lines, CSV, TSV, Parquet), a corpus folder, a folder of Parquet shards, or one
+            of audio.
         audio: The folder that the audio's paths in ``path`` are relative to; absent: the folder of ``path``.
         name: Its name in reports; absent: the file's or folder's.
     """
@@ -79,6 +83,7 @@ class Reference:
         answer: The text of the right one; ``None`` where unknown.
         segment: The part of a video that it is from; ``None`` where unknown.
         audio: Its audio; ``None`` where it is not at hand.
+        named: What its row calls its audio, at hand or not; empty where it says nothing.
     """
 
     id: str
@@ -87,28 +92,35 @@ class Reference:
     answer: str | None = None
     segment: Segment | None = None
     audio: AudioRef | None = None
+    named: str = ""
 
 
-def check_against(against: Against) -> None:
-    """Find out at once what would fail after hours: a benchmark that is not there or of no known kind.
+def check_against(against: Against, what: str = "benchmark") -> None:
+    """Find out at once what would fail after hours: a benchmark that is not there, is empty, or of no known kind.
+
+    Args:
+        against: What to compare with.
+        what: What it is, for the sentence.
 
     Raises:
         MissingFileError: The path or the audio folder is not there.
-        BenchmarkError: It is nothing that can be read.
+        BenchmarkError: It is nothing that can be read, or has no question.
+        CorpusError: It is a corpus folder that is not complete.
     """
     path = Path(against.path)
     if not path.exists():
         raise MissingFileError(
-            f"benchmark {against.path!r}: expected a file or folder there, found none: correct the path or fetch it"
+            f"{what} {against.path!r}: expected a file or folder there, found none: correct the path or fetch it"
         )
     if against.audio is not None and not Path(against.audio).is_dir():
         raise MissingFileError(
-            f"benchmark {against.path!r}: expected its audio in the folder {against.audio!r}, found no such folder: "
+            f"{what} {against.path!r}: expected its audio in the folder {against.audio!r}, found no such folder: "
             "correct the path, or leave it out to compare text and segments alone"
         )
     if path.is_file() and path.suffix.lower() not in TABLES:
         raise BenchmarkError(
-            f"{path}: expected one of {', '.join(TABLES)} or a folder, found {path.suffix or 'no suffix'}"
+            f"{what} {str(path)!r}: expected one of {', '.join(TABLES)} or a folder, found "
+            f"{path.suffix or 'no suffix'}: name another file"
         )
     next(read_references(against))
 
@@ -122,17 +134,21 @@ def read_references(against: Against) -> Iterator[Reference]:
         CorpusError: It is a corpus folder that is not complete.
     """
     path = Path(against.path)
-    if path.is_dir():
-        yield from _corpus(path) if (path / "manifest.json").is_file() else _folder(path)
-        return
-    root = Path(against.audio) if against.audio else path.parent
+    if path.is_file():
+        root = Path(against.audio) if against.audio else path.parent
+        found: Iterator[Reference] = (
+            _reference(row, f"{path}: row {number}", str(number), root) for number, row in enumerate(_rows(path))
+        )
+    elif (path / "manifest.json").is_file():
+        found = _corpus(path)
+    else:
+        found = _folder(path, Path(against.audio) if against.audio else path)
     empty = True
-    for number, row in enumerate(_rows(path)):
-        reference = _reference(row, f"{path}: row {number}", str(number), root)
+    for reference in found:
         empty = False
         yield reference
     if empty:
-        raise BenchmarkError(f"{path}: expected a benchmark's questions, found none: name another file")
+        raise BenchmarkError(f"{path}: expected questions, found none: name another file or folder")
 
 
 def _corpus(folder: Path) -> Iterator[Reference]:
@@ -143,9 +159,17 @@ def _corpus(folder: Path) -> Iterator[Reference]:
             yield Reference(q.id, q.question, q.choices, q.answer, of_provenance(q.provenance), q.audio)
 
 
-def _folder(folder: Path) -> Iterator[Reference]:
-    """Yield the recordings of a folder; their names may say which video they are from."""
+def _folder(folder: Path, root: Path) -> Iterator[Reference]:
+    """Yield a folder's recordings, or the rows of its Parquet shards; names may say which video they are from."""
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SOUNDS and p.is_file())
+    shards = sorted(p for p in folder.rglob("*.parquet") if _SHARD.search(p.name) and p.is_file())
+    if shards and not files:
+        # What a part of a dataset repository has, without the manifest of a corpus of ours.
+        rows = ((shard, number, row) for shard in shards for number, row in enumerate(_rows(shard)))
+        for shard, number, row in rows:
+            name = shard.relative_to(folder).as_posix()
+            yield _reference(row, f"{shard}: row {number}", f"{name}:{number}", root)
+        return
     if not files:
         tables = [p.name for p in sorted(folder.iterdir()) if p.suffix.lower() in TABLES]
         hint = f"; its questions may be in {tables[0]}: name that file" if tables else ""
@@ -217,7 +241,7 @@ def _reference(row: Mapping[str, Any], where: str, number: str, root: Path) -> R
     name = _first(row, ID_COLUMNS)
     answer = _answer(_first(row, ANSWER_COLUMNS), choices, row)
     own = number if name is None or isinstance(name, Mapping) else str(name)
-    return Reference(own, question, choices, answer, segment, audio)
+    return Reference(own, question, choices, answer, segment, audio, _named(row))
 
 
 def _read_choices(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -288,6 +312,16 @@ def _seconds(value: Any) -> float | None:
         return None if value is None or isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
         return None
+
+
+def _named(row: Mapping[str, Any]) -> str:
+    """What the row calls its audio."""
+    for name in AUDIO_COLUMNS:
+        value = row.get(name)
+        text = value.get("path") if isinstance(value, Mapping) else value
+        if isinstance(text, str) and text:
+            return text
+    return ""
 
 
 def _audio(row: Mapping[str, Any], root: Path) -> AudioRef | None:

@@ -30,17 +30,17 @@ def report(
     ] = None,
     leaderboard: Annotated[bool, typer.Option("--leaderboard", help="Rank the runs in one table a benchmark.")] = False,
     by: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Also a table by task, category, sub-category, difficulty, crossed: task,difficulty; or all."
-        ),
+        list[str] | None, typer.Option(help="Also a table by task, category, difficulty; task,difficulty crosses; all.")
     ] = None,
     scorer: Annotated[
         list[str] | None, typer.Option(help="answer (default), official, letter or judge. Repeatable; the first ranks.")
     ] = None,
     training: Annotated[
-        list[Path] | None, typer.Option(help="A training corpus: accuracy on questions it does not share. Repeatable.")
+        list[Path] | None, typer.Option(help="A training corpus: accuracy without what it holds, too. Repeatable.")
     ] = None,
+    text_overlap: Annotated[
+        bool, typer.Option("--text-overlap", help="Also leave out what shares its text alone.")
+    ] = False,
     published: Annotated[
         list[Path] | None, typer.Option(help="Published rows of your own, TOML or JSON. Repeatable.")
     ] = None,
@@ -78,12 +78,13 @@ def report(
     from sari_bench.running.measure import stale_notes
 
     groupings = list(dict.fromkeys(one for text in by or [] for one in parse_grouping(text)))
+    _check_training(training or [], text_overlap)
     _check_files(html, markdown, csv, disagreements, scorer or [])
     _check_push(push_to_hub, dry_run, repo is not None or eval_task is not None, as_json)
     found = _find_or_measure(runs or [], leaderboard, recipe, overrides)
     for sentence in stale_notes(found):
         note(f"note: {sentence}")
-    boards = _boards(found, scorer or ["answer"], published or [], no_published, training or [])
+    boards = _boards(found, scorer or ["answer"], published or [], no_published, training or [], text_overlap)
     lists = [disagreeing(board) for board in boards]
     if html is not None:
         from sari_bench.pages import render_page
@@ -113,6 +114,11 @@ def _check_files(
     check_distinct({"--html": html, "--markdown": markdown, "--csv": csv, "--disagreements": disagreements})
 
 
+def _check_training(training: list[Path], text_overlap: bool) -> None:
+    if text_overlap and not training:
+        raise InputError("--text-overlap belongs to --training: name the training corpus, or leave it out")
+
+
 def _check_push(push_to_hub: bool, dry_run: bool, belonging: bool, as_json: bool) -> None:
     if (belonging or dry_run) and not push_to_hub:
         raise InputError(f"--repo, --dry-run and --eval-task belong to {PUSH}: add it")
@@ -125,7 +131,12 @@ def _check_push(push_to_hub: bool, dry_run: bool, belonging: bool, as_json: bool
 
 
 def _boards(
-    runs: list[Run], scorers: list[str], published: list[Path], no_published: bool, training: list[Path]
+    runs: list[Run],
+    scorers: list[str],
+    published: list[Path],
+    no_published: bool,
+    training: list[Path],
+    text_overlap: bool,
 ) -> list[Board]:
     from sari_bench.published import read_published
     from sari_bench.reporting.leaderboard import make_boards
@@ -150,7 +161,8 @@ def _boards(
         ]
         raise InputError(f"no run in the report can be scored, because {why[0] if why else 'of what is said above'}")
     extra = [row for path in published for row in read_published(path)]
-    return make_boards(scored, scorers, published=not no_published, extra=extra, corpora=training)
+    shown = not no_published
+    return make_boards(scored, scorers, published=shown, extra=extra, corpora=training, text_overlap=text_overlap)
 
 
 def _find_or_measure(
@@ -182,6 +194,7 @@ def _print_boards(
 ) -> None:
     from sari_bench.comparing.compare import compare as compare_runs
     from sari_bench.reporting.board_tables import board_table, earlier_tables, group_tables
+    from sari_bench.reporting.clean_tables import clean_table
     from sari_bench.reporting.disagreeing import disagreement_table
 
     for board, found in zip(boards, lists, strict=True):
@@ -195,6 +208,9 @@ def _print_boards(
             for entry in board.entries:
                 for name, score in entry.scores.items():
                     print_score(score, f"{entry.run.name} on {board.title}, scorer {name}")
+        clean = clean_table(board)
+        if clean is not None:
+            print_text_table(clean)
         for grouping in groupings:
             for table in group_tables(board, grouping):
                 print_text_table(table)

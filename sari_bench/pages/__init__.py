@@ -23,6 +23,7 @@ from sari_bench.pages.thoughts import (
     thought_tables,
     token_lengths,
 )
+from sari_bench.reporting.clean_tables import clean_table
 from sari_bench.reporting.leaderboard import Board
 from sari_data.html_pages import json_for_script, render_html
 
@@ -66,7 +67,8 @@ def _board(board: Board, number: int, questions_shown: int, sounds: Sounds) -> d
         "title": board.title,
         "scorer": board.scorer,
         "digest": board.digest,
-        "notes": [*board.notes, *(note for note in board.clean_notes if f"{note}." not in said)],
+        "notes": board.notes,
+        "clean": _clean(board, said),
         "table": leaderboard(board),
         "earlier": other_versions(board),
         "sources": list(source_numbers(board)),
@@ -84,6 +86,15 @@ def _board(board: Board, number: int, questions_shown: int, sounds: Sounds) -> d
         "group_json": _markup(json_for_script(groups)),
         "question_json": _markup(json_for_script(questions)),
     }
+
+
+def _clean(board: Board, said: set[str]) -> dict[str, Any] | None:
+    """The table of clean subsets, with its notes but for those that the summary has said."""
+    table = clean_table(board)
+    if table is None:
+        return None
+    notes = [note for note in table.notes if f"{note}." not in said]
+    return {"header": table.header, "rows": table.rows, "notes": notes}
 
 
 def _markup(text: str) -> Any:

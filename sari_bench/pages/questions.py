@@ -10,6 +10,7 @@ from itertools import combinations
 from typing import Any
 
 from sari_bench.benchmarks.base import Gold
+from sari_bench.contamination import reason
 from sari_bench.counting import counted
 from sari_bench.pages.sound import Sounds
 from sari_bench.reporting.leaderboard import Board
@@ -31,13 +32,14 @@ def question_data(board: Board, shown: int, sounds: Sounds) -> dict[str, Any]:
     """
     chosen = _choose(board, shown)
     placed, heard = sounds.place(board, [gold.id for gold in chosen.golds])
-    marked = {} if board.clean is None else board.clean.marked
+    marked, reported = ({}, {}) if board.clean is None else (board.clean.marked, board.clean.reported)
     rows = []
     for at, gold in enumerate(chosen.golds):
         row = _row(gold) | {"sound": placed[gold.id], "split": chosen.classes[gold.id] < 2}
         row["answers"] = [said.row(gold.id, board.scorers, at < shown) for said in chosen.said]
-        if gold.id in marked:
-            row["marked"] = "; ".join(dict.fromkeys(f"{why.kind} of {why.where}" for why in marked[gold.id]))
+        for key, findings in (("marked", marked), ("shares", reported)):
+            if gold.id in findings:
+                row[key] = "; ".join(dict.fromkeys(f"{reason(why)}, {why.where}" for why in findings[gold.id]))
         rows.append(row)
     return {
         "runs": [entry.run.name for entry in board.entries],

@@ -37,7 +37,7 @@ def summary(
         ("By which scorer?", "figures", [] if _silent(board.entries[0]) else _scorers(board, gains)),
         ("Does it listen?", "shortcuts" if any(shortcuts) else "", _listens(board, shortcuts)),
         ("Does it use its thoughts?", "thoughts" if _thinking(diagnosed) else "", _thinks(board, diagnosed)),
-        ("Was it trained on them?", "", _trained(board)),
+        ("Was it trained on them?", "" if board.clean is None else "clean", _trained(board)),
     ]
     return [{"asks": asks, "to": to, "says": says} for asks, to, says in found if says]
 

@@ -52,7 +52,7 @@ def board_table(board: Board) -> TextTable:
         f"{board.title}, scorer {board.scorer}",
         header,
         [cells for _, _, cells in ranked],
-        (*board.notes, *board.clean_notes, *published_notes(board.published)),
+        (*board.notes, *published_notes(board.published)),
         frozenset(at for at, (_, place, _) in enumerate(ranked) if board.published and place < len(board.entries)),
     )
 

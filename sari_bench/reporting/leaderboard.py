@@ -132,8 +132,10 @@ class Board:
         if self.clean is None:
             return ()
         total, marked = self.clean.questions, len(self.clean.marked)
+        found = ", ".join(f"{count:,} by {why}" for why, count in self.clean.by_reason.items())
         return (
-            f"clean: the {total - marked:,} of {total:,} questions that {self.clean.names} does not share",
+            f"clean: the {total - marked:,} of {total:,} questions that {self.clean.names} does not share"
+            + (f" ({found})" if found else ""),
             *(f"{entry.run.name}: {entry.training.sentence}" for entry in self.entries if entry.training is not None),
             *(f"clean: {sentence}" for sentence in self.clean.notes),
         )
@@ -162,6 +164,7 @@ def make_boards(
     published: bool = True,
     extra: Sequence[PublishedRow] = (),
     corpora: Sequence[Path] = (),
+    text_overlap: bool = False,
 ) -> list[Board]:
     """Score the runs and sort them into one board for each set of questions.
 
@@ -171,6 +174,7 @@ def make_boards(
         published: Whether published rows stand beside the runs.
         extra: Published rows of the user's own.
         corpora: Training corpora; questions that one of them shares are left out of every entry's ``clean`` score.
+        text_overlap: Leave out questions too of which only the text is in a corpus, which is no evidence.
 
     Raises:
         SariError: As scoring, and as reading a corpus.
@@ -182,7 +186,7 @@ def make_boards(
     boards = []
     for (name, digest), members in sorted(groups.items()):
         version = members[0].benchmark.version
-        clean = _contamination(members[0], corpora) if corpora else None
+        clean = _contamination(members[0], corpora, text_overlap) if corpora else None
         entries = [_entry(run, scorers, clean) for run in members]
         entries.sort(key=lambda entry: (-(entry.score.overall.accuracy or 0.0), entry.run.name))
         tasks = dict.fromkeys(task for entry in entries for task in entry.score.by.get("task", {}))
@@ -224,7 +228,7 @@ def _training(score: Score, about: Contamination | None) -> CleanScores | None:
     return clean_scores(score, about)
 
 
-def _contamination(run: Run, corpora: Sequence[Path]) -> Contamination:
+def _contamination(run: Run, corpora: Sequence[Path], text_overlap: bool) -> Contamination:
     """Compare a run's questions with training corpora: with audio where it can be opened, else by their text."""
     from sari_bench.contamination import contamination
     from sari_bench.running.reopening import reopen
@@ -237,8 +241,8 @@ def _contamination(run: Run, corpora: Sequence[Path]) -> Contamination:
         note(
             f"note: the audio of {run.benchmark.name} is not compared with the training corpora, only its text: {error}"
         )
-        return contamination(run.benchmark, corpora)
-    return contamination(benchmark, corpora)
+        return contamination(run.benchmark, corpora, text_overlap=text_overlap)
+    return contamination(benchmark, corpora, text_overlap=text_overlap)
 
 
 def _figures(score: Score) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from sari_bench.benchmarks.base import DIMENSIONS
 from sari_bench.csvfiles import csv_text
 from sari_bench.reporting.board_tables import TextTable, board_table, earlier_tables, group_tables
+from sari_bench.reporting.clean_tables import clean_table, difference_rows
 from sari_bench.reporting.disagreeing import Disagreeing, disagreement_table
 from sari_bench.reporting.groups import Grouping, Members, all_tallies, grouping_name, tallies
 from sari_bench.reporting.leaderboard import Board
@@ -32,6 +33,8 @@ def boards_markdown(
     parts = []
     for number, board in enumerate(boards):
         parts.append(_markdown(board_table(board)))
+        clean = clean_table(board)
+        parts += [_markdown(clean)] if clean is not None else []
         parts += [_markdown(table) for grouping in groupings for table in group_tables(board, grouping)]
         if not leaderboard:
             for entry in board.entries:
@@ -82,14 +85,16 @@ _COUNTS = ("n", "correct", "accuracy", "low", "high", *OUTCOMES[1:], UNGRADABLE,
 def boards_csv(boards: Iterable[Board]) -> str:
     """Return boards as CSV: one row for each run, scorer and group of every crossing, and for each published figure.
 
-    Accuracy and its interval are in percent. ``kind`` is ``run`` or ``published``; ``questions`` is ``all`` or
-    ``clean`` (those that no training corpus shares); labels that a row is not grouped by are empty.
+    Accuracy and its interval are in percent. ``kind`` is ``run`` or ``published``; ``questions`` is ``all``, ``clean``
+    (those that no training corpus shares) or ``contaminated``, or names a difference of two of these, whose accuracy
+    and interval are in points; labels that a row is not grouped by are empty.
     """
     rows = (row for board in boards for part in (_run_rows(board), _published_rows(board)) for row in part)
     return csv_text((*_KEYS, *_COUNTS), rows)
 
 
 def _run_rows(board: Board) -> Iterable[dict[str, Any]]:
+    differences = list(difference_rows(board))
     for entry in board.entries:
         about = {
             "kind": "run",
@@ -100,13 +105,17 @@ def _run_rows(board: Board) -> Iterable[dict[str, Any]]:
             "mode": entry.run.mode,
         }
         chosen = [("all", name, score) for name, score in (entry.scores or {board.scorer: entry.score}).items()]
-        if entry.clean is not None:
-            chosen.append(("clean", board.scorer, entry.clean))
+        if entry.training is not None:
+            parts = (("clean", entry.training.clean), ("contaminated", entry.training.marked))
+            chosen += [(name, board.scorer, part) for name, part in parts if part is not None]
         members = Members(entry.score.items)
         for questions, name, score in chosen:
             for grouping, labels, part in all_tallies(score, members if questions == "all" else None):
                 group = {"grouping": grouping_name(grouping) or "all", **dict(zip(grouping, labels, strict=True))}
                 yield {**about, "scorer": name, "questions": questions, **group, **_tally_cells(part)}
+        for run, cells in differences:
+            if run == entry.run.name:
+                yield {**about, "scorer": board.scorer, "grouping": "all", **cells}
 
 
 def _published_rows(board: Board) -> Iterable[dict[str, Any]]:

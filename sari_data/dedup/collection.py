@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sari_data.dedup.findings import Dedup
 from sari_data.dedup.prints import Prints
-from sari_data.dedup.text import Text, Texts
+from sari_data.dedup.text import Text, Texts, digest
 from sari_data.fingerprint_cache import default_cache, fingerprints
 from sari_data.references import Against, read_references
 from sari_data.segments import Segment, of_provenance
@@ -94,11 +94,23 @@ class Held:
 
 @dataclass(slots=True)
 class Benchmark(Held):
-    """A benchmark's questions; ``segments`` are by question, because a segment may be known without audio."""
+    """A benchmark's questions; ``segments`` are by question, because a segment may be known without audio.
+
+    ``named`` has a hash of what a question calls audio that is not at hand, else 0.
+    """
 
     name: str = ""
     path: str = ""
     segments: list[Segment | None] = field(default_factory=list)
+    named: array[int] = field(default_factory=lambda: array("Q"))
+
+
+def content_key(audio: AudioRef, side: str) -> str:
+    """Return the key of audio by its bytes; where these are not known, one that no audio of another side has.
+
+    Two files that are both missing are not the same recording because their paths are the same.
+    """
+    return audio.key if audio.data is not None or audio.sha256 is not None else f"{side}\n{audio.key}"
 
 
 def hold_corpus(questions: Iterable[AudioQuestion], table: Dedup, advance: Callable[[int], None]) -> Held:
@@ -138,10 +150,12 @@ def hold_benchmark(against: Against, table: Dedup) -> Benchmark:
             audio = reference.audio
             if audio is None:
                 held.clip_numbers.append(-1)
+                held.named.append(digest(reference.named) if reference.named else 0)
                 continue
+            held.named.append(0)
             if audio.data is None and audio.sha256 is None and Path(str(audio.path)).is_file():
                 audio = hash_path(str(audio.path), start=audio.start, duration=audio.duration)
-            number, new = held.clips.add(audio.key, reference.segment)
+            number, new = held.clips.add(content_key(audio, held.name), reference.segment)
             held.clip_numbers.append(number)
             if new:
                 yield number, audio

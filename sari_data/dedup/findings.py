@@ -11,8 +11,10 @@ from pydantic import Field, field_validator
 from sari_data.config import Table
 from sari_data.references import Against
 
-# What is only reported: a text that many clips share, one with another answer, another part of the same video.
-GENERIC, OTHER_ANSWER, OTHER_PART, UNKNOWN_PART = "generic", "other_answer", "other_part", "unknown_part"
+# What is only reported: a text that many clips share, one with another answer, a question with other options, another
+# part of the same video.
+GENERIC, OTHER_ANSWER, QUESTION = "generic", "other_answer", "question"
+OTHER_PART, UNKNOWN_PART = "other_part", "unknown_part"
 EXACT, NEAR, CONFLICT = "exact", "near", "conflict"
 OVERLAP, IDENTICAL, FINGERPRINT = "overlap", "identical", "fingerprint"
 CORPUS = "corpus"
@@ -70,8 +72,8 @@ class Finding:
         id: The question.
         kind: ``text``, ``segment`` (the same part of a video), ``video`` (only the same video) or ``sound``.
         grade: ``exact``, ``near``, ``conflict`` (within the corpus: the same question with another answer),
-            ``generic`` or ``other_answer`` of a text; ``overlap`` of a segment; ``unknown_part`` or ``other_part`` of a
-            video; ``identical`` (the same bytes) or ``fingerprint`` of a sound.
+            ``generic``, ``other_answer`` or ``question`` of a text; ``overlap`` of a segment; ``unknown_part`` or
+            ``other_part`` of a video; ``identical`` (the same bytes) or ``fingerprint`` of a sound.
         other: The other's id.
         where: The benchmark's name, or ``corpus``.
         score: In [0, 1]: of texts their cosine, of segments the common part's share of the shorter, of sounds the share

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
-
-from sari_data.dedup.collection import Benchmark, Held, hold_benchmark
+from sari_data.dedup.collection import Benchmark, Held, content_key, hold_benchmark
+from sari_data.dedup.evidence import match_evidence
 from sari_data.dedup.findings import FINGERPRINT, Dedup, Finding
-from sari_data.dedup.matching import Match, Matches, keep_best, match_bytes, match_segments, match_texts
+from sari_data.dedup.matching import Match, Matches, keep_best, match_bytes, match_segments
 from sari_data.dedup.sound import SoundIndex
 from sari_data.dedup.text import Text
 from sari_data.errors import InputError
@@ -48,8 +47,10 @@ def mark_questions(
 ) -> Marking:
     """Find the questions of a benchmark whose text, part of a video or sound is in a training corpus.
 
-    What counts is what counts when a corpus is checked against a benchmark (see the table in docs/contamination.md).
-    Where no audio of the benchmark is at hand, no sound of the corpora is heard.
+    Sounds and videos count as when a corpus is checked against a benchmark. Texts are weighed
+    (:mod:`sari_data.dedup.evidence`): a corpus is cleaned of whatever may be a benchmark's, but a question is called
+    leaked only where chance does not explain the match. See the table in docs/contamination.md. Where no audio of the
+    benchmark is at hand, no sound of the corpora is heard.
 
     Args:
         questions: The benchmark's; audio that is not at hand is a path to no file.
@@ -66,7 +67,7 @@ def mark_questions(
     asked = table or Dedup()
     titles = [against.title for against in corpora]
     for against in corpora:
-        check_against(against)
+        check_against(against, "training corpus")
         if titles.count(against.title) > 1:
             raise InputError(
                 f"training corpus {against.path!r}: expected corpora with different names, found {against.title!r} "
@@ -80,9 +81,9 @@ def mark_questions(
     abouts = []
     for against in corpora:
         corpus = hold_benchmark(against, heard)
-        texts = match_texts(held, np.arange(len(held.clips.segments), dtype=np.int32), corpus, asked)
+        texts = match_evidence(held, corpus, asked)
         parts, videos = match_segments(held, corpus, asked)
-        sounds = _match_sounds(held, corpus, heard)
+        sounds = match_recordings(held, corpus, heard)
         for number, identifier in enumerate(held.ids):
             clip = held.clip_numbers[number]
             matches = [texts.get(held.text_numbers[number]), sounds.get(clip), parts.get(clip), videos.get(clip)]
@@ -95,7 +96,7 @@ def mark_questions(
     compared = {
         "texts": sum(number >= 0 for number in held.text_numbers),
         "segments": sum(held.clips.segments[clip] is not None for clip in held.clip_numbers),
-        "sounds": sum(held.clips.peaks[clip].size > 0 for clip in held.clip_numbers),
+        "sounds": _heard(held),
     }
     ordered = {key: tuple(sorted(those, key=lambda f: not f.counts)) for key, those in found.items()}
     return Marking(ordered, tuple(abouts), compared)
@@ -114,7 +115,7 @@ def _hold(questions: Iterable[AudioQuestion], table: Dedup, advance: Callable[[i
             held.ids.append(question.id)
             held.text_numbers.append(held.texts.add(Text.of(question.question, question.choices, question.answer)))
             named = parse_name(PurePosixPath(audio.path).name) if audio.path else None
-            number, new = held.clips.add(audio.key, of_provenance(question.provenance) or named)
+            number, new = held.clips.add(content_key(audio, ""), of_provenance(question.provenance) or named)
             held.clip_numbers.append(number)
             advance(1)
             if new and there:
@@ -128,8 +129,8 @@ def _hold(questions: Iterable[AudioQuestion], table: Dedup, advance: Callable[[i
     return held
 
 
-def _match_sounds(held: Held, corpus: Benchmark, table: Dedup) -> Matches:
-    """Return the best match of each clip of the benchmark by its sound."""
+def match_recordings(held: Held, corpus: Benchmark, table: Dedup) -> Matches:
+    """Return the best match of each clip of a benchmark by its sound: the same bytes, or the same fingerprint."""
     matches, first_with = match_bytes(held, corpus)
     if table.sound and corpus.clips.heard:
         for same in SoundIndex(held.clips.peaks).find(corpus.clips.peaks, threshold=table.sound_share):
@@ -145,7 +146,13 @@ def _about(corpus: Benchmark) -> dict[str, Any]:
         "compared": {
             "texts": sum(text >= 0 for text in corpus.text_numbers),
             "segments": sum(segment is not None for segment in corpus.segments),
-            "sounds": sum(clip >= 0 and corpus.clips.peaks[clip].size > 0 for clip in corpus.clip_numbers),
+            "sounds": _heard(corpus),
             "unreadable": corpus.clips.unreadable,
         },
     }
+
+
+def _heard(held: Held) -> int:
+    """How many questions have a fingerprint."""
+    sizes = held.clips.peaks.sizes
+    return sum(clip >= 0 and sizes[clip] > 0 for clip in held.clip_numbers)

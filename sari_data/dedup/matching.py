@@ -18,6 +18,7 @@ from sari_data.dedup.findings import (
     OTHER_ANSWER,
     OTHER_PART,
     OVERLAP,
+    QUESTION,
     UNKNOWN_PART,
     Dedup,
 )
@@ -26,7 +27,7 @@ from sari_data.dedup.text import answers_agree, may_be_near, near_pairs, vectori
 from sari_data.segments import Segment, overlap, shorter
 
 # Of two matches of a kind the one that says more is reported.
-_ORDER = (IDENTICAL, EXACT, OVERLAP, FINGERPRINT, NEAR, UNKNOWN_PART, OTHER_ANSWER, GENERIC, OTHER_PART)
+_ORDER = (IDENTICAL, EXACT, OVERLAP, FINGERPRINT, NEAR, UNKNOWN_PART, OTHER_ANSWER, GENERIC, QUESTION, OTHER_PART)
 
 
 @dataclass(frozen=True, slots=True)

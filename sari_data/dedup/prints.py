@@ -124,6 +124,11 @@ class Prints(Sequence[Peaks]):
         return np.frombuffer(data, "<u4"), sizes
 
     @property
+    def sizes(self) -> Sequence[int]:
+        """How many peaks each has; nothing is read for it."""
+        return self._sizes
+
+    @property
     def filled(self) -> int:
         """How many are not empty."""
         return sum(size > 0 for size in self._sizes)

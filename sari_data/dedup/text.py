@@ -74,7 +74,8 @@ a an the of in on at for with by is are was were be been do does did what which 
 this these those it its and or as can could would will there here you your we us please me given based to from audio
 clip recording sound heard hear listen according
 """
-_FUNCTION = frozenset(_LITTLE.split())
+# Words that say little of what is asked.
+FUNCTION = frozenset(_LITTLE.split())
 
 
 def normalise(text: str) -> str:
@@ -117,17 +118,17 @@ class Text:
     @property
     def key(self) -> int:
         """64 bits that are the same for the same question and options, whatever the options' order."""
-        return _digest("\x1f".join((self.question, *self.options)))
+        return digest("\x1f".join((self.question, *self.options)))
 
     @property
     def question_key(self) -> int:
         """64 bits that are the same for the same question, whatever its options."""
-        return _digest(self.question)
+        return digest(self.question)
 
     @property
     def options_key(self) -> int:
         """64 bits that are the same for the same options, whatever their order and the question."""
-        return _digest("\x1f".join(self.options))
+        return digest("\x1f".join(self.options))
 
     @property
     def option_entries(self) -> list[str]:
@@ -162,7 +163,7 @@ def may_be_near(one: Text, other: Text, *, strict: bool = True) -> bool:
     if "0" in only_first | only_second or (only_first and only_second) or (strict and (only_first or only_second)):
         return False
     if _RELATIONS & (set(first) | set(second)):
-        shared = set(first) & set(second) - _FUNCTION
+        shared = set(first) & set(second) - FUNCTION
         return _in_order(first, shared) == _in_order(second, shared)
     return True
 
@@ -177,7 +178,8 @@ def _says(words: Iterable[str]) -> set[str]:
     return found - {""}
 
 
-def _digest(text: str) -> int:
+def digest(text: str) -> int:
+    """Return 64 bits that are the same for the same text."""
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
@@ -197,7 +199,7 @@ class Texts:
     def add(self, text: Text) -> int:
         """Keep a text and return its number; the same text has the same number."""
         whole = "\x1f".join((text.question, text.answer, *text.options))
-        number = self._numbers.setdefault(_digest(whole), len(self.keys))
+        number = self._numbers.setdefault(digest(whole), len(self.keys))
         if number == len(self.keys):
             self._bytes += whole.encode("utf-8", "surrogatepass")
             self._ends.append(len(self._bytes))

@@ -179,6 +179,7 @@ class Questions {
     [row.task, row.category, row.skill, row.difficulty, row.audio, row.id].filter(Boolean).forEach((text) => chips.append(element("span", text)));
     if (row.split) chips.append(element("span", "scorers disagree", "bad"));
     if (row.marked) chips.append(element("span", `in a training corpus: ${row.marked}`, "bad"));
+    if (row.shares) chips.append(element("span", `shared with a training corpus, no evidence: ${row.shares}`));
     home.append(bar, chips, element("h2", row.question), this.sound(row), this.options(row));
     const answers = element("div", undefined, "answers");
     row.answers.forEach((answer, run) => answers.append(this.answer(answer, run, row)));

@@ -99,15 +99,31 @@ def test_text_video_and_sound_each_mark_what_they_should(tmp_path: Path) -> None
         "b2": [("segment", "overlap", "t2")],
         "b3": [("text", "exact", "t3")],
     }, "another answer (b4) is reported and does not count, and b0 is nowhere"
-    assert (found.reported, found.by_kind) == (1, {"sound": 1, "video": 1, "text": 1})
+    assert found.by_reason == {"audio": 1, "video": 1, "question and options": 1}
+    assert (list(found.reported), found.only_reported) == (["b4"], {"question text only": 1})
     assert found.compared == {"texts": 5, "segments": 1, "sounds": 2}
     assert found.corpora[0]["compared"] == {"texts": 5, "segments": 1, "sounds": 2, "unreadable": 0}
-    assert found.notes == ("only 2 of 5 questions have audio that could be compared",)
+    assert found.notes == (
+        "1 question more shares its text with training, as templates do, which is no evidence; it stays in the clean "
+        "subset (--text-overlap leaves such questions out)",
+        "only 2 of 5 questions have audio that could be compared",
+        "of training only 2 of 5 questions have audio that could be compared",
+    )
     body = json.loads(json.dumps(found.to_json()))
     assert body["contaminated"] == 3
     assert body["marked"]["b3"] == [
-        {"kind": "text", "grade": "exact", "corpus": "training", "other": "t3", "score": 1.0}
+        {
+            "reason": "question and options",
+            "kind": "text",
+            "grade": "exact",
+            "corpus": "training",
+            "other": "t3",
+            "score": 1.0,
+        }
     ]
+    strict = contamination(_benchmark(), [corpus], ONE, text_overlap=True)
+    assert strict.marked.keys() == {"b1", "b2", "b3", "b4"}
+    assert (dict(strict.reported), strict.text_overlap) == ({}, True)
 
 
 def test_the_golds_of_a_run_are_compared_by_text_alone_and_that_is_said(tmp_path: Path) -> None:
@@ -132,7 +148,7 @@ def test_the_golds_of_a_run_are_compared_by_text_alone_and_that_is_said(tmp_path
     assert found.compared["sounds"] == 0
     assert found.corpora[0]["compared"]["sounds"] == 0, "nobody listened: there was nothing to compare it with"
     assert found.notes[0].startswith("no audio of the benchmark was at hand, so no sound was compared")
-    with pytest.raises(InputError, match="different names"):
+    with pytest.raises(InputError, match="given twice"):
         contamination(golds, [first, first])
     with pytest.raises(MissingFileError, match="expected a file or folder there"):
         contamination(golds, [tmp_path / "no"])
@@ -163,8 +179,8 @@ def test_planted_questions_of_mmau_are_found(shared_data: Path, tmp_path: Path) 
 
 def _about(marked: dict[str, str], total: int) -> Contamination:
     findings = {key: (Finding(key, kind, "exact", "t", "CORPUS", 1.0, True),) for key, kind in marked.items()}
-    corpus = {"name": "CORPUS", "compared": {"texts": 9, "segments": 0, "sounds": 3}}
-    return Contamination("toy", "1", total, findings, (corpus,), {"texts": total, "segments": 0, "sounds": total}, 0)
+    corpus = {"name": "CORPUS", "questions": 9, "compared": {"texts": 9, "segments": 0, "sounds": 3}}
+    return Contamination("toy", "1", total, findings, (corpus,), {"texts": total, "segments": 0, "sounds": total})
 
 
 def _scores(right_of_marked: int, marked: dict[str, str]) -> CleanScores:
@@ -182,15 +198,19 @@ def test_the_clean_score_stands_beside_the_full_one() -> None:
     assert (found.full.overall.n, found.clean.overall.n, found.marked.overall.n) == (100, 80, 20)
     assert sum(part.n for part in found.clean.by["task"].values()) == 80
     assert found.sentence == (
-        "clean subset: 76.2 % [65.9–84.2] of 80; full: 81.0 % [72.2–87.5] of 100; "
-        "20 questions are in CORPUS (12 by sound, 8 by text); "
-        "on these the accuracy is +23.8 points off the clean ones [+5.8 to +34.1]"
+        "clean subset: 76.2 % [65.9–84.2] of 80; full: 81.0 % [72.2–87.5] of 100, "
+        "+4.8 points [+1.2 to +6.8] against the clean one; "
+        "20 questions are in CORPUS (12 by audio, 8 by question and options); "
+        "on these the accuracy is +23.8 points [+5.8 to +34.1] off the clean ones"
     )
     assert found.difference is not None
     one, other = found.marked.overall, found.clean.overall
     assert one.interval is not None
     assert other.interval is not None
     assert found.difference[1] == newcombe(1.0, one.interval, 61 / 80, other.interval)
+    assert found.full_less_clean is not None
+    assert found.full_less_clean[0] == pytest.approx(81 / 100 - 61 / 80)
+    assert found.full_less_clean[1] == pytest.approx([0.2 * end for end in found.difference[1]])
     body = found.to_json()
     assert (body["clean"]["n"], body["contaminated"]["accuracy"], body["corpora"]) == (80, 100.0, ["CORPUS"])
     assert _scores(15, marked).sentence.endswith("which cannot be told from none")

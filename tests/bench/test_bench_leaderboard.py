@@ -18,6 +18,7 @@ from sari_bench.contamination import Contamination
 from sari_bench.pages.table import leaderboard
 from sari_bench.published import PublishedRow, published_rows
 from sari_bench.reporting.board_tables import board_table, earlier_tables, group_tables
+from sari_bench.reporting.clean_tables import clean_table
 from sari_bench.reporting.groups import all_tallies, crossings, parse_grouping, tallies
 from sari_bench.reporting.leaderboard import make_boards
 from sari_bench.reporting.report import column_widths, fit_columns
@@ -205,9 +206,9 @@ def test_the_clean_subset_stands_beside_the_whole(
     music = [gold.id for gold in run.benchmark.golds if gold.task == "music"]
     seen: list[object] = []
 
-    def contamination(benchmark: object, corpora: object) -> Contamination:
+    def contamination(benchmark: object, corpora: object, *, text_overlap: bool) -> Contamination:
         seen.append(corpora)
-        return Contamination("toy", "v", 12, dict.fromkeys(music, ()), (), {"segments": 0, "sounds": 0}, 0)
+        return Contamination("toy", "v", 12, dict.fromkeys(music, ()), (), {"segments": 0, "sounds": 0})
 
     monkeypatch.setattr("sari_bench.contamination.contamination", contamination)
     (board,) = make_boards([run], corpora=[Path("corpus")])
@@ -218,7 +219,13 @@ def test_the_clean_subset_stands_beside_the_whole(
     assert (entry.clean.overall.n, entry.clean.overall.correct) == (8, 0)
     table = board_table(board)
     assert dict(zip(table.header, table.rows[0], strict=True))["clean"] == "0.00"
-    assert any("8 of 12 questions" in note for note in table.notes)
+    beside = clean_table(board)
+    assert beside is not None
+    assert any("8 of 12 questions" in note for note in beside.notes)
+    cells = dict(zip(beside.header, beside.rows[0], strict=True))
+    assert (cells["n"], cells["n clean"], cells["n contaminated"]) == ("12", "8", "4")
+    assert cells["full − clean"].startswith("+33.33 [")
+    assert cells["contaminated − clean"].startswith("+100.00 [")
 
 
 def test_withheld_answers_are_seen(benchmark_of: Of, run_of: Runs) -> None:

@@ -99,7 +99,7 @@ def test_the_clean_subset_is_told_of_the_best_run(tmp_path: Path) -> None:
     board = toy_boards(tmp_path)[0]
     compared = {"texts": 60, "segments": 0, "sounds": 0}
     marked = {f"q{i:03}": (Finding(f"q{i:03}", "text", "exact", "x", "mine", 1.0, True),) for i in range(7)}
-    about = Contamination("toy", "1", 60, marked, ({"name": "mine", "compared": compared},), compared, 0)
+    about = Contamination("toy", "1", 60, marked, ({"name": "mine", "questions": 60, "compared": compared},), compared)
     entries = tuple(dataclasses.replace(e, training=clean_scores(e.score, about)) for e in board.entries)
     board = dataclasses.replace(board, clean=about, entries=entries)
     said = _said(board)["Was it trained on them?"]
@@ -108,7 +108,7 @@ def test_the_clean_subset_is_told_of_the_best_run(tmp_path: Path) -> None:
         assert entry.training is not None
         assert page.count(str(escape(entry.training.sentence))) == 1, "of the best in the summary, else in the notes"
     assert said.startswith(f"{board.entries[0].run.name}: clean subset: ")
-    assert "7 questions are in mine (7 by text)" in said
+    assert "7 questions are in mine (7 by question and options)" in said
 
 
 def test_a_scorer_that_disagrees_everywhere_does_not_bury_what_others_dispute(tmp_path: Path) -> None:

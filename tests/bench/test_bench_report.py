@@ -146,10 +146,27 @@ def test_training_corpora_leave_a_clean_subset(run_command: Command, run_of: Run
     (entry,) = board["entries"]
     assert (entry["accuracy"], entry["clean"]["n"], entry["clean"]["accuracy"]) == (33.33, 8, 0.0)
     assert entry["training"]["difference"]["points"] == 100.0
-    assert "on these the accuracy is +100.0 points off the clean ones" in entry["training"]["sentence"]
+    assert (
+        "on these the accuracy is +100.0 points [+41.2 to +100.0] off the clean ones" in entry["training"]["sentence"]
+    )
     assert f"{run.name}: {entry['training']['sentence']}" in board["notes"]
     rows = list(csv.DictReader(Path("a.csv").read_text(encoding="utf-8").splitlines()))
-    assert {row["questions"] for row in rows} == {"all", "clean"}
+    assert {row["questions"] for row in rows} == {
+        "all",
+        "clean",
+        "contaminated",
+        "full - clean",
+        "contaminated - clean",
+    }
+    assert [row["accuracy"] for row in rows if row["questions"] == "contaminated - clean"] == ["100.0"]
+    # The terminal with and without the board, Markdown and the page have the same table.
+    figures = ("33.33 [13.8–60.9]", "0.00 [0.0–32.4]", "+33.33 [", "+100.00 [", "(4 by question and options)")
+    files = ("--training", "train.json", "--markdown", "a.md", "--html", "a.html")
+    for more in ((), ("--leaderboard",)):
+        code, printed, said = run_command("sari-bench", "report", run.folder, *more, *files)
+        assert code == 0, said
+        for text in (printed + said, Path("a.md").read_text("utf-8"), Path("a.html").read_text("utf-8")):
+            assert [figure for figure in figures if figure not in text] == []
 
 
 def test_a_run_with_withheld_answers_is_named_and_left_out(run_command: Command, runs: Path) -> None:
@@ -180,7 +197,8 @@ def test_a_run_with_withheld_answers_is_named_and_left_out(run_command: Command,
         (["--disagreements", "a.jsonl", "--scorer", "answer", "--scorer", "answer"], "name two at least"),
         (["--published", "none.toml"], "do not exist"),
         (["--published", "none.json", "--no-published"], "leave one of them out"),
-        (["--training", "nowhere"], "nowhere"),
+        (["--training", "nowhere"], "training corpus 'nowhere': expected a file or folder there, found none"),
+        (["--text-overlap"], "belongs to --training"),
         (["--dry-run"], "belong to --push-to-hub"),
         (["--push-to-hub", "a/b", "--dry-run", "--json"], "leave one of them out"),
     ],

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from bench_toys import make_questions
 
+from sari_bench import cli
 from sari_bench.benchmarks.base import Benchmark, from_questions
 from sari_bench.running.runner import RunSettings, run_benchmark
 from sari_bench.running.runs import Run, read_run
@@ -15,6 +17,7 @@ from sari_data.responders.scripted import ScriptedResponder
 from sari_data.types import AudioQuestion
 
 Respond = Callable[[AudioQuestion], str]
+Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -35,3 +38,18 @@ def run_of(tmp_path: Path) -> Callable[..., Run]:
         return read_run(folder)
 
     return make
+
+
+@pytest.fixture
+def sari_bench(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
+    """Run the command in an empty folder; returns exit code, standard output and standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["sari-bench", *arguments])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        printed = capfd.readouterr()
+        return int(end.value.code or 0), printed.out, printed.err
+
+    return call

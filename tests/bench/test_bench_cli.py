@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from bench_toys import right, wrong
 
-from sari_bench import cli
 from sari_bench.benchmarks.base import Benchmark
 from sari_bench.benchmarks.scenes import HeldOut, load
 from sari_bench.running import measure
@@ -34,23 +33,6 @@ QUESTIONS = [
     for index, task in enumerate(("sound", "music", "speech", "sound"))
 ]
 FEW = "{sound = 2, music = 2, speech = 2}"
-
-
-@pytest.fixture
-def sari_bench(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
-) -> Callable[..., tuple[int, str, str]]:
-    """Run the command in an empty folder; returns exit code, standard output and standard error."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["sari-bench", *arguments])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        printed = capfd.readouterr()
-        return int(end.value.code or 0), printed.out, printed.err
-
-    return call
 
 
 Call = Callable[..., tuple[int, str, str]]

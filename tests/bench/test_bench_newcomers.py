@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from bench_toys import make_questions, right
 
-from sari_bench import cli
 from sari_bench.benchmarks.base import from_questions
 from sari_bench.commands import output
 from sari_bench.config import Bench
@@ -29,21 +27,12 @@ SAID = {"q0": "dog", "q1": "cat", "q2": "perhaps", "q3": "(A)"}
 
 
 @pytest.fixture
-def sari_bench(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
+def sari_bench(sari_bench: Call) -> Call:
     """Run the command in a folder with four questions and predictions; returns exit code and what was printed."""
-    monkeypatch.chdir(tmp_path)
     Path("questions.json").write_text(json.dumps(ROWS), encoding="utf-8")
     said = [{"id": name, "model_prediction": text} for name, text in SAID.items()]
     Path("said.json").write_text(json.dumps(said), encoding="utf-8")
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["sari-bench", *arguments])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        printed = capfd.readouterr()
-        return int(end.value.code or 0), printed.out, printed.err
-
-    return call
+    return sari_bench
 
 
 def _run(folder: str, model: str = "m", *, stopped: bool = False) -> None:

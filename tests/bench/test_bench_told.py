@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 import pytest
 from bench_toys import make_questions, right, wrong
 
-from sari_bench import cli
 from sari_bench.benchmarks.base import Benchmark, from_questions
 from sari_bench.config import Bench
 from sari_bench.running.measure import check_model, measure
@@ -27,19 +25,10 @@ Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def sari_bench(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
+def sari_bench(sari_bench: Command) -> Command:
     """Run the command in a folder with a run of four questions; returns exit code and what was printed."""
-    monkeypatch.chdir(tmp_path)
     _run(right)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["sari-bench", *arguments])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        printed = capfd.readouterr()
-        return int(end.value.code or 0), printed.out, printed.err
-
-    return call
+    return sari_bench
 
 
 def _run(answer: Callable[[AudioQuestion], str]) -> Benchmark:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sari_bench.commands.arguments import JsonOption, SetOption, effective_bench
-from sari_bench.commands.output import check_distinct, print_score, print_text_table, write_text
+from sari_bench.commands.output import check_distinct, check_files, print_score, print_text_table, write_text
 from sari_data.commands.arguments import PUSH
 from sari_data.console import note, out, print_json
 from sari_data.errors import InputError, MissingFileError
@@ -79,7 +79,7 @@ def report(
 
     groupings = list(dict.fromkeys(one for text in by or [] for one in parse_grouping(text)))
     _check_files(html, markdown, csv, disagreements, scorer or [])
-    _check_push(push_to_hub, dry_run, repo is not None or eval_task is not None, as_json)
+    _check_push(push_to_hub, dry_run, repo, eval_task, as_json)
     found = _find_or_measure(runs or [], leaderboard, recipe, overrides)
     for sentence in stale_notes(found):
         note(f"note: {sentence}")
@@ -110,14 +110,19 @@ def _check_files(
 ) -> None:
     if disagreements is not None and len(set(scorers)) < 2:
         raise InputError("--disagreements compares scorers: name two at least, as in --scorer official --scorer answer")
+    check_files((html, markdown, csv, disagreements))
     check_distinct({"--html": html, "--markdown": markdown, "--csv": csv, "--disagreements": disagreements})
 
 
-def _check_push(push_to_hub: bool, dry_run: bool, belonging: bool, as_json: bool) -> None:
-    if (belonging or dry_run) and not push_to_hub:
+def _check_push(push_to_hub: bool, dry_run: bool, repo: str | None, eval_task: str | None, as_json: bool) -> None:
+    if (repo is not None or eval_task is not None or dry_run) and not push_to_hub:
         raise InputError(f"--repo, --dry-run and --eval-task belong to {PUSH}: add it")
     if dry_run and as_json:
         raise InputError("--json and --dry-run both print to standard output: leave one of them out")
+    if repo is not None and "/" in repo:
+        from sari_data.hub import check_repo
+
+        check_repo(repo)
     if push_to_hub and not dry_run:
         from sari_data.hub import check_token
 

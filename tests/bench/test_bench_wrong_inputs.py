@@ -156,7 +156,7 @@ def test_nothing_is_left_once_all_answers_are_there() -> None:
     question = make_questions(1)[0]
     state = State(ScriptedResponder({}), 2)
     state.see(Response(question.id, 0, "cat", "stop"), question)
-    assert state.time_left().startswith(", about 0 s left")
+    assert state.time_left().startswith("about 0 s left")
     state.see(Response(question.id, 0, "cat", "stop"), question)
     assert state.time_left() == ""
 

@@ -96,8 +96,7 @@ def run_progress(
             if live:
                 progress.update(bar, advance=1, state=str(state))
             elif state.answers % step == 0:
-                note(
-                    f"{name}: {done + state.answers:,} of {total:,}, {', '.join(filter(None, (str(state), state.time_left())))}"
-                )
+                so_far = ", ".join(filter(None, (str(state), state.time_left())))
+                note(f"{name}: {done + state.answers:,} of {total:,}, {so_far}")
 
         yield on_response

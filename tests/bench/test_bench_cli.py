@@ -134,12 +134,12 @@ def test_a_benchmark_file_that_is_not_json(sari_bench: Call, tmp_path: Path) -> 
     [
         (["score"], "give a file of predictions or a run folder, once"),
         (["report"], "there is no run in ./runs"),
-        (["report", "nowhere"], "does not exist"),
+        (["report", "nowhere"], "there is nothing of that name"),
         (["compare", "a", "b"], "is not a run folder"),
         (["run", "--benchmark", "mmlu"], "benchmark 'mmlu' is unknown"),
         (["run", "--set", "bench.mod=x", "--set", "bench.limit=0", "--set", "bench.scenes.second=1"], "3 problems"),
         (["run", "--responder", "nobody", "--set", f"bench.scenes.questions={FEW}"], "responder 'nobody'"),
-        (["run", "--mode", "haiku", "--responder", "scripted", "--set", f"bench.scenes.questions={FEW}"], "scripted"),
+        (["run", "--mode", "direct", "--responder", "scripted", "--set", f"bench.scenes.questions={FEW}"], "scripted"),
         (["run", "--samples", "99999999999999999999"], "bench.samples: input should be less than or equal to 10000"),
         (
             [

@@ -78,8 +78,9 @@ def report(
     from sari_bench.running.measure import stale_notes
 
     groupings = list(dict.fromkeys(one for text in by or [] for one in parse_grouping(text)))
+    _check_repo(repo)
     _check_files(html, markdown, csv, disagreements, scorer or [])
-    _check_push(push_to_hub, dry_run, repo, eval_task, as_json)
+    _check_push(push_to_hub, dry_run, repo is not None or eval_task is not None, as_json)
     found = _find_or_measure(runs or [], leaderboard, recipe, overrides)
     for sentence in stale_notes(found):
         note(f"note: {sentence}")
@@ -114,15 +115,11 @@ def _check_files(
     check_distinct({"--html": html, "--markdown": markdown, "--csv": csv, "--disagreements": disagreements})
 
 
-def _check_push(push_to_hub: bool, dry_run: bool, repo: str | None, eval_task: str | None, as_json: bool) -> None:
-    if (repo is not None or eval_task is not None or dry_run) and not push_to_hub:
+def _check_push(push_to_hub: bool, dry_run: bool, belonging: bool, as_json: bool) -> None:
+    if (belonging or dry_run) and not push_to_hub:
         raise InputError(f"--repo, --dry-run and --eval-task belong to {PUSH}: add it")
     if dry_run and as_json:
         raise InputError("--json and --dry-run both print to standard output: leave one of them out")
-    if repo is not None and "/" in repo:
-        from sari_data.hub import check_repo
-
-        check_repo(repo)
     if push_to_hub and not dry_run:
         from sari_data.hub import check_token
 
@@ -156,6 +153,13 @@ def _boards(
         raise InputError(f"no run in the report can be scored, because {why[0] if why else 'of what is said above'}")
     extra = [row for path in published for row in read_published(path)]
     return make_boards(scored, scorers, published=not no_published, extra=extra, corpora=training)
+
+
+def _check_repo(repo: str | None) -> None:
+    if repo is not None and "/" in repo:  # a name alone is one of the token's user's own
+        from sari_data.hub import check_repo
+
+        check_repo(repo)
 
 
 def _find_or_measure(

@@ -77,8 +77,8 @@ def report(
     from sari_bench.reporting.report_files import boards_csv, boards_json, boards_markdown
     from sari_bench.running.measure import stale_notes
 
-    groupings = list(dict.fromkeys(one for text in by or [] for one in parse_grouping(text)))
     _check_repo(repo)
+    groupings = list(dict.fromkeys(one for text in by or [] for one in parse_grouping(text)))
     _check_files(html, markdown, csv, disagreements, scorer or [])
     _check_push(push_to_hub, dry_run, repo is not None or eval_task is not None, as_json)
     found = _find_or_measure(runs or [], leaderboard, recipe, overrides)

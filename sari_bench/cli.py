@@ -17,7 +17,7 @@ from sari_bench.commands.run import run
 from sari_bench.commands.score import score
 from sari_bench.commands.shortcuts import shortcuts
 from sari_bench.commands.submit import submit
-from sari_data.commands.arguments import PUSH
+from sari_data.commands.arguments import optional_repo
 from sari_data.console import run_app
 
 app = typer.Typer(
@@ -34,9 +34,4 @@ app.command("list")(list_benchmarks)
 
 def main() -> None:
     """Run the command."""
-    arguments = sys.argv[1:]
-    if any(argument.startswith(PUSH) for argument in arguments):
-        from sari_data.cli import optional_repo
-
-        arguments = optional_repo(arguments)
-    run_app(app, arguments)
+    run_app(app, optional_repo(sys.argv[1:]))

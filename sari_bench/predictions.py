@@ -6,12 +6,17 @@ any, or with ``null``, is a question that was not answered.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sari_bench.jsonfiles import read_objects
 from sari_bench.scorers.base import Answer
 from sari_data.errors import BenchmarkError
+
+if TYPE_CHECKING:
+    from sari_bench.benchmarks.base import Benchmark
+    from sari_bench.scoring import BenchmarkGolds
 
 KEYS = ("model_prediction", "model_output", "answer_prediction")
 _NAMED = " or ".join(map(repr, KEYS))
@@ -22,9 +27,11 @@ def read_predictions(path: Path) -> dict[str, str | None]:
 
     Raises:
         MissingFileError: There is no such file.
-        BenchmarkError: Not JSON, not a list of objects, wrong keys or types, or an id that stands twice.
+        BenchmarkError: Not JSON, not a list of objects, no row, wrong keys or types, or an id that stands twice.
     """
     rows = read_objects(path, "predictions")
+    if not rows:
+        raise BenchmarkError(f"{path}: expected predictions, found an empty list: give a file that holds some")
     found: dict[str, str | None] = {}
     for index, row in enumerate(rows):
         where = f"{path}: row {index}"
@@ -37,7 +44,7 @@ def read_predictions(path: Path) -> dict[str, str | None]:
         if identifier in found:
             raise BenchmarkError(f"{where}: id {identifier!r} stands twice: keep one prediction for each question")
         found[identifier] = _prediction(row, where)
-    if rows and not any(key in row for row in rows for key in KEYS):
+    if not any(key in row for row in rows for key in KEYS):
         raise BenchmarkError(
             f"{path}: expected predictions under {_NAMED}, found none of them in any of {len(rows)} rows "
             f"(keys of the first: {sorted(map(str, rows[0]))}): rename the key"
@@ -53,6 +60,22 @@ def read_answers(path: Path) -> dict[str, list[Answer]]:
         BenchmarkError: As :func:`read_predictions`.
     """
     return {key: [Answer(key, text, raw=False)] for key, text in read_predictions(path).items()}
+
+
+def check_about(path: Path, ids: Collection[str], benchmarks: Sequence[Benchmark | BenchmarkGolds]) -> None:
+    """Raise BenchmarkError where a file answers not one question of any of the benchmarks: it is about another.
+
+    A single id in common will do, since revisions of one benchmark share only some.
+    """
+    known = {gold.id for benchmark in benchmarks for gold in benchmark.golds}
+    if known.isdisjoint(ids):
+        names = " and ".join(f"{benchmark.name} ({benchmark.version})" for benchmark in benchmarks)
+        first = next((gold.id for benchmark in benchmarks for gold in benchmark.golds), "")
+        raise BenchmarkError(
+            f"{path}: expected predictions for {names}, with ids such as {first!r}, found none in {len(ids):,} "
+            f"predictions (the first is for {next(iter(ids), '')!r}): name what they answer with --benchmark and "
+            "--questions"
+        )
 
 
 def _prediction(row: dict[str, Any], where: str) -> str | None:

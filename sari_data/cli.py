@@ -6,11 +6,10 @@ Heavy imports are made inside the commands, so that ``--help`` is quick.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 
 import typer
 
-from sari_data.commands.arguments import PUSH
+from sari_data.commands.arguments import optional_repo
 from sari_data.commands.build import build
 from sari_data.commands.cache import cache
 from sari_data.commands.calibrate import calibrate
@@ -34,17 +33,3 @@ for _command in (build, cache, calibrate, check, push, rehydrate, sources, view)
 def main() -> None:
     """Run ``sari-data``."""
     run_app(app, optional_repo(sys.argv[1:]))
-
-
-def optional_repo(arguments: Sequence[str]) -> list[str]:
-    """Rewrite ``--push-to-hub REPO`` as ``--push-to-hub --repo REPO``: options here have a value always or never."""
-    rewritten: list[str] = []
-    for argument in arguments:
-        flag, separator, value = argument.partition("=")
-        if flag == PUSH and separator:
-            rewritten += [PUSH, "--repo", value]
-        elif rewritten and rewritten[-1] == PUSH and not argument.startswith("-"):
-            rewritten += ["--repo", argument]
-        else:
-            rewritten.append(argument)
-    return rewritten

@@ -31,9 +31,14 @@ def find_repo(repo: str | None, name: str, api: HfApi | None = None) -> str:
     """
     user = _user(api or hub_api())
     found = repo if repo is not None and "/" in repo else f"{user}/{repo or _UNFIT.sub('-', name)}"
-    if not _REPO.fullmatch(found):
-        raise InputError(f"expected a repository as owner/name, found {found!r}: correct it")
+    check_repo(found)
     return found
+
+
+def check_repo(repo: str) -> None:
+    """Raise InputError where a text cannot be a repository's ``owner/name``."""
+    if not _REPO.fullmatch(repo):
+        raise InputError(f"expected a repository as owner/name, found {repo!r}: correct it")
 
 
 def push_corpus(

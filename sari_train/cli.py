@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
-from sari_data.cli import PUSH, optional_repo
-from sari_data.config import DEFAULT_RECIPE, load_tables
+from sari_data.commands.arguments import PUSH, optional_repo
 from sari_data.console import note, out, run_app
 
 if TYPE_CHECKING:
@@ -42,6 +41,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 
 def _or_default(recipe: str | None) -> str:
     """Without a recipe take the embedded default, as `sari-data build` does, and say so: it suits a tiny model."""
+    from sari_data.config import DEFAULT_RECIPE
+
     if recipe is not None:
         return recipe
     note("settings of the embedded default (recipe default, which ships with sari); a recipe of your own replaces them")
@@ -59,6 +60,7 @@ def sft(
     as_json: JsonOption = False,
 ) -> None:
     """Fine-tune on chains of thought (recipe table sft); the same command goes on after Ctrl-C."""
+    from sari_data.config import load_tables
     from sari_train.config import Sft
 
     table: Sft = load_tables(_or_default(recipe), {"sft": Sft}, set_ or ())["sft"]
@@ -84,6 +86,7 @@ def grpo(
     as_json: JsonOption = False,
 ) -> None:
     """Reinforce with group relative policy optimisation (table grpo); makes what it lacks, and says so."""
+    from sari_data.config import load_tables
     from sari_train.config import Grpo, Sft
 
     tables = load_tables(_or_default(recipe), {"sft": Sft, "grpo": Grpo}, set_ or ())
@@ -126,6 +129,7 @@ def plan(
 
     Exit code 1 where the recipe does not fit.
     """
+    from sari_data.config import load_tables
     from sari_train.config import Grpo, Sft
 
     tables = load_tables(_or_default(recipe), {"sft": Sft, "grpo": Grpo}, set_ or ())
@@ -162,6 +166,7 @@ def preflight(
 
     Exit code 1 where a check found a problem.
     """
+    from sari_data.config import load_tables
     from sari_train.config import Grpo, Sft
 
     tables = load_tables(_or_default(recipe), {"sft": Sft, "grpo": Grpo}, set_ or ())
@@ -264,6 +269,7 @@ def tiny(
     as_json: JsonOption = False,
 ) -> None:
     """Make the embedded base model (table tiny): one that hears, but does not reason yet."""
+    from sari_data.config import load_tables
     from sari_train.tiny_base import Tiny, make_tiny
 
     table: Tiny = load_tables(recipe, {"tiny": Tiny}, set_ or ())["tiny"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 import tomllib
@@ -108,6 +109,22 @@ def test_every_command_of_a_guide_exists_with_its_options_and_keys(page: Path) -
     assert not found
 
 
+def problems_of_program(text: str) -> list[str]:
+    """Return what is wrong with a Python example, each as a text: its syntax, and names of ours that are not there."""
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sari_"):
+            module = import_module(node.module or "")
+            found += [f"{node.module} has no {name.name}" for name in node.names if not hasattr(module, name.name)]
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_every_python_example_of_a_guide_imports_what_there_is(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert not [problem for body in _blocks(text, "python") for problem in problems_of_program(body)]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_every_link_of_a_guide_leads_somewhere(page: Path) -> None:
     for target in _LINK.findall(_BLOCK.sub("", page.read_text(encoding="utf-8"))):
@@ -156,3 +173,8 @@ def test_a_wrong_recipe_is_noticed(recipe: str, said: str, tmp_path: Path) -> No
 )
 def test_a_wrong_command_is_noticed(command: str, said: str) -> None:
     assert said in " ".join(problems_of_command(shlex.split(command)))
+
+
+def test_a_wrong_import_is_noticed() -> None:
+    said = problems_of_program("from sari_bench.scoring import score_all, disagreement\nimport sari_data")
+    assert said == ["sari_bench.scoring has no disagreement"]

@@ -59,6 +59,9 @@ def compare(
         bodies = [comparison.to_json() for comparison in found]
         print_json(bodies[0] if len(bodies) == 1 else {"comparisons": bodies, "note": runs_note(found)})
         return
+    for side in (base, *others):
+        for sentence in side.notes:
+            note(f"note: {side.name}: {sentence}")
     for comparison in found:
         _print(comparison, dimensions, transcript)
     if len(found) > 1:

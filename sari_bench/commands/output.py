@@ -88,6 +88,13 @@ def check_distinct(paths: Mapping[str, Path | None]) -> None:
             raise InputError(f"{first} and {option} both write {path}: name two files")
 
 
+def check_files(paths: Iterable[Path | None]) -> None:
+    """Raise StorageError where a file that is to be written is a folder, before the work that it is to hold."""
+    for path in paths:
+        if path is not None and path.is_dir():
+            raise StorageError(f"{str(path)!r} could not be written (it is a folder): choose another path")
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file that was asked for, folders included, and say where it is.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sari_bench.commands.arguments import JsonOption, SetOption, effective_bench
-from sari_bench.commands.output import check_distinct, print_score, print_text_table, write_text
+from sari_bench.commands.output import check_distinct, check_files, print_score, print_text_table, write_text
 from sari_data.commands.arguments import PUSH
 from sari_data.console import note, out, print_json
 from sari_data.errors import InputError, MissingFileError
@@ -77,6 +77,7 @@ def report(
     from sari_bench.reporting.report_files import boards_csv, boards_json, boards_markdown
     from sari_bench.running.measure import stale_notes
 
+    _check_repo(repo)
     groupings = list(dict.fromkeys(one for text in by or [] for one in parse_grouping(text)))
     _check_training(training or [], text_overlap)
     _check_files(html, markdown, csv, disagreements, scorer or [])
@@ -111,6 +112,7 @@ def _check_files(
 ) -> None:
     if disagreements is not None and len(set(scorers)) < 2:
         raise InputError("--disagreements compares scorers: name two at least, as in --scorer official --scorer answer")
+    check_files((html, markdown, csv, disagreements))
     check_distinct({"--html": html, "--markdown": markdown, "--csv": csv, "--disagreements": disagreements})
 
 
@@ -163,6 +165,13 @@ def _boards(
     extra = [row for path in published for row in read_published(path)]
     shown = not no_published
     return make_boards(scored, scorers, published=shown, extra=extra, corpora=training, text_overlap=text_overlap)
+
+
+def _check_repo(repo: str | None) -> None:
+    if repo is not None and "/" in repo:  # a name alone is one of the token's user's own
+        from sari_data.hub import check_repo
+
+        check_repo(repo)
 
 
 def _find_or_measure(

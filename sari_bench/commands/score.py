@@ -78,7 +78,10 @@ def score(
     if given is not None:
         predictions, run_path = (None, given) if given.is_dir() else (given, None)
     if run_path is not None and questions:
-        raise InputError("a run folder holds its questions: leave --questions out with --run")
+        from sari_bench.running.runs import check_run_folder
+
+        check_run_folder(run_path)
+        raise InputError(f"run folder {str(run_path)!r} holds its questions: leave --questions out")
     for option, path in (("--disagreements", disagreements), ("--changes", changes)):
         if path is not None:
             output.check_path(option, path, as_json, (predictions, *(questions or ())))
@@ -171,7 +174,7 @@ def _load(
         run = read_run(run_path)
         return [run.benchmark], run.answers, run.samples
     from sari_bench.benchmarks import load_benchmark
-    from sari_bench.predictions import read_answers
+    from sari_bench.predictions import check_about, read_answers
 
     assert predictions is not None
     answers = read_answers(predictions)  # first, so that a mistyped path is told without asking the Hub
@@ -179,6 +182,7 @@ def _load(
         load_benchmark(benchmark, path, audio=False)
         for path in questions or [None]  # type: ignore[list-item]
     ]
+    check_about(predictions, answers, revisions)
     return revisions, answers, 1
 
 

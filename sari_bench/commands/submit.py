@@ -51,6 +51,9 @@ def submit(
     golds, answers, rows = _gather(run_path, predictions, benchmark, questions)
     for sentence in golds.notes:
         note(f"note: {sentence}")
+    most = max((answer.sample + 1 for given in answers.values() for answer in given), default=0)
+    if sample is not None and most and sample >= most:
+        raise InputError(f"--sample {sample}: expected one below {most}, as many answers as a question has here")
     result = make_submission(golds, answers, published=rows, raw=raw, bare=bare, sample=sample)
     write = not result.problems or allow_missing
     if write:
@@ -63,7 +66,8 @@ def submit(
         for sentence in result.problems:
             note(f"incomplete: {sentence}")
         if not write:
-            note(f"{out_file} was not written: answer every question, or add --allow-missing")
+            old = ", and the file that was there stays as it was" if out_file.exists() else ""
+            note(f"{out_file} was not written{old}: answer every question, or add --allow-missing")
         raise typer.Exit(1)
 
 

@@ -72,7 +72,8 @@ class Comparison:
         samples: The most answers that a question has on either side.
         voted: With several samples, the same comparison of the majority votes.
         common: Which questions were compared, where not all.
-        left_out: Answers on either side that the scorer's own total leaves out; here they count as not right.
+        missing: Answers on either side that are not there; they count as not right.
+        left_out: Whether the scorer's own total leaves them out.
     """
 
     a: str
@@ -87,7 +88,8 @@ class Comparison:
     samples: int = 1
     voted: Comparison | None = None
     common: Common | None = None
-    left_out: tuple[int, int] = (0, 0)
+    missing: tuple[int, int] = (0, 0)
+    left_out: bool = False
 
     @property
     def verdict(self) -> str:
@@ -125,10 +127,10 @@ class Comparison:
         d, said = self.overall, []
         if self.common is not None:
             said.append(self.common.sentence)
-        if any(self.left_out):
+        if any(self.missing):
             said.append(
-                f"answers that are missing ({self.left_out[0]} and {self.left_out[1]}) count as not right here; the "
-                f"total of {self.scorer!r} leaves them out"
+                f"answers that are missing ({self.missing[0]:,} and {self.missing[1]:,}) count as not right"
+                + (f" here; the total of {self.scorer!r} leaves them out" if self.left_out else "")
             )
         if self.voted is not None:
             said.append(f"by majority vote: {self.voted.sentence}")
@@ -251,16 +253,14 @@ def compare_scores(
         votes = majority(score_a).items, majority(score_b).items
         voted = _compare(name_a, votes[0], name_b, votes[1], chosen, score_a.scorer, seed)
     kept_a, kept_b = ([i for i in score.items if i.gold.id in chosen] for score in (score_a, score_b))
-    left_out = tuple(
-        sum(item.outcome == "missing" for item in kept) if score.drops_missing else 0
-        for score, kept in ((score_a, kept_a), (score_b, kept_b))
-    )
+    missing = tuple(sum(item.outcome == "missing" for item in kept) for kept in (kept_a, kept_b))
     return replace(
         found,
         voted=voted,
         common=about,
         transcript=choose_transcript(kept_a, kept_b),
-        left_out=(left_out[0], left_out[1]),
+        missing=(missing[0], missing[1]),
+        left_out=score_a.drops_missing or score_b.drops_missing,
     )
 
 

@@ -8,18 +8,19 @@ from pathlib import Path
 
 from sari_bench.benchmarks import load_benchmark
 from sari_bench.benchmarks.base import Benchmark
-from sari_bench.predictions import read_answers
+from sari_bench.predictions import check_about, read_answers
 from sari_bench.running.runs import Run, instead, read_run
-from sari_bench.scoring import BenchmarkGolds, Score, score
+from sari_bench.scoring import BenchmarkGolds, Score, score, strays
 from sari_data.errors import InputError, MissingFileError
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One side of a comparison: a name that no other side has, and a score."""
+    """One side of a comparison: a name that no other side has, a score, and what must be known of its answers."""
 
     name: str
     score: Score
+    notes: tuple[str, ...] = ()
 
 
 def read_sides(
@@ -36,7 +37,7 @@ def read_sides(
     Raises:
         MissingFileError: A path is not there.
         InputError: Files alone without a question file, or a question file without files.
-        BenchmarkError: A run folder or a file cannot be read.
+        BenchmarkError: A run folder or a file cannot be read, or a file answers none of the questions.
     """
     for path in paths:
         if not path.exists():
@@ -59,7 +60,8 @@ def read_sides(
         else:
             assert golds is not None
             said = read_answers(path)
-            sides.append(Side(name, score(golds, said, scorer)))
+            check_about(path, said, [golds])
+            sides.append(Side(name, score(golds, said, scorer), tuple(strays(golds, said))))
     return sides
 
 

@@ -13,6 +13,7 @@ from sari_bench.shortcuts import Shortcuts
 from sari_bench.shortcuts.results import WITHOUT
 from sari_bench.statistics.metrics import Tally
 from sari_bench.thoughts.diagnostics import Diagnostics
+from sari_bench.thoughts.swapping import CAPTION
 
 _DEAF = 0.1  # share of the answers in which a scorer finds a choice, below which it says little of the model
 
@@ -127,7 +128,10 @@ def _thinks(board: Board, diagnosed: Sequence[Diagnostics]) -> list[str]:
         return ["No answer has a thought."]
     if swapped and swapped[0].swapped is not None:
         return [f"{swapped[0].run}: {swapped[0].swapped.sentence}.", *_others([one.run for one in swapped])]
-    folder = next(entry.run.folder for entry in board.entries if entry.run.name == thinking[0].run)
+    captioned = [one for one in thinking if CAPTION in one.sections and one.sections[CAPTION].present.n]
+    if not captioned:
+        return ["Not measured: no thought has a caption section that could be swapped."]
+    folder = next(entry.run.folder for entry in board.entries if entry.run.name == captioned[0].run)
     return [f"Not measured: sari-bench diagnose {folder} --swap-captions"]
 
 

@@ -22,7 +22,8 @@ from sari_data.console import note
 from sari_data.errors import CheckpointError, InputError, StorageError
 from sari_data.hub import check_model_name
 from sari_data.metering import describe_usage, list_reasons
-from sari_data.responder import Responder, Usage, load_responder
+from sari_data.prompting import load_mode
+from sari_data.responder import Responder, Usage, check_registered, load_responder
 
 RUNS = Path("runs")
 MEASURING = ".measuring"  # below runs/ while measure_defaults is at work, so that it goes on after a stop
@@ -147,10 +148,17 @@ def run_settings(bench: Bench) -> RunSettings:
 
 
 def check_model(bench: Bench) -> None:
-    """Raise CheckpointError where the responder ``local`` is to open a model that there cannot be, by its name alone.
+    """Raise where mode, responder or model cannot be, as far as their names alone tell.
 
-    The responder would say so itself, but only after the benchmark and its audio were fetched.
+    The run would say so itself, but only after the benchmark and its audio were fetched.
+
+    Raises:
+        TemplateError: There is no such response mode.
+        PluginError: There is no such responder.
+        CheckpointError: The responder ``local`` is to open a model that there cannot be.
     """
+    load_mode(bench.mode)
+    check_registered(bench.responder)
     if bench.responder == "local":
         check_model_name(bench.model)
 

@@ -57,7 +57,9 @@ class State:
         return ", ".join(parts)
 
     def time_left(self) -> str:
-        """Return how long the rest takes at the speed so far."""
+        """Return how long the rest takes at the speed so far, ``""`` where nothing is left."""
+        if self.answers >= self.left:
+            return ""
         seconds = (time.monotonic() - self.began) / max(self.answers, 1) * max(self.left - self.answers, 0)
         return f"about {seconds / 60:,.0f} min left" if seconds >= 90 else f"about {seconds:.0f} s left"
 
@@ -94,6 +96,7 @@ def run_progress(
             if live:
                 progress.update(bar, advance=1, state=str(state))
             elif state.answers % step == 0:
-                note(f"{name}: {done + state.answers:,} of {total:,}, {state}, {state.time_left()}")
+                so_far = ", ".join(filter(None, (str(state), state.time_left())))
+                note(f"{name}: {done + state.answers:,} of {total:,}, {so_far}")
 
         yield on_response

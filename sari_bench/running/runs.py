@@ -102,6 +102,15 @@ class Run:
         return score(self.benchmark, self.answers, load_scorer(scorer, self.folder / JUDGE_FOLDER), self.samples)
 
 
+def check_run_folder(folder: Path) -> None:
+    """Raise MissingFileError where a path is no run folder, with what it is and what may be given instead."""
+    for name in (META, QUESTIONS):
+        if not (folder / name).is_file():
+            there = "it is a file" if folder.exists() else "there is nothing of that name"
+            lacks = f"it has no {name}" if folder.is_dir() else there
+            raise MissingFileError(f"{str(folder)!r} is not a run folder: {lacks}; {instead(folder)}")
+
+
 def read_run(folder: Path) -> Run:
     """Read a run folder.
 
@@ -109,10 +118,7 @@ def read_run(folder: Path) -> Run:
         MissingFileError: It is not there, or lacks a file.
         BenchmarkError: A file in it is not as it was written.
     """
-    for name in (META, QUESTIONS):
-        if not (folder / name).is_file():
-            lacks = f"it has no {name}" if folder.is_dir() else "there is nothing of that name"
-            raise MissingFileError(f"{str(folder)!r} is not a run folder: {lacks}; {instead(folder)}")
+    check_run_folder(folder)
     meta = read_meta(folder)
     golds = tuple(
         Gold.from_row(row, f"{folder / QUESTIONS}, line {number}")
@@ -241,9 +247,7 @@ def find_runs(paths: Iterable[Path]) -> list[Run]:
     folders: dict[Path, None] = {}
     for path in paths:
         if not path.is_dir():
-            raise MissingFileError(
-                f"run folder {str(path)!r} does not exist: give a folder that 'sari-bench run' wrote"
-            )
+            check_run_folder(path)
         below = [path] if (path / META).is_file() else _own_runs(path)
         if not below:
             raise MissingFileError(
@@ -258,6 +262,7 @@ def instead(path: Path) -> str:
     place = path if path.is_dir() else path.parent
     # Only where runs are kept: the whole of a large disk is not walked for a message.
     near = [str(meta.parent) for pattern in (META, f"*/{META}", f"*/*/{META}") for meta in sorted(place.glob(pattern))]
+    near = [other for other in near if other != str(path)]
     return f"give {' or '.join(near[:_NEAR])}" if near else "give a folder that 'sari-bench run' wrote"
 
 

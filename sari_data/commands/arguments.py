@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,3 +33,17 @@ PUSH = "--push-to-hub"
 def flags(*pairs: tuple[str, Any]) -> list[str]:
     """Turn options that were given into overrides; a text is quoted, so that "1" stays a text."""
     return [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in pairs if value is not None]
+
+
+def optional_repo(arguments: Sequence[str]) -> list[str]:
+    """Rewrite ``--push-to-hub REPO`` as ``--push-to-hub --repo REPO``: options here have a value always or never."""
+    rewritten: list[str] = []
+    for argument in arguments:
+        flag, separator, value = argument.partition("=")
+        if flag == PUSH and separator:
+            rewritten += [PUSH, "--repo", value]
+        elif rewritten and rewritten[-1] == PUSH and not argument.startswith("-"):
+            rewritten += ["--repo", argument]
+        else:
+            rewritten.append(argument)
+    return rewritten

@@ -8,13 +8,15 @@ import re
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
-from pydantic import BaseModel
 
 from sari_data.commands.arguments import JsonOption
 from sari_data.console import note, out, print_json, say
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 _WORDS = {str: "text", int: "whole number", float: "number", bool: "true or false"}
 _ARGUMENT = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
@@ -56,6 +58,8 @@ def keys(table: type[BaseModel], prefix: str = "") -> Iterator[dict[str, Any]]:
     Each is a mapping of ``key``, ``type`` in words, ``required``, ``default`` (a JSON value, ``None`` where there is
     none) and ``about``, from the table's own documentation.
     """
+    from pydantic import BaseModel
+
     said = {}
     for found in _ARGUMENT.finditer(inspect.cleandoc(table.__doc__ or "")):
         said[found[1]] = " ".join(found[2].split()).replace("``", "`")
@@ -90,6 +94,8 @@ _VALUES = {"whole number": "1", "number": "1.0", "true or false": "true", "list 
 
 
 def _is_table(kind: Any) -> bool:
+    from pydantic import BaseModel
+
     return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 

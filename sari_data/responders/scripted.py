@@ -40,7 +40,11 @@ class ScriptedResponder:
         self, answers: Answers | None = None, *, path: str | Path | None = None, name: str | None = None
     ) -> None:
         if (answers is None) == (path is None):
-            raise InputError("the scripted responder needs either answers or path; found both or neither")
+            found = "neither" if answers is None else "both"
+            raise InputError(
+                f"responder 'scripted' needs either answers or path, found {found}: give the path of recorded answers "
+                "(--responder-option path=FILE)"
+            )
         self.name = name or (f"scripted:{path}" if path is not None else "scripted")
         self._answers = answers
         self._recorded = {} if path is None else _read(Path(path))

@@ -134,12 +134,12 @@ def test_a_benchmark_file_that_is_not_json(sari_bench: Call, tmp_path: Path) -> 
     [
         (["score"], "give a file of predictions or a run folder, once"),
         (["report"], "there is no run in ./runs"),
-        (["report", "nowhere"], "does not exist"),
+        (["report", "nowhere"], "there is nothing of that name"),
         (["compare", "a", "b"], "is not a run folder"),
         (["run", "--benchmark", "mmlu"], "benchmark 'mmlu' is unknown"),
         (["run", "--set", "bench.mod=x", "--set", "bench.limit=0", "--set", "bench.scenes.second=1"], "3 problems"),
         (["run", "--responder", "nobody", "--set", f"bench.scenes.questions={FEW}"], "responder 'nobody'"),
-        (["run", "--mode", "haiku", "--responder", "scripted", "--set", f"bench.scenes.questions={FEW}"], "scripted"),
+        (["run", "--mode", "direct", "--responder", "scripted", "--set", f"bench.scenes.questions={FEW}"], "scripted"),
         (["run", "--samples", "99999999999999999999"], "bench.samples: input should be less than or equal to 10000"),
         (
             [
@@ -279,7 +279,7 @@ def test_help_needs_neither_torch_nor_heavy_imports() -> None:
         "try: main()\n"
         "except SystemExit as end: assert not end.code, end.code\n"
         "heavy = {'transformers', 'datasets', 'librosa', 'scipy', 'numpy', 'jinja2', 'pydantic'} & set(sys.modules)\n"
-        "assert heavy <= {'pydantic'}, heavy\n"
+        "assert not heavy, heavy\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -48,7 +48,7 @@ def test_a_table_of_many_groups_says_that_some_stand_out_by_chance() -> None:
     score = score_of({"q0": [0], "q1": [1]})
     assert score_notes(score) == score.notes
     many = replace(score, by={"sub-category": {str(i): score.overall for i in range(27)}})
-    assert score_notes(many)[-1].startswith("of 27 figures with a 95 % interval each, about 1 miss the true value")
+    assert score_notes(many)[-1].startswith("of 27 figures with a 95 % interval each, about 1 misses the true value")
 
 
 def test_every_group_adds_up_in_every_form(benchmark_of: Callable[[int], object], run_of: Callable[..., Run]) -> None:

@@ -182,7 +182,7 @@ def test_a_response_that_stands_twice(benchmark_of: Callable[[int], Benchmark], 
 
 
 def test_folders_without_runs(tmp_path: Path) -> None:
-    with pytest.raises(MissingFileError, match="does not exist"):
+    with pytest.raises(MissingFileError, match="there is nothing of that name"):
         find_runs([tmp_path / "no"])
     with pytest.raises(MissingFileError, match="holds no run"):
         find_runs([tmp_path])

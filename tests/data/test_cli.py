@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sari_data.cli import optional_repo
+from sari_data.commands.arguments import optional_repo
 from sari_data.commands.build import _print_funnel
 from sari_data.store import read_manifest, read_split
 

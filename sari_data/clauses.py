@@ -11,11 +11,13 @@ from dataclasses import dataclass
 
 from sari_data.cues import (
     ABSENT_CUE,
-    AFTER_LETTER,
+    ANNOUNCING,
+    ASKING,
     ALSO_CUE,
     BREAKS,
     CONCLUDES_CUE,
     CONCLUDING,
+    DECIDING,
     DRAWING,
     FILLERS,
     FORCED,
@@ -40,11 +42,21 @@ from sari_data.cues import (
     STOPS,
     TELLING,
     TURNS_CUE,
+    WEIGHING_CUE,
 )
+from sari_data.lettering import bare, choice_at, letter_at, listed
 from sari_data.mentions import MANY, MARKS, Mentions
 from sari_data.options import NOT_AN_OPTION
+from sari_data.turns import main_clause, taken_back
+from sari_data.wording import word_set
 
 REFUSED = "refuses to answer"
+# "A man and two women": who "a" counts.
+_ONE_OF = word_set("man woman male female boy girl child kid adult person speaker dog cat bird baby")
+_JOINED = (",", "and", "or", "the", "a", "an")
+REASONS = ("because", "since", "as", "due", "given", "based")
+_ALL_THE_SAME = ("but", "though", "although", "however", ";", "still", "yet")
+_MAYBE = ([",", "maybe"], [",", "perhaps"], [",", "probably"], [",", "likely"], [",", "possibly"], [",", "i"])
 # How firmly a sentence claims: it states the answer, draws a conclusion, leans towards an option, only names it.
 STATES, CONCLUDES, LEANS, NAMES = 3, 2, 1, 0
 
@@ -78,38 +90,107 @@ def claim_of(items: list[str], mentions: Mentions, *, plain: bool = True) -> Cla
     """
     if items[:1] == ["if"]:
         items = _unforced(items)
-    if not items or (items[-1] == "?" and len(items) > 4) or items[0] in ("if", "unless", "were", "suppose"):
+    if not items or _only_asks(items) or items[0] in ("if", "unless", "were", "suppose"):
         return None
+    if not any(word[0] == "@" for word in items):
+        return None if TELLING.isdisjoint(items) else _claimed(items, mentions, plain)
+    turned = taken_back(items)
+    if turned is not None:
+        return _instead(*turned, mentions, plain)
+    return _claimed(main_clause(items), mentions, plain)
+
+
+def _only_asks(items: list[str]) -> bool:
+    """Whether a sentence is a question, or announces what is to be found out: "Let us consider the dog"."""
+    if items[-1] == "?":
+        return len(items) > 4 or items[0] in ASKING
+    first = 2 if items[:2] == ["1st", ","] else 0
+    if items[first] in ANNOUNCING and (items[first] != "considering" or "," not in items):
+        return True
+    return items[first] == "let" and len(items) > first + 2 and DECIDING.isdisjoint(items[first + 2 : first + 5])
+
+
+def _instead(before: list[str], after: list[str], mentions: Mentions, plain: bool) -> Claim | None:
+    """What a sentence claims that takes its beginning back: "It is a cello - no, a piano"."""
+    said = _claimed(before, mentions, plain)
+    new = _claimed(main_clause(after), mentions, plain) if after else None
+    if new is None or not new.options:
+        options = bare(after, mentions)
+        new = Claim(NAMES, options, predicate=True) if options else new
+    if said is None or not said.options:
+        return new
+    if new is not None and new.options:
+        return Claim(max(said.level, new.level), new.options, predicate=True)
+    return said if NOT.isdisjoint(after) else Claim(said.level, said.options | {MANY})
+
+
+def _claimed(items: list[str], mentions: Mentions, plain: bool) -> Claim | None:
     text = " ".join(items)
     named = "@" in text  # no word holds that sign
-    if not named and TELLING.isdisjoint(items):
-        return None
     stated = None if STATING.isdisjoint(items) else _stated(text, mentions)
     if stated is not None:
         return stated
     right = frozenset() if RATING.isdisjoint(items) else _right(text, items, mentions)
     if right:
         return Claim(STATES if len(right) == 1 else CONCLUDES, right)
+    if named and items[0][0] == "@" and len(items) > 2 and items[1 + (items[1] == ",")] in REASONS:
+        return Claim(CONCLUDES, frozenset((int(items[0][1:]),)))
+    if named and mentions.numeric:
+        total = _total(items, mentions)
+        if total is not None:
+            return Claim(CONCLUDES, frozenset((total,)))
     if named:
         for level, pattern, needed in ((CONCLUDES, CONCLUDES_CUE, CONCLUDING), (LEANS, LEANS_CUE, LEANING)):
             cue = _search(pattern, needed, items, text)
             if cue is not None:
-                if level == LEANS and _denied(text[: cue.start()].split()[-4:], 4):
+                before = text[: cue.start()].split()[-4:]
+                if level == LEANS and (_denied(before, 4) or before[-1:] == ["less"]):
                     return None
                 after = positive(_until_break(text[cue.end() : cue.end() + 500].split()))
-                found = after or positive(items)
+                found = after or (positive(items) if cue[0][0] != "," else [])
                 if found:
                     return Claim(level, frozenset(c for c, _ in found))
     lacks = not LACKING.isdisjoint(items)
     if lacks and ABSENT_CUE.search(text):
         return Claim(NAMES, frozenset(), NOT_AN_OPTION)
     if lacks and _search(REFUSES_CUE, REFUSING, items, text):
-        return Claim(NAMES, frozenset(), REFUSED)
-    if named and plain:
+        return _all_the_same(items, mentions) or Claim(NAMES, frozenset(), REFUSED)
+    if named and plain and WEIGHING_CUE.search(text) is None:
         found = positive([w for i, w in enumerate(items) if w[0] != "@" or not _part_of(items, i)])
         said = {c for c, predicate in found if predicate}
         if found:
             return Claim(NAMES, frozenset(said or {c for c, _ in found}), predicate=bool(said))
+    return None
+
+
+def _total(items: list[str], mentions: Mentions) -> int | None:
+    """The option that is the sum of the other numbers of a sentence: "three people: two men and a woman"."""
+    numbers: list[tuple[int, int]] = []
+    for i, word in enumerate(items):
+        number = mentions.full[int(word[1:])][0] if word[0] == "@" and word[1] != "-" else word
+        if number.isdecimal() and len(number) < 4:
+            numbers.append((int(number), int(word[1:]) if word[0] == "@" else -1))
+        elif word in ("a", "an") and items[i + 1 : i + 2] and items[i + 1] in _ONE_OF:
+            numbers.append((1, -1))
+    if len(numbers) < 3:
+        return None
+    for whole, parts in ((numbers[0], numbers[1:]), (numbers[-1], numbers[:-1])):
+        if whole[1] >= 0 and whole[0] == sum(n for n, _ in parts):
+            return whole[1]
+    return None
+
+
+def _all_the_same(items: list[str], mentions: Mentions) -> Claim | None:
+    """What a sentence claims that is not sure and names one option all the same: "a piano, but I am not sure"."""
+    at = next((i for i, w in enumerate(items) if w in _ALL_THE_SAME or items[i : i + 2] in _MAYBE), None)
+    if at is None:
+        return None
+    for clause in (items[:at], items[at + 1 :]):
+        if not clause or not LACKING.isdisjoint(clause):
+            continue
+        claim = _claimed(clause, mentions, True)
+        if claim is not None and claim.choice is not None:
+            return Claim(max(claim.level, LEANS), claim.options)
     return None
 
 
@@ -127,10 +208,8 @@ def positive(items: Sequence[str]) -> list[tuple[int, bool]]:
             continue
         between = items[last + 1 : i] if last >= 0 else ["-"]
         joined = len(between) < 7 and all(w in LISTED for w in between)
-        denied = (joined and denied and "and" not in between[:1]) or _denied(items, i)
-        label = items[i + 1 : i + 3] == [":", "'"] or (
-            items[i + 1 : i + 3] and ":" in items[i + 1 : i + 3] and i + 3 < len(items)
-        )
+        denied = (joined and denied and "and" not in between[:1]) or _denied(items, i) or _denied_together(items, i)
+        label = ":" in items[i + 1 : i + 3] and i + 3 < len(items) and all(w in MARKS or len(w) < 2 for w in items[:i])
         if not denied and not label:
             at = i - 1
             while at >= 0 and items[at] in FILLERS and items[at] not in ("is", "are", "be", ":"):
@@ -140,6 +219,15 @@ def positive(items: Sequence[str]) -> list[tuple[int, bool]]:
             found.append((int(word[1:]), link or (joined and bool(found) and found[-1][1])))
         last = i
     return found
+
+
+def _denied_together(items: Sequence[str], i: int) -> bool:
+    """Whether options that are named with this one are denied after the last: "the dog and the cat are ruled out"."""
+    at = last = i
+    while at + 1 < len(items) and at - last < 4 and (items[at + 1][0] == "@" or items[at + 1] in _JOINED):
+        at += 1
+        last = at if items[at][0] == "@" else last
+    return last > i and NOT_AFTER_CUE.match(" ".join(items[last + 1 : last + 7])) is not None
 
 
 def _unforced(items: list[str]) -> list[str]:
@@ -157,8 +245,12 @@ def _part_of(items: Sequence[str], i: int) -> bool:
 
 def _denied(items: Sequence[str], i: int) -> bool:
     for at in range(min(i, len(items)) - 1, max(i - 7, -1), -1):
-        if items[at] in STOPS:
+        if items[at] in STOPS and not (items[at] == "but" and at and items[at - 1] == "anything"):
             break
+        if items[at] == "but" or (items[at] == "less" and items[at + 1 : at + 2] == ["likely"]):
+            return True
+        if items[at] == "least" and at and items[at - 1] == "at":
+            continue
         if items[at] in NOT and not (items[at] == "not" and items[at + 1 : at + 2] in (["only"], ["just"])):
             return True
         if items[at] in RELATED and i - at < 5 and all(w in RELATED_GAP for w in items[at + 1 : i]):
@@ -196,36 +288,11 @@ def _turns(text: str) -> bool:
     return TURNS_CUE.search(text) is not None
 
 
-def bare(items: list[str], mentions: Mentions) -> frozenset[int]:
-    """Return the choices of a text that is nothing but choices: "option 2", "A, B and C"."""
-    at = 0
-    while at < len(items) and items[at] in FILLERS and _letter(items, at, mentions) is None:
-        at += 1
-    found, end = _list(items, at, mentions)
-    return frozenset(found) if all(w in MARKS for w in items[end:]) else frozenset()
-
-
-def options_by_letter(items: list[str], mentions: Mentions) -> list[str]:
-    """Return a sentence's words with a mention for every "option C"."""
-    if "option" not in items:
-        return items
-    result: list[str] = []
-    for i, word in enumerate(items):
-        if result and result[-1] == "option" and items[i - 1] == "option":
-            # Whatever stands after "option C", it is the letter; "option a" and "option i" may go on otherwise.
-            choice = _letter(items if word in "ai" else items[: i + 1], i, mentions)
-            if choice is not None and items[i + 1 : i + 2] not in ([")"], [":"], ["is"]):
-                result[-1] = f"@{choice}"
-                continue
-        result.append(word)
-    return result
-
-
 def _after(items: list[str], mentions: Mentions) -> Claim | None:
     at = 0
-    while at < len(items) and (items[at] in FILLERS) and _letter(items, at, mentions) is None:
+    while at < len(items) and (items[at] in FILLERS) and letter_at(items, at, mentions) is None:
         at += 1
-    found, end = _list(items, at, mentions)
+    found, end = listed(items, at, mentions)
     if found:
         if NOT_AFTER_CUE.match(" ".join(items[end : end + 6])):
             return None
@@ -263,69 +330,6 @@ def _is_another(items: Sequence[str]) -> bool:
     return words[0].isalpha() and words[0] not in NOT and not words[0].endswith("ly") and words[0] not in FORE
 
 
-def _list(items: Sequence[str], at: int, mentions: Mentions) -> tuple[set[int], int]:
-    """The choices that stand from ``at`` on, joined by commas, "or" and "and"; a letter with its text is one."""
-    found: set[int] = set()
-    end = at
-    while at < len(items):
-        choice, size = _choice(items, at, mentions)
-        if choice is None:
-            break
-        found.add(choice)
-        at = end = at + size
-        while at < len(items) and (items[at] in JOINS or (items[at] == "a" and _letter(items, at, mentions) is None)):
-            at += 1
-        if at < len(items) and items[at] == "." and at == end and items[at + 1 : at + 2] and items[at + 1][0] == "@":
-            at += 1
-        follows = items[at + 1] if at + 1 < len(items) else "."
-        if (
-            at < len(items)
-            and items[at][0] == "@"
-            and at > end
-            and not (follows in MARKS or follows in JOINS or follows in BREAKS)
-        ):
-            break
-    return found, end
-
-
-def _choice(items: Sequence[str], at: int, mentions: Mentions) -> tuple[int | None, int]:
-    word = items[at]
-    if word[0] == "@":
-        return int(word[1:]), 1
-    letter = _letter(items, at, mentions)
-    if letter is not None:
-        return letter, 1
-    before, after = items[at - 1] if at else "", items[at + 1] if at + 1 < len(items) else ""
-    number = word[:-2] if word[-2:] in ("st", "nd", "rd", "th") else word
-    counted = number != word and after in ("option", "choice", "1", "answer")
-    if number.isdecimal() and len(number) < 3 and (counted or before in ("option", "choice", "number")):
-        place = int(number) - 1
-        return (mentions.first[place] if 0 <= place < mentions.count else -1), 1 + (number != word)
-    return None, 0
-
-
-def _letter(items: Sequence[str], at: int, mentions: Mentions) -> int | None:
-    """The option whose letter stands here: -1 where no option has it, ``None`` where the word is none."""
-    word = items[at]
-    if len(word) != 1 or not "a" <= word <= "z":
-        return None
-    before, after = items[at - 1] if at else "", items[at + 1] if at + 1 < len(items) else ""
-    place = ord(word) - ord("a")
-    if not (before in ("(", "[") and after in (")", "]")):
-        if after and after not in MARKS and after not in AFTER_LETTER and not (after[0] == "@" and word not in "ai"):
-            return None
-        if (
-            word in ("a", "i")
-            and at
-            and (after in ("'", '"', "<", "is") or (after == "(" and items[at + 2 : at + 3] != ["not"]))
-            and before not in ("option", "choice", "letter")
-        ):
-            return None
-        if word == "i" and place >= mentions.count:
-            return None
-    return mentions.first[place] if place < mentions.count else -1
-
-
 def _right(text: str, items: list[str], mentions: Mentions) -> frozenset[int]:
     """The options of which a sentence says that they are right: "(b) is the correct answer"."""
     cue = RIGHT_CUE.search(text)
@@ -344,7 +348,7 @@ def _right(text: str, items: list[str], mentions: Mentions) -> frozenset[int]:
         start -= 1
     found: set[int] = set()
     for i in range(max(start, 0), at + 1):
-        choice, _ = _choice(before + items[len(before) : len(before) + 1], i, mentions)
+        choice, _ = choice_at(before + items[len(before) : len(before) + 1], i, mentions)
         if choice is not None and not (before[i][0] == "@" and _denied(before, i)):
             found.add(choice)
     return frozenset(found)

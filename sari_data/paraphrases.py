@@ -26,8 +26,16 @@ _FUNCTION_WORDS = word_set(
 _DENYING = word_set("not no never cannot neither nor without than rather instead unlike unlikely less except wrong")
 _DENIED_UNTIL = word_set(", ; . : ! ? but because since so")
 _ONLY_MAYBE = word_set("if unless might may could would maybe perhaps possibly either or ?")
-_ENDINGS = re.compile(r"(?<=[a-z]{4})(?:ation|ion|ing|ed|al|ly|e)$")
+_ENDINGS = re.compile(
+    r"(?<=[a-z]{4})(?:ation|ion|ness|ment|ing|ed|al|ly|e)$|(?<=[a-z]{3})(?:ing|ed)$|(?<=[a-z]{5}[^aeiou])t$"
+)
 _SENTENCE_END = re.compile(r"[.!?]\s|\n")
+# Verbs that say nothing by themselves of what tells one option from another.
+_COMMON = word_set("move go come start begin end turn become get make take speak talk hear")
+_RESPECTIVELY = re.compile(
+    r"(?P<a>\S+) and (?P<b>\S+)(?: (?P<whose>speakers?|persons?|voices?))? (?P<verb>\S+) (?P<x>\S+) and (?P<y>\S+)"
+    r" respectively(?: throughout the conversation)?"
+)
 _BOLD = re.compile(r"\*\*([^*\n]{1,300})\*\*")
 
 
@@ -39,9 +47,20 @@ def _same_in_all_forms(word: str) -> str:
 @lru_cache(maxsize=4096)
 def _option_words(exact: tuple[tuple[str, ...], ...]) -> list[tuple[tuple[str, ...], list[float]]]:
     """For each option its words, and of each how well it tells the option from the others (0 to 1)."""
-    words = [tuple(_same_in_all_forms(w) for w in option if w not in _FUNCTION_WORDS) for option in exact]
+    words = [tuple(_same_in_all_forms(w) for w in _spread(option) if w not in _FUNCTION_WORDS) for option in exact]
     different = list(dict.fromkeys(words))
     return [(own, [1 - sum(w in other for other in different) / len(different) for w in own]) for own in words]
+
+
+def _spread(option: Sequence[str]) -> Sequence[str]:
+    """An option that says two things of two with "respectively", with each thing after whom it is said of."""
+    match = _RESPECTIVELY.fullmatch(" ".join(option))
+    if match is None:
+        return option
+    whose = match["whose"] or ""
+    return (
+        f"{match['a']} {whose} {match['verb']} {match['x']} {match['b']} {whose} {match['verb']} {match['y']}".split()
+    )
 
 
 def paraphrased(items: Sequence[str], mentions: Mentions, denying: bool = False) -> int | None:
@@ -58,11 +77,12 @@ def paraphrased(items: Sequence[str], mentions: Mentions, denying: bool = False)
     kept = [w for w in _undenied(items) if w not in MARKS]
     taken = {_same_in_all_forms(w) for w in set(said) - set(kept)} - _FUNCTION_WORDS
     named = {int(w[1:]) for w in mentions.mark(list(items)) if w[0] == "@"}
-    vocabulary = {w for own, _ in _option_words(mentions.exact) for w in own}
+    words = _option_words(mentions.exact)
+    vocabulary = {w for own, _ in words for w in own} - _COMMON
     whole: list[tuple[int, int]] = []
     parts: list[tuple[float, int, int]] = []
     for place in sorted(set(mentions.first) - named):
-        own, weights = _option_words(mentions.exact)[place]
+        own, weights = words[place]
         denies_itself = not _DENYING.isdisjoint(mentions.exact[place])
         spoken = said if denies_itself else kept
         if (
@@ -73,6 +93,8 @@ def paraphrased(items: Sequence[str], mentions: Mentions, denying: bool = False)
             continue
         forms = [_same_in_all_forms(w) for w in spoken if w not in _FUNCTION_WORDS]
         found = _in_order(own, forms)
+        if len(found) < len(own) and _only_bag(own, words) and set(own) <= set(forms):
+            found = set(range(len(own)))
         if not denying and any(w in vocabulary and w not in own for w in forms):
             continue  # "Both show joy" for "both show sadness": the other word is another option's.
         if not denies_itself and not taken.isdisjoint(own):
@@ -91,6 +113,12 @@ def paraphrased(items: Sequence[str], mentions: Mentions, denying: bool = False)
     if not parts or parts[0][0] < _ENOUGH or parts[0][1] < 2:
         return None
     return parts[0][2] if len(parts) < 2 or parts[0][0] - parts[1][0] >= _AHEAD else None
+
+
+def _only_bag(own: Sequence[str], words: Sequence[tuple[tuple[str, ...], list[float]]]) -> bool:
+    """Whether no other option has the same words in another order."""
+    bag = set(own)
+    return len(own) > 1 and sum(set(other) >= bag for other, _ in words) == 1
 
 
 def _undenied(items: Sequence[str]) -> list[str]:

@@ -49,10 +49,62 @@ _FAMILIES = [
         "loud loudness loudly",
         "classical classic",
         "stay remain",
+        "tv television telly",
+        "synth synthesizer synthesiser",
+        "sax saxophone",
+        "cafe coffeehouse",
+        "ecg ekg electrocardiogram",
+        "plane airplane aeroplane aircraft",
+        "car automobile",
+        "telephone phone",
+        "bike bicycle",
+        "mother mom mum mommy",
+        "father dad daddy",
+        "elderly old",
+        "movie film",
+        "baby infant",
+        "photo photograph picture",
+        "fast quick quickly",
+        "indoor indoors inside",
+        "outdoor outdoors outside",
+        "australia australian",
+        "canada canadian",
+        "britain british uk",
+        "america american usa",
+        "india indian",
+        "china chinese",
+        "japan japanese",
+        "korea korean",
+        "france french",
+        "germany german",
+        "italy italian",
+        "spain spanish",
+        "mexico mexican",
+        "brazil brazilian",
+        "russia russian",
+        "ireland irish",
+        "scotland scottish",
+        "africa african",
+        "asia asian",
+        "europe european",
+        "arabia arabic arabian arab",
     )
 ]
+# Names of more than one word for one thing.
+_PHRASES: list[tuple[Form, ...]] = [
+    (("united", "kingdom"), ("uk",), ("britain",), ("british",)),
+    (("united", "state"), ("usa",), ("america",), ("american",), ("u.s",)),
+    (("table", "tennis"), ("ping", "pong")),
+    (("cafe",), ("coffee", "shop"), ("coffee", "house")),
+    (("kid",), ("young", "child")),
+    (("vacuum", "cleaner"), ("vacuuming",), ("hoover",)),
+    (("hip", "hop"), ("hiphop",)),
+]
 _FAMILY = {word: family for family in _FAMILIES for word in family}
+_FIRST = {word: min(family) for word, family in _FAMILY.items()}
 _CLOCK = re.compile(r"(\d{1,2}):(\d\d)(?:\.0+)?")
+# "00:08:00": minutes, seconds and hundredths, where it is a place in a recording.
+_FRAMES = re.compile(r"^(0?0:\d\d):00$")
 _DECADE = re.compile(r"(?:1[89]|20)\d0")
 _COUNT = re.compile(r"\d{1,3}")
 _COUNT_WORDS = {"once": "1", "twice": "2", "thrice": "3"}
@@ -67,7 +119,7 @@ _MORE = {"more": ("over", "greater"), "less": ("fewer", "under")}
 
 def aliases(forms: Sequence[Form]) -> list[list[Form]]:
     """Return lists of other forms of the options, each as long as ``forms``, an empty form where there is none."""
-    found = _by_family(forms)
+    found = _by_family(forms) + _by_phrase(forms)
     for make in (_clock, _decade, _numbered, _generic, _minor, _compared):
         found += make(forms)
     for number in range(4):
@@ -90,6 +142,26 @@ def _by_family(forms: Sequence[Form]) -> list[list[Form]]:
     return lists
 
 
+def _by_phrase(forms: Sequence[Form]) -> list[list[Form]]:
+    """Each option with a name of several words in it replaced by another one of the same thing."""
+    lists: list[list[Form]] = []
+    for i, form in enumerate(forms):
+        for names in _PHRASES:
+            for name in names:
+                at = next((k for k in range(len(form)) if form[k : k + len(name)] == name), None)
+                if at is None:
+                    continue
+                for other in names:
+                    changed = (*form[:at], *other, *form[at + len(name) :])
+                    lists.append([changed if j == i else () for j in range(len(forms))])
+    return lists
+
+
+def canonical(word: str) -> str:
+    """Return one word for all words of a family: "kid" is "child"."""
+    return _FIRST.get(word, word)
+
+
 def _each(forms: Sequence[Form], make: Callable[[Form], Form | None]) -> list[list[Form]]:
     made = [make(form) for form in forms]
     return [[form or () for form in made]] if any(made) else []
@@ -99,7 +171,7 @@ def _clock(forms: Sequence[Form]) -> list[list[Form]]:
     """ "12 seconds" for "0:12", "20 to 30 seconds" for "0:20-0:30"."""
 
     def seconds(form: Form) -> Form | None:
-        marks = [_CLOCK.fullmatch(word) for word in form]
+        marks = [_CLOCK.fullmatch(_FRAMES.sub(r"\1", word)) for word in form]
         if not marks or not all(marks):
             return None
         return (*(str(60 * int(m[1]) + int(m[2])) for m in marks if m), "second")
@@ -138,10 +210,15 @@ def _numbered(forms: Sequence[Form]) -> list[list[Form]]:
         match = _ORDINAL.fullmatch(form[0]) if len(form) == 2 else None
         return (form[1], match[1]) if match else None
 
+    def place(form: Form) -> Form | None:
+        # "19 seconds" for "the 19th second"
+        match = _ORDINAL.fullmatch(form[-2]) if len(form) > 1 and form[-1] == "second" else None
+        return (match[1], "second") if match else None
+
     def one(form: Form) -> Form | None:
         return (form[0], "1") if turned(form) else None
 
-    return [*_each(forms, turned), *_each(forms, one)]
+    return [*_each(forms, turned), *_each(forms, one), *_each(forms, place)]
 
 
 def _generic(forms: Sequence[Form]) -> list[list[Form]]:

@@ -53,6 +53,7 @@ from sari_data.wording import word_set
 REFUSED = "refuses to answer"
 # "A man and two women": who "a" counts.
 _ONE_OF = word_set("man woman male female boy girl child kid adult person speaker dog cat bird baby")
+_CLAUSE_ENDS = (",", ";", "but")
 _JOINED = (",", "and", "or", "the", "a", "an")
 REASONS = ("because", "since", "as", "due", "given", "based")
 _ALL_THE_SAME = ("but", "though", "although", "however", ";", "still", "yet")
@@ -127,6 +128,8 @@ def _instead(before: list[str], after: list[str], mentions: Mentions, plain: boo
 def _claimed(items: list[str], mentions: Mentions, plain: bool) -> Claim | None:
     text = " ".join(items)
     named = "@" in text  # no word holds that sign
+    if "opposite" in items:
+        return None
     stated = None if STATING.isdisjoint(items) else _stated(text, mentions)
     if stated is not None:
         return stated
@@ -147,7 +150,7 @@ def _claimed(items: list[str], mentions: Mentions, plain: bool) -> Claim | None:
                 if level == LEANS and (_denied(before, 4) or before[-1:] == ["less"]):
                     return None
                 after = positive(_until_break(text[cue.end() : cue.end() + 500].split()))
-                found = after or (positive(items) if cue[0][0] != "," else [])
+                found = after or positive(_clause(text[: cue.start()].split()))
                 if found:
                     return Claim(level, frozenset(c for c, _ in found))
     lacks = not LACKING.isdisjoint(items)
@@ -161,6 +164,18 @@ def _claimed(items: list[str], mentions: Mentions, plain: bool) -> Claim | None:
         if found:
             return Claim(NAMES, frozenset(said or {c for c, _ in found}), predicate=bool(said))
     return None
+
+
+def _clause(items: list[str]) -> list[str]:
+    """The last clause of some words: of what "... is most likely" is said; a list is one clause."""
+    at = len(items)
+    while at and not (items[at - 1] in _CLAUSE_ENDS and at < len(items) and items[at][0] != "@"):
+        at -= 1
+    return items[at:]
+
+
+def _names(items: Sequence[str]) -> bool:
+    return any(word[0] == "@" for word in items)
 
 
 def _total(items: list[str], mentions: Mentions) -> int | None:
@@ -244,7 +259,7 @@ def _part_of(items: Sequence[str], i: int) -> bool:
 
 
 def _denied(items: Sequence[str], i: int) -> bool:
-    for at in range(min(i, len(items)) - 1, max(i - 7, -1), -1):
+    for at in range(min(i, len(items)) - 1, max(i - 9, -1), -1):
         if items[at] in STOPS and not (items[at] == "but" and at and items[at - 1] == "anything"):
             break
         if items[at] == "but" or (items[at] == "less" and items[at + 1 : at + 2] == ["likely"]):

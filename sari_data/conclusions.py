@@ -180,7 +180,14 @@ def _in_other_words(pieces: list[str], short: bool, mentions: Mentions, denying:
             if choice is not None or reason is not None:
                 return choice
     else:
-        words = [w for w in words if CONCLUDES_CUE.search(" ".join(w)) or _ANSWERS.search(" ".join(w))][-1:]
+        # What a long response concludes with stands in a sentence that says so, or else at its end or beginning.
+        concluding = [w for w in words if CONCLUDES_CUE.search(" ".join(w)) or _ANSWERS.search(" ".join(w))][-1:]
+        first = tokens(pieces[0][-_SENTENCE_CHARACTERS:])
+        for sentence in (*concluding, *words[-1:], first):
+            choice = paraphrased(sentence, mentions)
+            if choice is not None:
+                return choice
+        return None
     found = {paraphrased(sentence, mentions, denying) for sentence in words} - {None}
     return found.pop() if len(found) == 1 else None
 

@@ -41,7 +41,7 @@ STATING = word_set(
 )
 RATING = word_set(
     "correct right answer option choice best fit match likely plausible appropriate suitable accurate "
-    "reasonable probable fitting supported"
+    "reasonable probable fitting supported 1"
 )
 LACKING = word_set(
     "cannot not neither unable impossible possible difficult hard unknown unclear uncertain undetermined "
@@ -55,7 +55,7 @@ RIGHT_CUE = re.compile(
     r"|single|obviously|probably|also))*"
     r" (?:correct|right|answer|option|choice|best|fit|match|likely|plausible|appropriate|suitable|accurate"
     r"|reasonable"
-    r"|probable|fitting|supported)\b"
+    r"|probable|fitting|supported|1 (?:that )?(?:i|we) (?:would )?(?:choose|pick|select|prefer))\b"
 )
 CONCLUDES_CUE = re.compile(
     r"^(?:\W+ )?(?:so|therefore|thus|hence|overall|in conclusion|in summary|to conclude|to sum up|consequently"
@@ -127,12 +127,12 @@ ABSENT_CUE = re.compile(
 NOT = word_set(
     "not no never cannot neither nor without except unlike excluding excludes exclude excluded than "
     "instead wrong incorrect false eliminate eliminates eliminated ruling rules ruled rule absence lacks "
-    "lacking against nothing hardly barely doubt doubts doubtful least whether if"
+    "lacking against opposed nothing hardly barely doubt doubts doubtful least whether if"
 )
 NOT_AFTER_CUE = re.compile(
     r"^(?!(?:[:(] )?not (?:the |an? )?@)(?:[:(] )?(?:(?:is|was|are|were|seems?|would|could|can|does|do|did|may|might|has|have|be|been|also|being|option"
     r"|choice) )*"
-    r"(?:not|unlikely|wrong|incorrect|less|excluded|eliminated|absent|cannot|ruled|neither|out of|never|out|impossible|possible|false)\b|^: no\b"
+    r"(?:not|unlikely|wrong|incorrect|less|excluded|eliminated|absent|cannot|ruled|neither|out of|never|out|impossible|possible|false|(?:it |them )?wrong)\b|^: no\b"
     r"|^(?:influences?|elements?|undertones?|overtones|accompaniment|in the background|flavou?rs?)\b"
     r"|^(?:makes (?:no|the least|little)|would (?!be |make |fit |match |suit |explain |seem |best |most |likely |also |have to"
     r"|then |therefore |probably |describe )|would be (?:much |far |a lot )?(?:louder|quieter|faster|slower|higher|lower"
@@ -175,7 +175,7 @@ ANNOUNCING = word_set("consider considering listen recall imagine suppose compar
 DECIDING = word_set("go choose pick select say answer conclude settle opt")
 WEIGHING_CUE = re.compile(
     r"\b(?:need|have|want|try|trying|going|asked|tasked) to (?:determine|decide|identify|figure|find|check|see|know|tell"
-    r"|listen|consider|verify|look|analy[sz]e|distinguish)\b|^(?:the )?question (?:asks|is)\b|\bquestion (?:asks|is asking)\b"
+    r"|listen|consider|verify|look|analy[sz]e|distinguish)\b|\bclaims? to\b|^(?:the )?question (?:asks|is)\b|\bquestion (?:asks|is asking)\b"
 )
 FORCED = word_set("choose guess pick say answer select forced")
 # A word of these before an option says how it is given, not that it is another thing.

@@ -123,6 +123,8 @@ def choice_at(items: Sequence[str], at: int, mentions: Mentions) -> tuple[int | 
     if letter is not None:
         return letter, 1
     before, after = items[at - 1] if at else "", items[at + 1] if at + 1 < len(items) else ""
+    if word == "last" and after in ("option", "choice", "answer"):
+        return mentions.first[-1], 2
     number = word[:-2] if word[-2:] in ("st", "nd", "rd", "th") else word
     counted = number != word and after in ("option", "choice", "1", "answer")
     if number.isdecimal() and len(number) < 3 and (counted or before in ("option", "choice", "number")):

@@ -100,9 +100,10 @@ class Mentions:
         shorter = [content(tokens(_short(folded[i]))) for i in sorted(set(self.first))]
         unique = sorted(set(self.first))
         often = counts(different)
-        for alias in (_cores(different), [_unled(f) for f in different], chords, shorter, *aliases(different), *often):
+        cores = _cores(different)
+        for alias in (cores, [_unled(f) for f in different], chords, shorter, *aliases(different), *aliases(shorter), *often):
             spread = [alias[unique.index(first)] for first in self.first]
-            self._take(taken, spread, only_new=True, digits=alias in often)
+            self._take(taken, spread, only_new=True, digits=alias in often or alias is cores)
         for form, choice in taken.items():
             self._table.setdefault(form[0], []).append((form, choice))
         for forms in self._table.values():

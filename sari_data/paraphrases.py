@@ -11,8 +11,9 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
+from sari_data.aliases import canonical
 from sari_data.mentions import MARKS, Mentions
-from sari_data.wording import root, tokens, word_set
+from sari_data.wording import root, stem, tokens, word_set
 
 # The share of an option's telling words that a sentence has to have, and how far the next option has to be.
 _ENOUGH, _AHEAD = 0.75, 0.35
@@ -36,12 +37,15 @@ _RESPECTIVELY = re.compile(
     r"(?P<a>\S+) and (?P<b>\S+)(?: (?P<whose>speakers?|persons?|voices?))? (?P<verb>\S+) (?P<x>\S+) and (?P<y>\S+)"
     r" respectively(?: throughout the conversation)?"
 )
+_PLACE = re.compile(r"\d{1,2}(?:st|nd|rd|th)")
 _BOLD = re.compile(r"\*\*([^*\n]{1,300})\*\*")
 
 
 @lru_cache(maxsize=65536)
 def _same_in_all_forms(word: str) -> str:
-    return _ENDINGS.sub("", root(word))
+    if _PLACE.fullmatch(word):
+        return word[:-2]  # "words two and four" for "the second and the fourth"
+    return _ENDINGS.sub("", root(canonical(stem(word))))
 
 
 @lru_cache(maxsize=4096)
@@ -159,15 +163,27 @@ def respelled(words: Sequence[str], mentions: Mentions) -> list[str] | None:
     Only a long word with one letter missing, doubled, swapped or mistaken (not its first) counts, and none that ends
     in "-ing": "clapping" for "clipping" is another word.
     """
-    vocabulary = {w for option in mentions.exact for w in option if len(w) >= _SPELT and w.isalpha()}
+    vocabulary = {w for option in mentions.exact for w in option if len(w) >= _SPELT - 1 and w.isalpha()}
     result = list(words)
     for i, word in enumerate(words):
-        if len(word) < _SPELT or word in vocabulary or not word.isalpha() or word.endswith("ing"):
+        if len(word) < _SPELT - 2 or word in vocabulary or not word.isalpha() or word.endswith("ing"):
             continue
-        meant = [w for w in vocabulary if w[0] == word[0] and w[:-1] != word and w != word[:-1] and _one_slip(word, w)]
+        meant = [w for w in vocabulary if w[0] == word[0] and w[:-1] != word and w != word[:-1] and _slip(word, w)]
         if len(meant) == 1:
             result[i] = meant[0]
     return result if result != list(words) else None
+
+
+def _slip(word: str, other: str) -> bool:
+    """Whether a word is another one with a slip: in a short word a letter missing, in a long one up to two slips."""
+    if len(other) < _SPELT or len(word) < _SPELT:
+        return len(other) == len(word) + 1 and _one_slip(word, other)
+    if _one_slip(word, other):
+        return True
+    if len(other) < 9 or word[:3] != other[:3] or len(word) != len(other):
+        return False
+    # Letters that changed their places with one between them: "restaraunt".
+    return sorted(word) == sorted(other) and sum(a != b for a, b in zip(word, other, strict=True)) <= 4
 
 
 def _one_slip(word: str, other: str) -> bool:

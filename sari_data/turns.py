@@ -173,6 +173,8 @@ def main_clause(items: list[str]) -> list[str]:
                 main = items[comma + 1 :]
                 if _grants(items[:comma]) or main[0] in _MAIN:
                     return main
+        elif items[i] in ("while", "whereas") and len(_options(head)) == 1 and _options(tail) - _options(head):
+            return head[:-1] if head[-1] == "," else head
         elif (
             items[i] in ("although", "though", "despite", "albeit", "even")
             and len(_options(head)) == 1

@@ -94,9 +94,9 @@ _FAMILIES = [
 _PHRASES: list[tuple[Form, ...]] = [
     (("united", "kingdom"), ("uk",), ("britain",), ("british",)),
     (("united", "state"), ("usa",), ("america",), ("american",), ("u.s",)),
-    (("table", "tennis"), ("ping", "pong")),
+    (("table", "tenni"), ("ping", "pong")),
     (("cafe",), ("coffee", "shop"), ("coffee", "house")),
-    (("kid",), ("young", "child")),
+    (("kid",), ("young", "child"), ("young", "children")),
     (("vacuum", "cleaner"), ("vacuuming",), ("hoover",)),
     (("hip", "hop"), ("hiphop",)),
 ]
@@ -222,7 +222,8 @@ def _numbered(forms: Sequence[Form]) -> list[list[Form]]:
 
 
 def _generic(forms: Sequence[Form]) -> list[list[Form]]:
-    """ "elderly" for "elderly person", "train" for "train sound": a word that says only of what kind all options are."""
+    """ "elderly" for "elderly person", "train" for "train sound": a word that says only of what kind all options "
+    "are."""
     return _each(forms, lambda form: form[:-1] if len(form) > 1 and form[-1] in _KINDS else None)
 
 

@@ -11,16 +11,12 @@ from dataclasses import dataclass
 
 from sari_data.cues import (
     ABSENT_CUE,
-    ANNOUNCING,
-    ASKING,
     ALSO_CUE,
     BREAKS,
     CONCLUDES_CUE,
     CONCLUDING,
-    DECIDING,
     DRAWING,
     FILLERS,
-    FORCED,
     FORE,
     HAS,
     JOINS,
@@ -44,15 +40,15 @@ from sari_data.cues import (
     TURNS_CUE,
     WEIGHING_CUE,
 )
-from sari_data.lettering import bare, choice_at, letter_at, listed
+from sari_data.lettering import bare, choice_at, letter_at, listed, total
 from sari_data.mentions import MANY, MARKS, Mentions
 from sari_data.options import NOT_AN_OPTION
-from sari_data.turns import main_clause, taken_back
+from sari_data.turns import main_clause, only_asks, taken_back, unforced
 from sari_data.wording import word_set
 
 REFUSED = "refuses to answer"
-# "A man and two women": who "a" counts.
-_ONE_OF = word_set("man woman male female boy girl child kid adult person speaker dog cat bird baby")
+# Cues of which what follows is concluded, never what stands before.
+_FORWARD = word_set("be means leaving leaves left making makes so end short elimination total")
 _CLAUSE_ENDS = (",", ";", "but")
 _JOINED = (",", "and", "or", "the", "a", "an")
 REASONS = ("because", "since", "as", "due", "given", "based")
@@ -90,25 +86,15 @@ def claim_of(items: list[str], mentions: Mentions, *, plain: bool = True) -> Cla
         plain: Whether a sentence that only names options counts.
     """
     if items[:1] == ["if"]:
-        items = _unforced(items)
-    if not items or _only_asks(items) or items[0] in ("if", "unless", "were", "suppose"):
+        items = unforced(items)
+    if not items or only_asks(items) or items[0] in ("if", "unless", "were", "suppose"):
         return None
-    if not any(word[0] == "@" for word in items):
+    if "@" not in "".join(items):  # no word holds that sign
         return None if TELLING.isdisjoint(items) else _claimed(items, mentions, plain)
     turned = taken_back(items)
     if turned is not None:
         return _instead(*turned, mentions, plain)
     return _claimed(main_clause(items), mentions, plain)
-
-
-def _only_asks(items: list[str]) -> bool:
-    """Whether a sentence is a question, or announces what is to be found out: "Let us consider the dog"."""
-    if items[-1] == "?":
-        return len(items) > 4 or items[0] in ASKING
-    first = 2 if items[:2] == ["1st", ","] else 0
-    if items[first] in ANNOUNCING and (items[first] != "considering" or "," not in items):
-        return True
-    return items[first] == "let" and len(items) > first + 2 and DECIDING.isdisjoint(items[first + 2 : first + 5])
 
 
 def _instead(before: list[str], after: list[str], mentions: Mentions, plain: bool) -> Claim | None:
@@ -139,9 +125,9 @@ def _claimed(items: list[str], mentions: Mentions, plain: bool) -> Claim | None:
     if named and items[0][0] == "@" and len(items) > 2 and items[1 + (items[1] == ",")] in REASONS:
         return Claim(CONCLUDES, frozenset((int(items[0][1:]),)))
     if named and mentions.numeric:
-        total = _total(items, mentions)
-        if total is not None:
-            return Claim(CONCLUDES, frozenset((total,)))
+        whole = total(items, mentions)
+        if whole is not None:
+            return Claim(CONCLUDES, frozenset((whole,)))
     if named:
         for level, pattern, needed in ((CONCLUDES, CONCLUDES_CUE, CONCLUDING), (LEANS, LEANS_CUE, LEANING)):
             cue = _search(pattern, needed, items, text)
@@ -150,7 +136,9 @@ def _claimed(items: list[str], mentions: Mentions, plain: bool) -> Claim | None:
                 if level == LEANS and (_denied(before, 4) or before[-1:] == ["less"]):
                     return None
                 after = positive(_until_break(text[cue.end() : cue.end() + 500].split()))
-                found = after or positive(_clause(text[: cue.start()].split()))
+                found = after or (
+                    positive(_clause(text[: cue.start()].split())) if _FORWARD.isdisjoint(cue[0].split()) else []
+                )
                 if found:
                     return Claim(level, frozenset(c for c, _ in found))
     lacks = not LACKING.isdisjoint(items)
@@ -178,23 +166,6 @@ def _names(items: Sequence[str]) -> bool:
     return any(word[0] == "@" for word in items)
 
 
-def _total(items: list[str], mentions: Mentions) -> int | None:
-    """The option that is the sum of the other numbers of a sentence: "three people: two men and a woman"."""
-    numbers: list[tuple[int, int]] = []
-    for i, word in enumerate(items):
-        number = mentions.full[int(word[1:])][0] if word[0] == "@" and word[1] != "-" else word
-        if number.isdecimal() and len(number) < 4:
-            numbers.append((int(number), int(word[1:]) if word[0] == "@" else -1))
-        elif word in ("a", "an") and items[i + 1 : i + 2] and items[i + 1] in _ONE_OF:
-            numbers.append((1, -1))
-    if len(numbers) < 3:
-        return None
-    for whole, parts in ((numbers[0], numbers[1:]), (numbers[-1], numbers[:-1])):
-        if whole[1] >= 0 and whole[0] == sum(n for n, _ in parts):
-            return whole[1]
-    return None
-
-
 def _all_the_same(items: list[str], mentions: Mentions) -> Claim | None:
     """What a sentence claims that is not sure and names one option all the same: "a piano, but I am not sure"."""
     at = next((i for i, w in enumerate(items) if w in _ALL_THE_SAME or items[i : i + 2] in _MAYBE), None)
@@ -210,7 +181,8 @@ def _all_the_same(items: list[str], mentions: Mentions) -> Claim | None:
 
 
 def _search(pattern: re.Pattern[str], needed: frozenset[str], items: list[str], text: str) -> re.Match[str] | None:
-    """Search for a cue where one of the words stands that it needs; a word may end in "#", and then be one of them."""
+    """Search for a cue where one of the words stands that it needs; a word may end in "#", and then be one of "
+    "them."""
     return None if needed.isdisjoint(items) and "#" not in text else pattern.search(text)
 
 
@@ -245,14 +217,6 @@ def _denied_together(items: Sequence[str], i: int) -> bool:
     return last > i and NOT_AFTER_CUE.match(" ".join(items[last + 1 : last + 7])) is not None
 
 
-def _unforced(items: list[str]) -> list[str]:
-    """A sentence without "if I had to choose," which is no condition."""
-    if items[:2] != ["if", "i"] and items[:2] != ["if", "forced"]:
-        return items
-    at = items.index(",") if "," in items[:12] else -1
-    return items[at + 1 :] if at > 0 and not FORCED.isdisjoint(items[:at]) else items
-
-
 def _part_of(items: Sequence[str], i: int) -> bool:
     """Whether a mention only says whose or of what something is: "the tone of both speakers"."""
     return i > 1 and items[i - 1] == "of" and items[i - 2] not in HAS
@@ -264,8 +228,10 @@ def _denied(items: Sequence[str], i: int) -> bool:
             break
         if items[at] == "but" or (items[at] == "less" and items[at + 1 : at + 2] == ["likely"]):
             return True
-        if items[at] == "least" and at and items[at - 1] == "at":
+        if at and items[at - 1] == "at" and items[at] == "least":
             continue
+        if i - at > 4 and at and items[at - 1] in ("that", "which", "who") and items[min(i, len(items)) - 1] == "is":
+            continue  # "the one that cannot be mistaken for rain is a car"
         if items[at] in NOT and not (items[at] == "not" and items[at + 1 : at + 2] in (["only"], ["just"])):
             return True
         if items[at] in RELATED and i - at < 5 and all(w in RELATED_GAP for w in items[at + 1 : i]):
@@ -276,7 +242,7 @@ def _denied(items: Sequence[str], i: int) -> bool:
 def _until_break(items: Sequence[str]) -> list[str]:
     kept: list[str] = []
     for word in items:
-        if word in BREAKS and any(w[0] == "@" for w in kept):
+        if (word in BREAKS or word == "then") and any(w[0] == "@" for w in kept):
             break
         kept.append(word)
     return kept

@@ -11,7 +11,8 @@ import re
 from collections.abc import Sequence
 
 from sari_data.clauses import CONCLUDES, LEANS, NAMES, REFUSED, STATES, Claim, claim_of
-from sari_data.cues import CONCLUDES_CUE, LACKS_CUE, STATING, TURNING, TURNS_CUE
+from sari_data.cues import CONCLUDES_CUE, LACKS_CUE, TURNING, TURNS_CUE
+from sari_data.endings import loops, stops_halfway, without_offers
 from sari_data.lettering import bare, lone_letters, options_by_letter
 from sari_data.markup import unmarked
 from sari_data.mentions import MANY, MARKS, Mentions, mentions_of
@@ -41,12 +42,18 @@ _TAKES_BACK = re.compile(
     r"(?:not|no|wrong|incorrect|right) ?[.!]?$"
     r"|(?:(?:actually|wait|hmm) ,? ?){1,3}(?:but )?(?:i am )?(?:not sure|i do not know|never mind) ?[.!]?$"
 )
-_FINAL = re.compile(r"\bfinal\b")
-_CLOSED = frozenset(".!?)]}\"'>*`|。！？」』…")
-_UNDONE = word_set(
-    "an the and or but because since as that which who of in on at to by from with for is are was were be been its "
-    "their if while when where than therefore thus could would should"
+# After these stands where something is, or what it is.
+_PLACES = word_set("in at inside is are it")
+_NO_DENIAL = word_set("not no never without nor neither cannot could might may if or")
+# What only leans a little: nothing that a response may begin with as its answer.
+_UNSURE = re.compile(r"\b(?:seems?|appears?|sounds? like|at first|1st|initially|suggests?|hear|might|may|could)\b")
+# The words with which a sentence may begin that takes something back.
+_TURNING_STARTS = (
+    TURNING
+    | MARKS
+    | word_set("hmm on i let scratch mistake mistaken upon after reconsider reconsidering re relistening changed")
 )
+_FINAL = re.compile(r"\bfinal\b")
 
 
 def conclude(text: str, choices: Sequence[str]) -> tuple[int | None, str | None]:
@@ -63,7 +70,7 @@ def conclude(text: str, choices: Sequence[str]) -> tuple[int | None, str | None]
         return None, None
     mentions = mentions_of(tuple(choices))
     tail = unmarked(text[-_READ_CHARACTERS:])
-    pieces = list(dict.fromkeys(sentences(fold(tail))))
+    pieces = without_offers(list(dict.fromkeys(sentences(fold(tail)))))
     parts = pairs([part for piece in pieces for part in _parts(piece, mentions)], mentions)
     short = sum(map(len, parts)) <= _SHORT_WORDS or len(parts) <= _SHORT_SENTENCES
     choice, reason = _read(parts, short, mentions)
@@ -135,17 +142,19 @@ def _claims(parts: list[list[str]], mentions: Mentions) -> list[tuple[Claim | No
             before = next((c.level for c, _ in reversed(claims[:i]) if c is not None and c.reason is None), NAMES)
             claim, said = claims[i]
             claims[i] = (_correction(claim, parts[i], before, mentions), said)
-        elif "or" in parts[i][:3] and "either" not in parts[i] and claims[i][0] is not None:
+        elif "or" in parts[i][:3] and "either" not in parts[i] and (also := claims[i][0]) is not None:
             # "It is a dog. Or a cat." leaves open which.
             earlier = next((c for c, _ in reversed(claims[:i]) if c is not None and c.options), None)
-            if earlier is not None and not claims[i][0].options <= earlier.options:
-                several = Claim(earlier.level, earlier.options | claims[i][0].options | {MANY})
+            if earlier is not None and not also.options <= earlier.options:
+                several = Claim(earlier.level, earlier.options | also.options | {MANY})
                 claims[: i + 1] = [(None, s) for _, s in claims[:i]] + [(several, claims[i][1])]
     return claims
 
 
 def _turns(part: list[str]) -> bool:
     """Whether a sentence begins by taking back what was said before."""
+    if part[0] not in _TURNING_STARTS:
+        return False
     words = [word for word in part[:6] if word not in MARKS and word != "hmm"]
     return bool(words) and (words[0] in TURNING or TURNS_CUE.match(" ".join(words)) is not None)
 
@@ -189,7 +198,21 @@ def _in_other_words(pieces: list[str], short: bool, mentions: Mentions, denying:
                 return choice
         return None
     found = {paraphrased(sentence, mentions, denying) for sentence in words} - {None}
+    if not found and not denying:
+        found = {_at_the_end(sentence, mentions) for sentence in words} - {None}
     return found.pop() if len(found) == 1 else None
+
+
+def _at_the_end(words: list[str], mentions: Mentions) -> int | None:
+    """The option of which a short sentence ends in a good part: "They are in a forest" for "In a dense forest"."""
+    said = [w for w in words if w not in MARKS]
+    named = any(word[0] == "@" for word in mentions.mark(words))
+    if named or "?" in words or not _NO_DENIAL.isdisjoint(said):
+        return None
+    at = next((i for i in range(len(said) - 2, -1, -1) if said[i] in _PLACES), None)
+    if at is None or len(said) - at > 7:
+        return None
+    return mentions.contained([w for w in said[at + 1 :] if w != "1"])
 
 
 def _in_bold(text: str, mentions: Mentions) -> int | None:
@@ -208,6 +231,8 @@ def _in_bold(text: str, mentions: Mentions) -> int | None:
 def _parts(sentence: str, mentions: Mentions) -> list[list[str]]:
     """The words of a sentence, cut at full stops after a letter or digit unless they make it a label ("B. dog")."""
     items = options_by_letter(mentions.mark(tokens(sentence[-_SENTENCE_CHARACTERS:])), mentions)
+    if "." not in items[:-1]:
+        return [plain(lone_letters(items, mentions), mentions)] if items else []
     found: list[list[str]] = [[]]
     for i, word in enumerate(items):
         found[-1].append(word)
@@ -250,7 +275,8 @@ def _decide(found: list[tuple[Claim, str]], said: list[str], short: bool) -> tup
         if last.choice is None:
             return None, last.reason or (NOT_AN_OPTION if last.options == {-1} else AMBIGUOUS)
         others = [(c, s) for c, s in claims[:-1] if c.options != last.options]
-        if level == LEANS and not short:
+        first = text == said[0] and not _UNSURE.search(text)
+        if level == LEANS and not short and not first:
             # Leaning towards an option is a conclusion only where nothing else is named after it.
             position = [s for _, s in found].index(text)
             later = {o for c, _ in found[position + 1 :] for o in c.options}
@@ -314,25 +340,3 @@ def _refusing_option(choices: Sequence[str], mentions: Mentions) -> int | None:
         if claim is not None and claim.reason == REFUSED:
             found.add(first)
     return next(iter(found)) if len(found) == 1 else None
-
-
-def loops(text: str) -> bool:
-    """Return whether a text ends in the same phrase three times or more, over 40 characters or more."""
-    tail = text[-600:].rstrip()
-    for period in range(2, min(200, len(tail) // 3) + 1):
-        if tail[-1] != tail[-1 - period]:
-            continue
-        times = max(3, -(-40 // period))
-        if times * period <= len(tail) and tail.endswith(tail[-period:] * times) and tail[-period:].strip():
-            return True
-    return False
-
-
-def stops_halfway(text: str) -> bool:
-    """Return whether a text ends in the middle of a sentence: on no mark, and late or on a word that asks for more."""
-    end = text.rstrip()
-    if not end or end[-1] in _CLOSED:
-        return False
-    words = end[-400:].split()
-    last = words[-1].strip(",:;-").casefold()
-    return len(words) >= 4 and (end[-1] in ",;:-" or last in _UNDONE or len(words) >= 25)

@@ -25,7 +25,8 @@ STATES_CUE = re.compile(
     r"|(?<!options )(?<!choices ): (?=[a-hj-z](?: \.)?$)"
     r"|^(?:so |so , )?going with(?= )|\b(?:correct|right) one (?:is|would be|must be|has to be|:)(?= )"
     r"|\b(?:vote (?:is )?for|bet(?:ting)? (?:is )?on|money (?:is )?on|vote goes to|lean(?:ing)? toward(?:s)?"
-    r"|going for|go for|settle (?:on|for)|settling (?:on|for)|inclined (?:to|toward|towards)(?: (?:say|choose|pick|select))?)(?= )"
+    r"|going for|go for|settle (?:on|for)|settling (?:on|for)|inclined (?:to|toward|towards)(?: (?:say|choose|pick"
+    r"|select))?)(?= )"
     rf"|\banswer (?=(?:\( )?[a-z](?: \))?(?: [.,:]|$))"
     r"|\b(?:i|we|i will|i would|i am|we should|let us|let me)(?: (?:will|would|must|should|have to|therefore|am))?"
     r" (?:choose|chose|pick|select|go with|going with|opt for|answer|choosing|picking|selecting|settle on)"
@@ -36,8 +37,10 @@ STATES_CUE = re.compile(
 DRAWING = ("so", "thus", "therefore", "hence")
 # One of these words stands in whatever the patterns find: most sentences have none, and are not searched.
 STATING = word_set(
-    "answer answers option options choice choices selection response guess verdict pick conclusion choose one vote bet "
-    "betting money lean leaning inclined settling chose select go opt choosing picking selecting selected chosen settle going it this that so thus therefore hence :"
+    "answer answers option options choice choices selection response guess verdict pick conclusion choose one vote "
+    "bet "
+    "betting money lean leaning inclined settling chose select go opt choosing picking selecting selected chosen "
+    "settle going it this that so thus therefore hence :"
 )
 RATING = word_set(
     "correct right answer option choice best fit match likely plausible appropriate suitable accurate "
@@ -65,32 +68,40 @@ CONCLUDES_CUE = re.compile(
     r"|plausibl[ey]|appropriate|suitable|consistent|fitting|closely|reasonable)\b"
     r"|\bbest (?:described|matche?[sd]?|fits?|fit|characteri[sz]ed|guess|option|choice|suited|represented)\b"
     r"|\bmust be\b|\b(?:has|got) to be\b|\bcan only be\b|\b(?:that|this|which) (?:only )?leaves\b|\bleaving\b"
-    r"|\bleaves (?:us|only|me)\b|\bleft with\b|\b(?:process of|by) elimination\b|\bin (?:short|the end)\b|\ball in all\b"
+    r"|\bleaves (?:us|only|me)\b|\bleft with\b|\b(?:process of|by) elimination\b|\bin (?:short|the end)\b"
+    r"|\ball in all\b"
     r"|, so (?!that\b|as\b|far\b|many\b|much\b|on\b|forth\b|not\b|is\b|are\b|does\b)|\b(?:this|which) means\b"
     r"|\b(?:i|we) would (?:therefore |thus |then )?say\b|\bmaking (?:it|this)\b|\bmakes (?:it|this)\b"
-    r"|(?=@\d+ (?:\S+ ){0,2}(?:in total|altogether|in all)\b)|\b(?=only (?:the )?@\d+ (?:fits?|matches|remains|works|left))"
+    r"|(?=@\d+ (?:\S+ ){0,2}(?:in total|altogether|in all)\b)|\b(?=only (?:the )?@\d+ (?:fits?|matches|remains|works"
+    r"|left))"
     r"|\b(?:a|in) total of\b|\btotal is\b|(?=@\d+ (?:is|are) left\b)|(?=@\d+ it is\b)"
 )
 # Of these words one stands in whatever CONCLUDES_CUE finds.
 CONCLUDING = word_set(
     "so therefore thus hence overall conclusion summary sum consequently ultimately finally conclude concluded "
-    "concludes infer inferd infers deduce deduced deduces most best must has got can leaves leaving left elimination by in "
+    "concludes infer inferd infers deduce deduced deduces most best must has got can leaves leaving left elimination "
+    "by in "
     "all total altogether say only means making makes it"
 )
 LEANS_CUE = re.compile(
     r"\b(?:likely|probabl[ey]|suggest(?:s|ing)?|indicat(?:e|es|ing)|points? to|consistent with|sounds? like"
-    r"|(?:i|we) (?:believe|guess|hear|say)|hallmarks? of|think|(?:appears|seems)(?: to be)?(?! (?:before|after)\b)"
+    r"|(?:i|we) (?:believe|guess|hear|say)|hallmarks? of|more like|think|(?:appears|seems)(?: to be)?(?! (?:before"
+    r"|after)\b)"
     r"|identified as"
     r"|match(?:es|ing)?"
-    r"|corresponds? to|characteristic of|typical of|reminiscent of|indicative of|resembles|confirms|lean(?:s|ing)? toward(?:s)?"
-    r"|(?:classified|categori[sz]ed|recogni[sz]ed|described) as|aligns with|supports?|evidence (?:of|for))\b|\bmakes? (?=@\d)"
+    r"|corresponds? to|characteristic of|typical of|reminiscent of|indicative of|resembles|confirms|lean(?:s"
+    r"|ing)? toward(?:s)?"
+    r"|(?:classified|categori[sz]ed|recogni[sz]ed|described) as|aligns with|supports?|evidence (?:of|for))\b"
+    r"|\bmakes? (?=@\d)"
 )
 # Of these words one stands in whatever LEANS_CUE finds.
 LEANING = word_set(
-    "likely probable probably suggest suggests suggesting indicate indicates indicating point points consistent sound "
+    "likely probable probably suggest suggests suggesting indicate indicates indicating point points consistent "
+    "sound "
     "sounds believe guess hear say think appears seems identified match matches matching correspond corresponds "
-    "characteristic typical make makes reminiscent indicative resembles confirms lean leans leaning classified categorized "
-    "categorised hallmark hallmarks recognized recognised described aligns support supports evidence"
+    "characteristic typical make makes reminiscent indicative resembles confirms lean leans leaning classified "
+    "categorized "
+    "categorised more hallmark hallmarks recognized recognised described aligns support supports evidence"
 )
 REFUSES_CUE = re.compile(
     r"\b(?:cannot|could not|can neither|unable to|not able to|impossible to|not possible to|not sufficient to"
@@ -115,7 +126,8 @@ REFUSES_CUE = re.compile(
 # Of these words one stands in whatever REFUSES_CUE finds.
 REFUSING = word_set(
     "determine determined tell told identify identified answer answered know known conclude infer inferred assist "
-    "decide sure specified discern discerned ascertain ascertained certain hear listen help stated determinable enough "
+    "decide sure specified discern discerned ascertain ascertained certain hear listen help stated determinable "
+    "enough "
     "insufficient sufficient without unknown unclear uncertain undetermined indeterminate n sorry ai"
 )
 ABSENT_CUE = re.compile(
@@ -130,12 +142,16 @@ NOT = word_set(
     "lacking against opposed nothing hardly barely doubt doubts doubtful least whether if"
 )
 NOT_AFTER_CUE = re.compile(
-    r"^(?!(?:[:(] )?not (?:the |an? )?@)(?:[:(] )?(?:(?:is|was|are|were|seems?|would|could|can|does|do|did|may|might|has|have|be|been|also|being|option"
+    r"^(?!(?:[:(] )?not (?:the |an? )?@)(?:[:(] )?(?:(?:is|was|are|were|seems?|would|could|can|does|do|did|may|might"
+    r"|has|have|be|been|also|being|option"
     r"|choice) )*"
-    r"(?:not|unlikely|wrong|incorrect|less|excluded|eliminated|absent|cannot|ruled|neither|out of|never|out|impossible|possible|false|(?:it |them )?wrong)\b|^: no\b"
+    r"(?:not|unlikely|wrong|incorrect|less|excluded|eliminated|absent|cannot|ruled|neither|out of|never|out"
+    r"|impossible|possible|false|(?:it |them )?wrong)\b|^: no\b"
     r"|^(?:influences?|elements?|undertones?|overtones|accompaniment|in the background|flavou?rs?)\b"
-    r"|^(?:makes (?:no|the least|little)|would (?!be |make |fit |match |suit |explain |seem |best |most |likely |also |have to"
-    r"|then |therefore |probably |describe )|would be (?:much |far |a lot )?(?:louder|quieter|faster|slower|higher|lower"
+    r"|^(?:makes (?:no|the least|little)|would (?!be |make |fit |match |suit |explain |seem |best |most |likely "
+    r"|also |have to"
+    r"|then |therefore |probably |describe )|would (?:therefore |then |thus )?be (?:much |far |a lot )?(?:louder"
+    r"|quieter|faster|slower|higher|lower"
     r"|deeper|different|sharper|softer|expected|more \S+ (?:in|and|than)|less|too)\b)"
 )
 BREAKS = word_set(
@@ -157,7 +173,8 @@ LISTED = MARKS - frozenset(".!?:;=/") | {"or", "nor", "and", "any", "the"}
 HAS = word_set(
     "that sound sounds noise noises consist consists consisting made composed type kind voice presence "
     "use is are was instance example form case recording group pair full combination sequence series key style genre "
-    "tempo meter metre total accent one more sense feeling feelings full act process setting expression display hint signs "
+    "tempo meter metre total accent one more sense feeling feelings full act process setting expression display hint "
+    "signs "
     "sign language music piece song rhythm chord range middle mood trace tone's atmosphere number count"
 )
 STOPS = word_set(", ; . ! ? but so whereas however")
@@ -174,8 +191,10 @@ ANNOUNCING = word_set("consider considering listen recall imagine suppose compar
 # After "let us" and "i need to" these are an answer, whatever else is not.
 DECIDING = word_set("go choose pick select say answer conclude settle opt")
 WEIGHING_CUE = re.compile(
-    r"\b(?:need|have|want|try|trying|going|asked|tasked) to (?:determine|decide|identify|figure|find|check|see|know|tell"
-    r"|listen|consider|verify|look|analy[sz]e|distinguish)\b|\bclaims? to\b|^(?:the )?question (?:asks|is)\b|\bquestion (?:asks|is asking)\b"
+    r"\b(?:need|have|want|try|trying|going|asked|tasked) to (?:determine|decide|identify|figure|find|check|see|know"
+    r"|tell"
+    r"|listen|consider|verify|look|analy[sz]e|distinguish)\b|\bclaims? to\b|^(?:the )?question (?:asks|is)\b"
+    r"|\bquestion (?:asks|is asking)\b"
 )
 FORCED = word_set("choose guess pick say answer select forced")
 # A word of these before an option says how it is given, not that it is another thing.

@@ -1,4 +1,5 @@
-"""Which option a letter or a place in the list names: "B", "(b)", "option C", "the second option"."""
+"""Which option a letter, a place in the list or a sum names: "B", "option C", "the second option", "two men and a "
+"woman"."""
 
 from __future__ import annotations
 
@@ -23,6 +24,9 @@ _OF_OPTION = (AFTER_LETTER - {"to", "in", "for", "from", "if", "with"}) | word_s
     "fits fit aligns align remains stands makes describes matches match looks sounds appears rather instead over it "
     "best can cannot does was has could must should may might also but are nor were alone only , . ; ! ? ) :"
 )
+# "A man and two women": who "a" counts.
+_ONE_OF = word_set("man woman male female boy girl child kid adult person speaker dog cat bird baby")
+_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz")
 _QUOTES = frozenset("'\"<=/")
 
 
@@ -44,7 +48,7 @@ def options_by_letter(items: list[str], mentions: Mentions) -> list[str]:
 
 def lone_letters(items: list[str], mentions: Mentions) -> list[str]:
     """Return a sentence's words with a mention for every letter that can only be an option's: "that leaves b"."""
-    if not mentions.lettered or sum(w not in MARKS for w in items) < 2:
+    if not mentions.lettered or _LETTERS.isdisjoint(items) or sum(w not in MARKS for w in items) < 2:
         return items  # A letter alone is a choice already.
     places = [i for i, w in enumerate(items) if len(w) == 1 and "a" <= w < chr(ord("a") + min(mentions.count, 26))]
     if not places:
@@ -153,3 +157,20 @@ def letter_at(items: Sequence[str], at: int, mentions: Mentions) -> int | None:
         if word == "i" and place >= mentions.count:
             return None
     return mentions.first[place] if place < mentions.count else -1
+
+
+def total(items: list[str], mentions: Mentions) -> int | None:
+    """Return the option that is the sum of the other numbers of a sentence: "three people: two men and a woman"."""
+    numbers: list[tuple[int, int]] = []
+    for i, word in enumerate(items):
+        number = mentions.full[int(word[1:])][0] if word[0] == "@" and word[1] != "-" else word
+        if number.isdecimal() and len(number) < 4:
+            numbers.append((int(number), int(word[1:]) if word[0] == "@" else -1))
+        elif word in ("a", "an") and items[i + 1 : i + 2] and items[i + 1] in _ONE_OF:
+            numbers.append((1, -1))
+    if len(numbers) < 3:
+        return None
+    for whole, parts in ((numbers[0], numbers[1:]), (numbers[-1], numbers[:-1])):
+        if whole[1] >= 0 and whole[0] == sum(n for n, _ in parts):
+            return whole[1]
+    return None

@@ -101,7 +101,15 @@ class Mentions:
         unique = sorted(set(self.first))
         often = counts(different)
         cores = _cores(different)
-        for alias in (cores, [_unled(f) for f in different], chords, shorter, *aliases(different), *aliases(shorter), *often):
+        for alias in (
+            cores,
+            [_unled(f) for f in different],
+            chords,
+            shorter,
+            *aliases(different),
+            *aliases(shorter),
+            *often,
+        ):
             spread = [alias[unique.index(first)] for first in self.first]
             self._take(taken, spread, only_new=True, digits=alias in often or alias is cores)
         for form, choice in taken.items():
@@ -209,9 +217,7 @@ class Mentions:
             return before in ("a", "each", "every", "per")
         if word in ("yes", "no") and before in _REPORTS:
             return True
-        if word in self._decades:
-            return True
-        return False
+        return word in self._decades
 
     def contained(self, words: Sequence[str]) -> int | None:
         """Return the only option that holds these words in a row, if they are a good part of it or its first word."""
@@ -230,6 +236,7 @@ class Mentions:
         # What all options have in common is no part of what this one says.
         telling = sum(any(w not in other for other in self.full) for w in full)
         good = 3 * len(form) >= telling or (form[0] in ("yes", "no") and form[0] == full[0])
+        good = good or (len(form) > 1 and form == full[: len(form)])
         return choice if good and not set(form) & {"not", "no"} - set(full[:1]) else None
 
     def reworded(self, words: Sequence[str]) -> int | None:

@@ -16,7 +16,7 @@ from sari_data.mentions import MARKS, Mentions
 from sari_data.wording import root, stem, tokens, word_set
 
 # The share of an option's telling words that a sentence has to have, and how far the next option has to be.
-_ENOUGH, _AHEAD = 0.75, 0.35
+_ENOUGH, _AHEAD = 0.6, 0.35
 # A word that may be a slip of the pen for an option's word has at least so many letters.
 _SPELT = 7
 _SENTENCE_WORDS = 80
@@ -26,7 +26,7 @@ _FUNCTION_WORDS = word_set(
 )
 _DENYING = word_set("not no never cannot neither nor without than rather instead unlike unlikely less except wrong")
 _DENIED_UNTIL = word_set(", ; . : ! ? but because since so")
-_ONLY_MAYBE = word_set("if unless might may could would maybe perhaps possibly either or ?")
+_ONLY_MAYBE = word_set("if unless might may could maybe perhaps possibly either or ?")
 _ENDINGS = re.compile(
     r"(?<=[a-z]{4})(?:ation|ion|ness|ment|ing|ed|al|ly|e)$|(?<=[a-z]{3})(?:ing|ed)$|(?<=[a-z]{5}[^aeiou])t$"
 )
@@ -165,6 +165,9 @@ def respelled(words: Sequence[str], mentions: Mentions) -> list[str] | None:
     """
     vocabulary = {w for option in mentions.exact for w in option if len(w) >= _SPELT - 1 and w.isalpha()}
     result = list(words)
+    for i in range(len(words) - 1):
+        if words[i] + words[i + 1] in vocabulary:
+            result[i], result[i + 1] = words[i] + words[i + 1], ","  # "game show" for "gameshow"
     for i, word in enumerate(words):
         if len(word) < _SPELT - 2 or word in vocabulary or not word.isalpha() or word.endswith("ing"):
             continue

@@ -1,6 +1,7 @@
 """Sentences in which one option stands against another, and words that stand for an option: rewritten to be plain.
 
-"It may sound like a cello, but it is a piano" and "a cello, no wait, a piano" are both about the piano; "the latter" is
+"It may sound like a cello, but it is a piano" and "a cello, no wait, a piano" are both about the piano; "the "
+"latter" is
 the second of two that were named, "both A and B" the option "both", and "nope" is "no". Items are a sentence's words in
 which ``@i`` stands for a mention of option ``i``.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from sari_data.cues import ANNOUNCING, ASKING, DECIDING, FORCED
 from sari_data.mentions import MARKS, Mentions
 from sari_data.wording import word_set
 
@@ -32,7 +34,8 @@ _YES = re.compile(
     r"of course|exactly)(?= (?:[,.!;:]|yes\b)|$)"
 )
 _NO = re.compile(
-    r"^(?:(?:well|oh|hmm|so|okay|ok) (?:, )?)?(?:nope|nah|negative|(?:probably|definitely|absolutely|certainly|most likely|likely"
+    r"^(?:(?:well|oh|hmm|so|okay|ok) (?:, )?)?(?:nope|nah|negative|(?:probably|definitely|absolutely|certainly"
+    r"|most likely|likely"
     r"|perhaps|clearly|surely|of course) not|not at all|not really|by no means|unlikely|not likely)(?= [,.!;:]|$)"
 )
 _NOT_SO = re.compile(r"\b(?:i|we) (?:do not|cannot) (?:think|believe) so\b|\b(?:i|we) (?:think|believe|guess) not\b")
@@ -46,7 +49,8 @@ _NOT_TRUE = re.compile(r"^(?:(?:that|this|it|the (?!answer)\S+) is )?not @\d+(?:
 _SPOKEN_YES = word_set("yeah yep yup affirmative")
 _SPOKEN_NO = word_set("nope nah")
 _VERDICT = re.compile(
-    r"(?:^|[,;] )(?:[a-z0-9] [.):] |[(] [a-z] [)] )?(@\d+)(?: [,:(=])?(?: (?:is|very|highly|clearly|definitely|most|the))*"
+    r"(?:^|[,;] )(?:[a-z0-9] [.):] |[(] [a-z] [)] )?(@\d+)(?: [,:(=])?(?: (?:is|very|highly|clearly|definitely|most"
+    r"|the))*"
     r" (correct|right|yes|true|likely|match|matches|fits|incorrect|wrong|no|false|unlikely|excluded|impossible)"
     r"(?= [).,;!]|$)"
 )
@@ -173,9 +177,7 @@ def main_clause(items: list[str]) -> list[str]:
                 main = items[comma + 1 :]
                 if _grants(items[:comma]) or main[0] in _MAIN:
                     return main
-        elif items[i] in ("while", "whereas") and len(_options(head)) == 1 and _options(tail) - _options(head):
-            return head[:-1] if head[-1] == "," else head
-        elif (
+        elif (items[i] in ("while", "whereas") and len(_options(head)) == 1 and _options(tail) - _options(head)) or (
             items[i] in ("although", "though", "despite", "albeit", "even")
             and len(_options(head)) == 1
             and _names(tail)
@@ -197,7 +199,8 @@ def _grants(items: Sequence[str]) -> bool:
 
 
 def taken_back(items: list[str]) -> tuple[list[str], list[str]] | None:
-    """Return what a sentence says first and what it says instead: "a cello, no wait, a piano"; ``None`` if nothing."""
+    """Return what a sentence says first and what it says instead: "a cello, no wait, a piano"; ``None`` if "
+    "nothing."""
     text = " ".join(items)
     found = [m for m in _TAKES_BACK.finditer(text) if "@" in text[: m.start()]]
     if not found:
@@ -206,7 +209,8 @@ def taken_back(items: list[str]) -> tuple[list[str], list[str]] | None:
 
 
 def verdicts(parts: list[list[str]], mentions: Mentions) -> dict[int, frozenset[int]]:
-    """Return of which option each sentence says that it is right, in a list that says it of each: "Piano: correct"."""
+    """Return of which option each sentence says that it is right, in a list that says it of each: "Piano: "
+    "correct"."""
     found: dict[int, frozenset[int]] = {}
     if mentions.polar is not None:
         return found
@@ -220,3 +224,21 @@ def verdicts(parts: list[list[str]], mentions: Mentions) -> dict[int, frozenset[
         if right:
             found[i] = frozenset(right)
     return found
+
+
+def only_asks(items: list[str]) -> bool:
+    """Return whether a sentence is a question, or announces what is to be found out: "Let us consider the dog"."""
+    if items[-1] == "?":
+        return len(items) > 4 or items[0] in ASKING
+    first = 2 if items[:2] == ["1st", ","] else 0
+    if items[first] in ANNOUNCING and (items[first] != "considering" or "," not in items):
+        return True
+    return items[first] == "let" and len(items) > first + 2 and DECIDING.isdisjoint(items[first + 2 : first + 5])
+
+
+def unforced(items: list[str]) -> list[str]:
+    """Return a sentence without "if I had to choose," which is no condition."""
+    if items[:2] != ["if", "i"] and items[:2] != ["if", "forced"]:
+        return items
+    at = items.index(",") if "," in items[:12] else -1
+    return items[at + 1 :] if at > 0 and not FORCED.isdisjoint(items[:at]) else items

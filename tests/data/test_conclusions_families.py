@@ -127,7 +127,7 @@ READ = {
     ),
     "at the end of a long response": (
         "The attack of every note is percussive and the tone decays naturally, which rules out bowed strings such as "
-        "the violin and the cello. A flute would have a breathy tone. There is no doubt left. The instrument is a piano.",
+        "the violin and the cello. A flute would have a breathy tone. No doubt is left. The instrument is a piano.",
         "The notes decay. I hear no bow. They are chords. The range is wide. So it's a piano. What do you think?",
     ),
 }

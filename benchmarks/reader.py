@@ -9,8 +9,9 @@ The rules were written on the half of the ids whose SHA-256 is even; the other h
 only when they were finished. "Strict" is what the reader reads without prose: a section or a text that is an option.
 
 ``reader_blind.json`` holds responses in the manner of other models (hedged, listing and eliminating options, thinking
-aloud, correcting themselves, refusing, cut, misspelt), written and labelled before the reader saw them; their
-questions are those of MMAU (``mmau-test-mini.v05.15.25.json``) and MMAR (``--mmar``), named by id.
+aloud, correcting themselves, refusing, cut, misspelt), written and labelled before the reader saw them; those of set 3
+mostly give their option in words of their own. Their questions are those of MMAU
+(``mmau-test-mini.v05.15.25.json``) and MMAR (``--mmar``), named by id.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from typing import Literal
 from sari_data.clauses import REFUSED
 from sari_data.conclusions import DISAGREE, HALFWAY, LOOPS, conclude
 from sari_data.errors import InputError
+from sari_data.markup import renamed, unmarked
 from sari_data.options import AMBIGUOUS, EMPTY, NOT_AN_OPTION, options_of
 from sari_data.prompting import ANSWER, Mode, load_mode, tag_parents, tag_pattern
 from sari_data.types import AudioQuestion
@@ -24,6 +25,10 @@ from sari_data.types import AudioQuestion
 NO_ANSWER = "no answer section"
 CUT_OFF = "answer cut off by the length limit"
 REASONS = (NO_ANSWER, CUT_OFF, DISAGREE, EMPTY, AMBIGUOUS, NOT_AN_OPTION, REFUSED, LOOPS, HALFWAY)
+
+# A text before a stray close tag that is no thought: one sentence or two, of so many characters.
+_STRAY_CHARACTERS = 160
+_SENTENCE_END = re.compile(r"[.!?]\s|\n")
 
 How = Literal["section", "whole", "conclusion"]
 Outcome = Literal["correct", "wrong", "unparsed", "truncated", "refused"]
@@ -89,7 +94,7 @@ def read_response(text: str, choices: Sequence[str], *, finish_reason: str = "st
     Returns:
         The reading; arbitrary text never raises.
     """
-    parse = _parse(text)
+    parse = _parse(renamed(text))
     cut = finish_reason == "length"
     if cut and (parse.open_at_end or not parse.answers):
         return Reading(None, CUT_OFF, parse.answers[-1] if parse.answers else None, parse.sections)
@@ -113,13 +118,13 @@ def read_response(text: str, choices: Sequence[str], *, finish_reason: str = "st
 
 def sections_of(text: str) -> dict[str, str]:
     """Return the sections of a response as :func:`read_response` does, without reading which option it gives."""
-    return _parse(text).sections
+    return _parse(renamed(text)).sections
 
 
 def _read_outside(parse: _Parse, choices: tuple[str, ...]) -> Reading:
     if not parse.outside:
         return Reading(None, HALFWAY if parse.open_thought else NO_ANSWER, None, parse.sections)
-    choice, reason = options_of(choices).match(parse.outside)
+    choice, reason = options_of(choices).match(unmarked(parse.outside))
     if choice is not None:
         return Reading(choice, None, parse.outside, parse.sections, "whole")
     if reason == AMBIGUOUS:
@@ -197,7 +202,7 @@ def _parse(text: str) -> _Parse:
     pieces: dict[str, list[str]] = {}
     answers: list[str] = []
     outside: list[str] = []
-    stack = _implied_open(tags, parents)
+    stack = [] if _stray(text, tags) else _implied_open(tags, parents)
 
     def keep(piece: str) -> None:
         if stack == [ANSWER]:
@@ -239,6 +244,14 @@ def _closing(tags: Sequence[tuple[bool, str, int, int]]) -> list[frozenset[str]]
         if (name in current) is opens:
             current = current - {name} if opens else current | {name}
     return result[::-1]
+
+
+def _stray(text: str, tags: Sequence[tuple[bool, str, int, int]]) -> bool:
+    # "It is a bell.</think>": the only tag closes a thought after a text too short to be one, and ends the response.
+    if len(tags) != 1 or tags[0][0] or text[tags[0][3] :].strip():
+        return False
+    said = text[: tags[0][2]].strip()
+    return len(said) <= _STRAY_CHARACTERS and len(_SENTENCE_END.findall(said)) < 2
 
 
 def _implied_open(tags: Sequence[tuple[bool, str, int, int]], parents: Mapping[str, frozenset[str]]) -> list[str]:

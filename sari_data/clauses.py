@@ -11,14 +11,12 @@ from dataclasses import dataclass
 
 from sari_data.cues import (
     ABSENT_CUE,
-    AFTER_LETTER,
     ALSO_CUE,
     BREAKS,
     CONCLUDES_CUE,
     CONCLUDING,
     DRAWING,
     FILLERS,
-    FORCED,
     FORE,
     HAS,
     JOINS,
@@ -40,11 +38,22 @@ from sari_data.cues import (
     STOPS,
     TELLING,
     TURNS_CUE,
+    WEIGHING_CUE,
 )
+from sari_data.lettering import bare, choice_at, letter_at, listed, total
 from sari_data.mentions import MANY, MARKS, Mentions
 from sari_data.options import NOT_AN_OPTION
+from sari_data.turns import main_clause, only_asks, taken_back, unforced
+from sari_data.wording import word_set
 
 REFUSED = "refuses to answer"
+# Cues of which what follows is concluded, never what stands before.
+_FORWARD = word_set("be means leaving leaves left making makes so end short elimination total")
+_CLAUSE_ENDS = (",", ";", "but")
+_JOINED = (",", "and", "or", "the", "a", "an")
+REASONS = ("because", "since", "as", "due", "given", "based")
+_ALL_THE_SAME = ("but", "though", "although", "however", ";", "still", "yet")
+_MAYBE = ([",", "maybe"], [",", "perhaps"], [",", "probably"], [",", "likely"], [",", "possibly"], [",", "i"])
 # How firmly a sentence claims: it states the answer, draws a conclusion, leans towards an option, only names it.
 STATES, CONCLUDES, LEANS, NAMES = 3, 2, 1, 0
 
@@ -77,12 +86,35 @@ def claim_of(items: list[str], mentions: Mentions, *, plain: bool = True) -> Cla
         plain: Whether a sentence that only names options counts.
     """
     if items[:1] == ["if"]:
-        items = _unforced(items)
-    if not items or (items[-1] == "?" and len(items) > 4) or items[0] in ("if", "unless", "were", "suppose"):
+        items = unforced(items)
+    if not items or only_asks(items) or items[0] in ("if", "unless", "were", "suppose"):
         return None
+    if "@" not in "".join(items):  # no word holds that sign
+        return None if TELLING.isdisjoint(items) else _claimed(items, mentions, plain)
+    turned = taken_back(items)
+    if turned is not None:
+        return _instead(*turned, mentions, plain)
+    return _claimed(main_clause(items), mentions, plain)
+
+
+def _instead(before: list[str], after: list[str], mentions: Mentions, plain: bool) -> Claim | None:
+    """What a sentence claims that takes its beginning back: "It is a cello - no, a piano"."""
+    said = _claimed(before, mentions, plain)
+    new = _claimed(main_clause(after), mentions, plain) if after else None
+    if new is None or not new.options:
+        options = bare(after, mentions)
+        new = Claim(NAMES, options, predicate=True) if options else new
+    if said is None or not said.options:
+        return new
+    if new is not None and new.options:
+        return Claim(max(said.level, new.level), new.options, predicate=True)
+    return said if NOT.isdisjoint(after) else Claim(said.level, said.options | {MANY})
+
+
+def _claimed(items: list[str], mentions: Mentions, plain: bool) -> Claim | None:
     text = " ".join(items)
     named = "@" in text  # no word holds that sign
-    if not named and TELLING.isdisjoint(items):
+    if "opposite" in items:
         return None
     stated = None if STATING.isdisjoint(items) else _stated(text, mentions)
     if stated is not None:
@@ -90,22 +122,31 @@ def claim_of(items: list[str], mentions: Mentions, *, plain: bool = True) -> Cla
     right = frozenset() if RATING.isdisjoint(items) else _right(text, items, mentions)
     if right:
         return Claim(STATES if len(right) == 1 else CONCLUDES, right)
+    if named and items[0][0] == "@" and len(items) > 2 and items[1 + (items[1] == ",")] in REASONS:
+        return Claim(CONCLUDES, frozenset((int(items[0][1:]),)))
+    if named and mentions.numeric:
+        whole = total(items, mentions)
+        if whole is not None:
+            return Claim(CONCLUDES, frozenset((whole,)))
     if named:
         for level, pattern, needed in ((CONCLUDES, CONCLUDES_CUE, CONCLUDING), (LEANS, LEANS_CUE, LEANING)):
             cue = _search(pattern, needed, items, text)
             if cue is not None:
-                if level == LEANS and _denied(text[: cue.start()].split()[-4:], 4):
+                before = text[: cue.start()].split()[-4:]
+                if level == LEANS and (_denied(before, 4) or before[-1:] == ["less"]):
                     return None
                 after = positive(_until_break(text[cue.end() : cue.end() + 500].split()))
-                found = after or positive(items)
+                found = after or (
+                    positive(_clause(text[: cue.start()].split())) if _FORWARD.isdisjoint(cue[0].split()) else []
+                )
                 if found:
                     return Claim(level, frozenset(c for c, _ in found))
     lacks = not LACKING.isdisjoint(items)
     if lacks and ABSENT_CUE.search(text):
         return Claim(NAMES, frozenset(), NOT_AN_OPTION)
     if lacks and _search(REFUSES_CUE, REFUSING, items, text):
-        return Claim(NAMES, frozenset(), REFUSED)
-    if named and plain:
+        return _all_the_same(items, mentions) or Claim(NAMES, frozenset(), REFUSED)
+    if named and plain and WEIGHING_CUE.search(text) is None:
         found = positive([w for i, w in enumerate(items) if w[0] != "@" or not _part_of(items, i)])
         said = {c for c, predicate in found if predicate}
         if found:
@@ -113,8 +154,35 @@ def claim_of(items: list[str], mentions: Mentions, *, plain: bool = True) -> Cla
     return None
 
 
+def _clause(items: list[str]) -> list[str]:
+    """The last clause of some words: of what "... is most likely" is said; a list is one clause."""
+    at = len(items)
+    while at and not (items[at - 1] in _CLAUSE_ENDS and at < len(items) and items[at][0] != "@"):
+        at -= 1
+    return items[at:]
+
+
+def _names(items: Sequence[str]) -> bool:
+    return any(word[0] == "@" for word in items)
+
+
+def _all_the_same(items: list[str], mentions: Mentions) -> Claim | None:
+    """What a sentence claims that is not sure and names one option all the same: "a piano, but I am not sure"."""
+    at = next((i for i, w in enumerate(items) if w in _ALL_THE_SAME or items[i : i + 2] in _MAYBE), None)
+    if at is None:
+        return None
+    for clause in (items[:at], items[at + 1 :]):
+        if not clause or not LACKING.isdisjoint(clause):
+            continue
+        claim = _claimed(clause, mentions, True)
+        if claim is not None and claim.choice is not None:
+            return Claim(max(claim.level, LEANS), claim.options)
+    return None
+
+
 def _search(pattern: re.Pattern[str], needed: frozenset[str], items: list[str], text: str) -> re.Match[str] | None:
-    """Search for a cue where one of the words stands that it needs; a word may end in "#", and then be one of them."""
+    """Search for a cue where one of the words stands that it needs; a word may end in "#", and then be one of "
+    "them."""
     return None if needed.isdisjoint(items) and "#" not in text else pattern.search(text)
 
 
@@ -127,10 +195,8 @@ def positive(items: Sequence[str]) -> list[tuple[int, bool]]:
             continue
         between = items[last + 1 : i] if last >= 0 else ["-"]
         joined = len(between) < 7 and all(w in LISTED for w in between)
-        denied = (joined and denied and "and" not in between[:1]) or _denied(items, i)
-        label = items[i + 1 : i + 3] == [":", "'"] or (
-            items[i + 1 : i + 3] and ":" in items[i + 1 : i + 3] and i + 3 < len(items)
-        )
+        denied = (joined and denied and "and" not in between[:1]) or _denied(items, i) or _denied_together(items, i)
+        label = ":" in items[i + 1 : i + 3] and i + 3 < len(items) and all(w in MARKS or len(w) < 2 for w in items[:i])
         if not denied and not label:
             at = i - 1
             while at >= 0 and items[at] in FILLERS and items[at] not in ("is", "are", "be", ":"):
@@ -142,12 +208,13 @@ def positive(items: Sequence[str]) -> list[tuple[int, bool]]:
     return found
 
 
-def _unforced(items: list[str]) -> list[str]:
-    """A sentence without "if I had to choose," which is no condition."""
-    if items[:2] != ["if", "i"] and items[:2] != ["if", "forced"]:
-        return items
-    at = items.index(",") if "," in items[:12] else -1
-    return items[at + 1 :] if at > 0 and not FORCED.isdisjoint(items[:at]) else items
+def _denied_together(items: Sequence[str], i: int) -> bool:
+    """Whether options that are named with this one are denied after the last: "the dog and the cat are ruled out"."""
+    at = last = i
+    while at + 1 < len(items) and at - last < 4 and (items[at + 1][0] == "@" or items[at + 1] in _JOINED):
+        at += 1
+        last = at if items[at][0] == "@" else last
+    return last > i and NOT_AFTER_CUE.match(" ".join(items[last + 1 : last + 7])) is not None
 
 
 def _part_of(items: Sequence[str], i: int) -> bool:
@@ -156,9 +223,15 @@ def _part_of(items: Sequence[str], i: int) -> bool:
 
 
 def _denied(items: Sequence[str], i: int) -> bool:
-    for at in range(min(i, len(items)) - 1, max(i - 7, -1), -1):
-        if items[at] in STOPS:
+    for at in range(min(i, len(items)) - 1, max(i - 9, -1), -1):
+        if items[at] in STOPS and not (items[at] == "but" and at and items[at - 1] == "anything"):
             break
+        if items[at] == "but" or (items[at] == "less" and items[at + 1 : at + 2] == ["likely"]):
+            return True
+        if at and items[at - 1] == "at" and items[at] == "least":
+            continue
+        if i - at > 4 and at and items[at - 1] in ("that", "which", "who") and items[min(i, len(items)) - 1] == "is":
+            continue  # "the one that cannot be mistaken for rain is a car"
         if items[at] in NOT and not (items[at] == "not" and items[at + 1 : at + 2] in (["only"], ["just"])):
             return True
         if items[at] in RELATED and i - at < 5 and all(w in RELATED_GAP for w in items[at + 1 : i]):
@@ -169,7 +242,7 @@ def _denied(items: Sequence[str], i: int) -> bool:
 def _until_break(items: Sequence[str]) -> list[str]:
     kept: list[str] = []
     for word in items:
-        if word in BREAKS and any(w[0] == "@" for w in kept):
+        if (word in BREAKS or word == "then") and any(w[0] == "@" for w in kept):
             break
         kept.append(word)
     return kept
@@ -196,36 +269,11 @@ def _turns(text: str) -> bool:
     return TURNS_CUE.search(text) is not None
 
 
-def bare(items: list[str], mentions: Mentions) -> frozenset[int]:
-    """Return the choices of a text that is nothing but choices: "option 2", "A, B and C"."""
-    at = 0
-    while at < len(items) and items[at] in FILLERS and _letter(items, at, mentions) is None:
-        at += 1
-    found, end = _list(items, at, mentions)
-    return frozenset(found) if all(w in MARKS for w in items[end:]) else frozenset()
-
-
-def options_by_letter(items: list[str], mentions: Mentions) -> list[str]:
-    """Return a sentence's words with a mention for every "option C"."""
-    if "option" not in items:
-        return items
-    result: list[str] = []
-    for i, word in enumerate(items):
-        if result and result[-1] == "option" and items[i - 1] == "option":
-            # Whatever stands after "option C", it is the letter; "option a" and "option i" may go on otherwise.
-            choice = _letter(items if word in "ai" else items[: i + 1], i, mentions)
-            if choice is not None and items[i + 1 : i + 2] not in ([")"], [":"], ["is"]):
-                result[-1] = f"@{choice}"
-                continue
-        result.append(word)
-    return result
-
-
 def _after(items: list[str], mentions: Mentions) -> Claim | None:
     at = 0
-    while at < len(items) and (items[at] in FILLERS) and _letter(items, at, mentions) is None:
+    while at < len(items) and (items[at] in FILLERS) and letter_at(items, at, mentions) is None:
         at += 1
-    found, end = _list(items, at, mentions)
+    found, end = listed(items, at, mentions)
     if found:
         if NOT_AFTER_CUE.match(" ".join(items[end : end + 6])):
             return None
@@ -263,69 +311,6 @@ def _is_another(items: Sequence[str]) -> bool:
     return words[0].isalpha() and words[0] not in NOT and not words[0].endswith("ly") and words[0] not in FORE
 
 
-def _list(items: Sequence[str], at: int, mentions: Mentions) -> tuple[set[int], int]:
-    """The choices that stand from ``at`` on, joined by commas, "or" and "and"; a letter with its text is one."""
-    found: set[int] = set()
-    end = at
-    while at < len(items):
-        choice, size = _choice(items, at, mentions)
-        if choice is None:
-            break
-        found.add(choice)
-        at = end = at + size
-        while at < len(items) and (items[at] in JOINS or (items[at] == "a" and _letter(items, at, mentions) is None)):
-            at += 1
-        if at < len(items) and items[at] == "." and at == end and items[at + 1 : at + 2] and items[at + 1][0] == "@":
-            at += 1
-        follows = items[at + 1] if at + 1 < len(items) else "."
-        if (
-            at < len(items)
-            and items[at][0] == "@"
-            and at > end
-            and not (follows in MARKS or follows in JOINS or follows in BREAKS)
-        ):
-            break
-    return found, end
-
-
-def _choice(items: Sequence[str], at: int, mentions: Mentions) -> tuple[int | None, int]:
-    word = items[at]
-    if word[0] == "@":
-        return int(word[1:]), 1
-    letter = _letter(items, at, mentions)
-    if letter is not None:
-        return letter, 1
-    before, after = items[at - 1] if at else "", items[at + 1] if at + 1 < len(items) else ""
-    number = word[:-2] if word[-2:] in ("st", "nd", "rd", "th") else word
-    counted = number != word and after in ("option", "choice", "1", "answer")
-    if number.isdecimal() and len(number) < 3 and (counted or before in ("option", "choice", "number")):
-        place = int(number) - 1
-        return (mentions.first[place] if 0 <= place < mentions.count else -1), 1 + (number != word)
-    return None, 0
-
-
-def _letter(items: Sequence[str], at: int, mentions: Mentions) -> int | None:
-    """The option whose letter stands here: -1 where no option has it, ``None`` where the word is none."""
-    word = items[at]
-    if len(word) != 1 or not "a" <= word <= "z":
-        return None
-    before, after = items[at - 1] if at else "", items[at + 1] if at + 1 < len(items) else ""
-    place = ord(word) - ord("a")
-    if not (before in ("(", "[") and after in (")", "]")):
-        if after and after not in MARKS and after not in AFTER_LETTER and not (after[0] == "@" and word not in "ai"):
-            return None
-        if (
-            word in ("a", "i")
-            and at
-            and (after in ("'", '"', "<", "is") or (after == "(" and items[at + 2 : at + 3] != ["not"]))
-            and before not in ("option", "choice", "letter")
-        ):
-            return None
-        if word == "i" and place >= mentions.count:
-            return None
-    return mentions.first[place] if place < mentions.count else -1
-
-
 def _right(text: str, items: list[str], mentions: Mentions) -> frozenset[int]:
     """The options of which a sentence says that they are right: "(b) is the correct answer"."""
     cue = RIGHT_CUE.search(text)
@@ -344,7 +329,7 @@ def _right(text: str, items: list[str], mentions: Mentions) -> frozenset[int]:
         start -= 1
     found: set[int] = set()
     for i in range(max(start, 0), at + 1):
-        choice, _ = _choice(before + items[len(before) : len(before) + 1], i, mentions)
+        choice, _ = choice_at(before + items[len(before) : len(before) + 1], i, mentions)
         if choice is not None and not (before[i][0] == "@" and _denied(before, i)):
             found.add(choice)
     return frozenset(found)

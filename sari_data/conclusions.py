@@ -10,11 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from sari_data.clauses import CONCLUDES, LEANS, NAMES, REFUSED, STATES, Claim, bare, claim_of, options_by_letter
-from sari_data.cues import CONCLUDES_CUE, LACKS_CUE, STATING, TURNING, TURNS_CUE
+from sari_data.clauses import CONCLUDES, LEANS, NAMES, REFUSED, STATES, Claim, claim_of
+from sari_data.cues import CONCLUDES_CUE, LACKS_CUE, TURNING, TURNS_CUE
+from sari_data.endings import loops, stops_halfway, without_offers
+from sari_data.lettering import bare, lone_letters, options_by_letter
+from sari_data.markup import unmarked
 from sari_data.mentions import MANY, MARKS, Mentions, mentions_of
 from sari_data.options import AMBIGUOUS, NOT_AN_OPTION
 from sari_data.paraphrases import denies, emphasised, paraphrased, respelled
+from sari_data.turns import pairs, plain, verdicts
 from sari_data.wording import fold, sentences, tokens, word_set
 
 LOOPS = "repeats itself"
@@ -36,13 +40,20 @@ _ONCE = re.compile(r"\b(?:only|just|exactly|appears?|heard|occurs?|said|used|spo
 _TAKES_BACK = re.compile(
     r"(?:(?:wait|no|actually|hmm|sorry|but|hold on|that|this|is|was) ?[,.!]? ){1,6}"
     r"(?:not|no|wrong|incorrect|right) ?[.!]?$"
+    r"|(?:(?:actually|wait|hmm) ,? ?){1,3}(?:but )?(?:i am )?(?:not sure|i do not know|never mind) ?[.!]?$"
+)
+# After these stands where something is, or what it is.
+_PLACES = word_set("in at inside is are it")
+_NO_DENIAL = word_set("not no never without nor neither cannot could might may if or")
+# What only leans a little: nothing that a response may begin with as its answer.
+_UNSURE = re.compile(r"\b(?:seems?|appears?|sounds? like|at first|1st|initially|suggests?|hear|might|may|could)\b")
+# The words with which a sentence may begin that takes something back.
+_TURNING_STARTS = (
+    TURNING
+    | MARKS
+    | word_set("hmm on i let scratch mistake mistaken upon after reconsider reconsidering re relistening changed")
 )
 _FINAL = re.compile(r"\bfinal\b")
-_CLOSED = frozenset(".!?)]}\"'>*`|。！？」』…")
-_UNDONE = word_set(
-    "an the and or but because since as that which who of in on at to by from with for is are was were be been its "
-    "their if while when where than therefore thus could would should"
-)
 
 
 def conclude(text: str, choices: Sequence[str]) -> tuple[int | None, str | None]:
@@ -58,9 +69,9 @@ def conclude(text: str, choices: Sequence[str]) -> tuple[int | None, str | None]
     if not choices:
         return None, None
     mentions = mentions_of(tuple(choices))
-    tail = text[-_READ_CHARACTERS:]
-    pieces = list(dict.fromkeys(sentences(fold(tail))))
-    parts = [part for piece in pieces for part in _parts(piece, mentions)]
+    tail = unmarked(text[-_READ_CHARACTERS:])
+    pieces = without_offers(list(dict.fromkeys(sentences(fold(tail)))))
+    parts = pairs([part for piece in pieces for part in _parts(piece, mentions)], mentions)
     short = sum(map(len, parts)) <= _SHORT_WORDS or len(parts) <= _SHORT_SENTENCES
     choice, reason = _read(parts, short, mentions)
     if choice is not None:
@@ -105,34 +116,61 @@ def _claims(parts: list[list[str]], mentions: Mentions) -> list[tuple[Claim | No
     claims = [(claim_of(part, mentions), " ".join(part)) for part in parts]
     if len(parts) < 2:
         return claims
+    for i, right in verdicts(parts, mentions).items():
+        claims[i] = (Claim(STATES, right), claims[i][1])
     nothing = frozenset[int]()
-    alone = [bare(part, mentions) if len(part) < 6 else nothing for part in parts]
-    by_letter = len(alone[0]) == 1 and parts[0][0][0] != "@" and parts[1][0][0] != "@" and claims[0][0] is None
-    if by_letter and (parts[1][0] in _EXPLAINS or parts[1][0] in STATING):
-        # A response that begins with a letter alone answers with it; whatever else it answers later disagrees.
-        claims[0] = (Claim(STATES, alone[0]), claims[0][1])
+    alone = [bare(part, mentions) if len(part) < 6 and part[-1] != "?" else nothing for part in parts]
+    turned = max((i for i, part in enumerate(parts) if _turns(part)), default=0)
+    named = frozenset(option for options in alone[turned:] for option in options)
+    letter = parts[0][0] in MARKS or len(parts[0][0]) == 1
+    explained = not letter or len(parts[1]) > 3 or len(parts) > 2
+    weak = claims[0][0] is None or claims[0][0].level < CONCLUDES
+    if len(alone[0]) == 1 == len(named) and weak and not turned and explained:
+        # A response that begins with an option alone answers with it; whatever else it answers later disagrees.
+        claims[0] = (Claim(STATES if letter else CONCLUDES, alone[0]), claims[0][1])
     last, said = claims[-1]
-    named = frozenset(option for options in alone for option in options)
     if len(alone[-1]) == 1 and min(named) >= 0 and (last is None or last.level < CONCLUDES):
         # "..., so not the first. The second.", but not "That is one. Two.", nor a list.
         answered = any(claim is not None and claim.level == STATES for claim, _ in claims[:-1])
         claims[-1] = (Claim(CONCLUDES, alone[-1] if answered or len(named) == 1 else named | {MANY}), said)
+    last, said = claims[-1]
+    others = {c.options for c, _ in claims if c is not None and c.predicate}
+    if last is not None and last.level == NAMES and others == {last.options} and not _TENTATIVE.search(said):
+        claims[-1] = (Claim(LEANS, last.options), said)  # "... The instrument is a piano." at the end
     for i in range(1, len(parts)):
-        if parts[i][0] in TURNING:
+        if _turns(parts[i]):
             before = next((c.level for c, _ in reversed(claims[:i]) if c is not None and c.reason is None), NAMES)
             claim, said = claims[i]
             claims[i] = (_correction(claim, parts[i], before, mentions), said)
+        elif "or" in parts[i][:3] and "either" not in parts[i] and (also := claims[i][0]) is not None:
+            # "It is a dog. Or a cat." leaves open which.
+            earlier = next((c for c, _ in reversed(claims[:i]) if c is not None and c.options), None)
+            if earlier is not None and not also.options <= earlier.options:
+                several = Claim(earlier.level, earlier.options | also.options | {MANY})
+                claims[: i + 1] = [(None, s) for _, s in claims[:i]] + [(several, claims[i][1])]
     return claims
+
+
+def _turns(part: list[str]) -> bool:
+    """Whether a sentence begins by taking back what was said before."""
+    if part[0] not in _TURNING_STARTS:
+        return False
+    words = [word for word in part[:6] if word not in MARKS and word != "hmm"]
+    return bool(words) and (words[0] in TURNING or TURNS_CUE.match(" ".join(words)) is not None)
 
 
 def _correction(claim: Claim | None, part: list[str], before: int, mentions: Mentions) -> Claim | None:
     """What a sentence that begins with "no", "wait" or "sorry" claims after one of the level ``before``."""
     if claim is None or not claim.options:
-        rest = next((k for k, word in enumerate(part) if word not in TURNING and word not in MARKS), len(part))
+        skipped = TURNING | MARKS | {"hmm"}
+        rest = next((k for k, word in enumerate(part) if word not in skipped), len(part))
         letter = bare(part[rest:], mentions)  # "Sorry, B."
         claim = Claim(NAMES, letter) if letter else claim
-    if claim is None or not claim.options or claim.level >= CONCLUDES or before < CONCLUDES or "also" in part:
+    if claim is None or not claim.options or claim.level >= CONCLUDES or "also" in part:
         return claim
+    if before < CONCLUDES:
+        # It replaces what was only named: nothing firmer stands against it.
+        return Claim(LEANS, claim.options if len(part) < 7 or claim.predicate else claim.options | {MANY})
     # "The answer is a dog. No, a cat." corrects; a longer sentence may only weigh the other one: then it is open.
     corrects = len(part) < 7 or claim.predicate
     return Claim(before, claim.options if corrects else claim.options | {MANY})
@@ -151,9 +189,30 @@ def _in_other_words(pieces: list[str], short: bool, mentions: Mentions, denying:
             if choice is not None or reason is not None:
                 return choice
     else:
-        words = [w for w in words if CONCLUDES_CUE.search(" ".join(w)) or _ANSWERS.search(" ".join(w))][-1:]
+        # What a long response concludes with stands in a sentence that says so, or else at its end or beginning.
+        concluding = [w for w in words if CONCLUDES_CUE.search(" ".join(w)) or _ANSWERS.search(" ".join(w))][-1:]
+        first = tokens(pieces[0][-_SENTENCE_CHARACTERS:])
+        for sentence in (*concluding, *words[-1:], first):
+            choice = paraphrased(sentence, mentions)
+            if choice is not None:
+                return choice
+        return None
     found = {paraphrased(sentence, mentions, denying) for sentence in words} - {None}
+    if not found and not denying:
+        found = {_at_the_end(sentence, mentions) for sentence in words} - {None}
     return found.pop() if len(found) == 1 else None
+
+
+def _at_the_end(words: list[str], mentions: Mentions) -> int | None:
+    """The option of which a short sentence ends in a good part: "They are in a forest" for "In a dense forest"."""
+    said = [w for w in words if w not in MARKS]
+    named = any(word[0] == "@" for word in mentions.mark(words))
+    if named or "?" in words or not _NO_DENIAL.isdisjoint(said):
+        return None
+    at = next((i for i in range(len(said) - 2, -1, -1) if said[i] in _PLACES), None)
+    if at is None or len(said) - at > 7:
+        return None
+    return mentions.contained([w for w in said[at + 1 :] if w != "1"])
 
 
 def _in_bold(text: str, mentions: Mentions) -> int | None:
@@ -173,16 +232,18 @@ def _parts(sentence: str, mentions: Mentions) -> list[list[str]]:
     """The words of a sentence, cut at full stops after a letter or digit unless they make it a label ("B. dog")."""
     items = options_by_letter(mentions.mark(tokens(sentence[-_SENTENCE_CHARACTERS:])), mentions)
     if "." not in items[:-1]:
-        return [items] if items else []
+        return [plain(lone_letters(items, mentions), mentions)] if items else []
     found: list[list[str]] = [[]]
     for i, word in enumerate(items):
         found[-1].append(word)
         if word == "." and i + 1 < len(items):
             rest = items[i + 1 : i + 4]
             label = rest and rest[0][0] == "@" and all(w in MARKS for w in rest[1:])
+            begins = len(found[-1]) == 2 or found[-1][-3] == ":" if len(found[-1]) > 1 else False
+            label = label or (begins and len(items[i - 1]) == 1 and bool(rest) and rest[0][0] == "@")
             if not label:
                 found.append([])
-    return [part for part in found if part]
+    return [plain(lone_letters(part, mentions), mentions) for part in found if part]
 
 
 def _whole(parts: Sequence[list[str]], mentions: Mentions) -> tuple[int | None, str | None]:
@@ -214,7 +275,8 @@ def _decide(found: list[tuple[Claim, str]], said: list[str], short: bool) -> tup
         if last.choice is None:
             return None, last.reason or (NOT_AN_OPTION if last.options == {-1} else AMBIGUOUS)
         others = [(c, s) for c, s in claims[:-1] if c.options != last.options]
-        if level == LEANS and not short:
+        first = text == said[0] and not _UNSURE.search(text)
+        if level == LEANS and not short and not first:
             # Leaning towards an option is a conclusion only where nothing else is named after it.
             position = [s for _, s in found].index(text)
             later = {o for c, _ in found[position + 1 :] for o in c.options}
@@ -278,25 +340,3 @@ def _refusing_option(choices: Sequence[str], mentions: Mentions) -> int | None:
         if claim is not None and claim.reason == REFUSED:
             found.add(first)
     return next(iter(found)) if len(found) == 1 else None
-
-
-def loops(text: str) -> bool:
-    """Return whether a text ends in the same phrase three times or more, over 40 characters or more."""
-    tail = text[-600:].rstrip()
-    for period in range(2, min(200, len(tail) // 3) + 1):
-        if tail[-1] != tail[-1 - period]:
-            continue
-        times = max(3, -(-40 // period))
-        if times * period <= len(tail) and tail.endswith(tail[-period:] * times) and tail[-period:].strip():
-            return True
-    return False
-
-
-def stops_halfway(text: str) -> bool:
-    """Return whether a text ends in the middle of a sentence: on no mark, and late or on a word that asks for more."""
-    end = text.rstrip()
-    if not end or end[-1] in _CLOSED:
-        return False
-    words = end[-400:].split()
-    last = words[-1].strip(",:;-").casefold()
-    return len(words) >= 4 and (end[-1] in ",;:-" or last in _UNDONE or len(words) >= 25)

@@ -23,6 +23,10 @@ STATES_CUE = re.compile(
     r"|\b(?:it|this|that) (?:is|must be|would be) (?=[a-z] (?:[.,!] ?$|$)|[a-z]$|[a-z] [.,])"
     r"|\b(?:so|thus|therefore|hence)(?: maybe)? (?=[a-hj-z] (?:[.,!] ?$|$)|[a-hj-z]$)"
     r"|(?<!options )(?<!choices ): (?=[a-hj-z](?: \.)?$)"
+    r"|^(?:so |so , )?going with(?= )|\b(?:correct|right) one (?:is|would be|must be|has to be|:)(?= )"
+    r"|\b(?:vote (?:is )?for|bet(?:ting)? (?:is )?on|money (?:is )?on|vote goes to|lean(?:ing)? toward(?:s)?"
+    r"|going for|go for|settle (?:on|for)|settling (?:on|for)|inclined (?:to|toward|towards)(?: (?:say|choose|pick"
+    r"|select))?)(?= )"
     rf"|\banswer (?=(?:\( )?[a-z](?: \))?(?: [.,:]|$))"
     r"|\b(?:i|we|i will|i would|i am|we should|let us|let me)(?: (?:will|would|must|should|have to|therefore|am))?"
     r" (?:choose|chose|pick|select|go with|going with|opt for|answer|choosing|picking|selecting|settle on)"
@@ -33,12 +37,14 @@ STATES_CUE = re.compile(
 DRAWING = ("so", "thus", "therefore", "hence")
 # One of these words stands in whatever the patterns find: most sentences have none, and are not searched.
 STATING = word_set(
-    "answer answers option options choice choices selection response guess verdict pick conclusion choose "
-    "chose select go opt choosing picking selecting selected chosen settle going it this that so thus therefore hence :"
+    "answer answers option options choice choices selection response guess verdict pick conclusion choose one vote "
+    "bet "
+    "betting money lean leaning inclined settling chose select go opt choosing picking selecting selected chosen "
+    "settle going it this that so thus therefore hence :"
 )
 RATING = word_set(
     "correct right answer option choice best fit match likely plausible appropriate suitable accurate "
-    "reasonable probable fitting"
+    "reasonable probable fitting supported 1"
 )
 LACKING = word_set(
     "cannot not neither unable impossible possible difficult hard unknown unclear uncertain undetermined "
@@ -52,7 +58,7 @@ RIGHT_CUE = re.compile(
     r"|single|obviously|probably|also))*"
     r" (?:correct|right|answer|option|choice|best|fit|match|likely|plausible|appropriate|suitable|accurate"
     r"|reasonable"
-    r"|probable|fitting)\b"
+    r"|probable|fitting|supported|1 (?:that )?(?:i|we) (?:would )?(?:choose|pick|select|prefer))\b"
 )
 CONCLUDES_CUE = re.compile(
     r"^(?:\W+ )?(?:so|therefore|thus|hence|overall|in conclusion|in summary|to conclude|to sum up|consequently"
@@ -61,25 +67,41 @@ CONCLUDES_CUE = re.compile(
     r"|\bmost (?:likely|probabl[ey]"
     r"|plausibl[ey]|appropriate|suitable|consistent|fitting|closely|reasonable)\b"
     r"|\bbest (?:described|matche?[sd]?|fits?|fit|characteri[sz]ed|guess|option|choice|suited|represented)\b"
-    r"|\bmust be\b|\bhas to be\b|\b(?:that|this|which) (?:only )?leaves\b|\bleaving only\b|\bleaves (?:us|only)\b"
+    r"|\bmust be\b|\b(?:has|got) to be\b|\bcan only be\b|\b(?:that|this|which) (?:only )?leaves\b|\bleaving\b"
+    r"|\bleaves (?:us|only|me)\b|\bleft with\b|\b(?:process of|by) elimination\b|\bin (?:short|the end)\b"
+    r"|\ball in all\b"
+    r"|, so (?!that\b|as\b|far\b|many\b|much\b|on\b|forth\b|not\b|is\b|are\b|does\b)|\b(?:this|which) means\b"
+    r"|\b(?:i|we) would (?:therefore |thus |then )?say\b|\bmaking (?:it|this)\b|\bmakes (?:it|this)\b"
+    r"|(?=@\d+ (?:\S+ ){0,2}(?:in total|altogether|in all)\b)|\b(?=only (?:the )?@\d+ (?:fits?|matches|remains|works"
+    r"|left))"
+    r"|\b(?:a|in) total of\b|\btotal is\b|(?=@\d+ (?:is|are) left\b)|(?=@\d+ it is\b)"
 )
 # Of these words one stands in whatever CONCLUDES_CUE finds.
 CONCLUDING = word_set(
     "so therefore thus hence overall conclusion summary sum consequently ultimately finally conclude concluded "
-    "concludes infer inferd infers deduce deduced deduces most best must has leaves leaving"
+    "concludes infer inferd infers deduce deduced deduces most best must has got can leaves leaving left elimination "
+    "by in "
+    "all total altogether say only means making makes it"
 )
 LEANS_CUE = re.compile(
     r"\b(?:likely|probabl[ey]|suggest(?:s|ing)?|indicat(?:e|es|ing)|points? to|consistent with|sounds? like"
-    r"|(?:i|we) (?:believe|guess|hear|would say|say)|think|(?:appears|seems)(?: to be)?(?! (?:before|after)\b)"
+    r"|(?:i|we) (?:believe|guess|hear|say)|hallmarks? of|more like|think|(?:appears|seems)(?: to be)?(?! (?:before"
+    r"|after)\b)"
     r"|identified as"
     r"|match(?:es|ing)?"
-    r"|corresponds? to|characteristic of|typical of)\b|\bmakes? (?=@\d)"
+    r"|corresponds? to|characteristic of|typical of|reminiscent of|indicative of|resembles|confirms|lean(?:s"
+    r"|ing)? toward(?:s)?"
+    r"|(?:classified|categori[sz]ed|recogni[sz]ed|described) as|aligns with|supports?|evidence (?:of|for))\b"
+    r"|\bmakes? (?=@\d)"
 )
 # Of these words one stands in whatever LEANS_CUE finds.
 LEANING = word_set(
-    "likely probable probably suggest suggests suggesting indicate indicates indicating point points consistent sound "
+    "likely probable probably suggest suggests suggesting indicate indicates indicating point points consistent "
+    "sound "
     "sounds believe guess hear say think appears seems identified match matches matching correspond corresponds "
-    "characteristic typical make makes"
+    "characteristic typical make makes reminiscent indicative resembles confirms lean leans leaning classified "
+    "categorized "
+    "categorised more hallmark hallmarks recognized recognised described aligns support supports evidence"
 )
 REFUSES_CUE = re.compile(
     r"\b(?:cannot|could not|can neither|unable to|not able to|impossible to|not possible to|not sufficient to"
@@ -104,7 +126,8 @@ REFUSES_CUE = re.compile(
 # Of these words one stands in whatever REFUSES_CUE finds.
 REFUSING = word_set(
     "determine determined tell told identify identified answer answered know known conclude infer inferred assist "
-    "decide sure specified discern discerned ascertain ascertained certain hear listen help stated determinable enough "
+    "decide sure specified discern discerned ascertain ascertained certain hear listen help stated determinable "
+    "enough "
     "insufficient sufficient without unknown unclear uncertain undetermined indeterminate n sorry ai"
 )
 ABSENT_CUE = re.compile(
@@ -116,12 +139,20 @@ ABSENT_CUE = re.compile(
 NOT = word_set(
     "not no never cannot neither nor without except unlike excluding excludes exclude excluded than "
     "instead wrong incorrect false eliminate eliminates eliminated ruling rules ruled rule absence lacks "
-    "lacking against"
+    "lacking against opposed nothing hardly barely doubt doubts doubtful least whether if"
 )
 NOT_AFTER_CUE = re.compile(
-    r"^(?:(?:is|was|are|were|seems?|would|could|can|does|do|did|may|might|has|have|be|been|also|being|option"
+    r"^(?!(?:[:(] )?not (?:the |an? )?@)(?:[:(] )?(?:(?:is|was|are|were|seems?|would|could|can|does|do|did|may|might"
+    r"|has|have|be|been|also|being|option"
     r"|choice) )*"
-    r"(?:not|unlikely|wrong|incorrect|less|excluded|eliminated|absent|cannot|ruled|neither|out of|never|out)\b"
+    r"(?:not|unlikely|wrong|incorrect|less|excluded|eliminated|absent|cannot|ruled|neither|out of|never|out"
+    r"|impossible|possible|false|(?:it |them )?wrong)\b|^: no\b"
+    r"|^(?:influences?|elements?|undertones?|overtones|accompaniment|in the background|flavou?rs?)\b"
+    r"|^(?:makes (?:no|the least|little)|would (?!be |make |fit |match |suit |explain |seem |best |most |likely "
+    r"|also |have to"
+    r"|then |therefore |probably |describe )|would (?:therefore |then |thus )?be (?:much |far |a lot )?(?:louder"
+    r"|quieter|faster|slower|higher|lower"
+    r"|deeper|different|sharper|softer|expected|more \S+ (?:in|and|than)|less|too)\b)"
 )
 BREAKS = word_set(
     "because since as which who due given based where when but although though however rather instead "
@@ -141,16 +172,30 @@ AFTER_LETTER = word_set(
 LISTED = MARKS - frozenset(".!?:;=/") | {"or", "nor", "and", "any", "the"}
 HAS = word_set(
     "that sound sounds noise noises consist consists consisting made composed type kind voice presence "
-    "use is are was instance example form case recording group pair full combination sequence series"
+    "use is are was instance example form case recording group pair full combination sequence series key style genre "
+    "tempo meter metre total accent one more sense feeling feelings full act process setting expression display hint "
+    "signs "
+    "sign language music piece song rhythm chord range middle mood trace tone's atmosphere number count"
 )
 STOPS = word_set(", ; . ! ? but so whereas however")
 ALSO_CUE = re.compile(r"\b(?:could|might|may|can) also\b|\bpossibly\b.*\bor\b")
 # What a sentence begins with that takes back what was said before it.
 TURNING = word_set("no wait actually sorry correction")
 # Before a mention these make it what something else is compared or related to: "X appears before the word Y".
-RELATED = word_set("before after")
-RELATED_GAP = word_set("the a an word words sound of \" '")
+RELATED = word_set("before after followed accompanied preceded backed alongside over compared")
+RELATED_GAP = word_set("the a an word words sound of by to with \" '")
 # "If I had to choose, ..." is no condition.
+# What a sentence asks with, and what it begins with that only announces what comes.
+ASKING = word_set("is are was were could can does do did what which who how should would might why where has have")
+ANNOUNCING = word_set("consider considering listen recall imagine suppose compare analyze analyse examine")
+# After "let us" and "i need to" these are an answer, whatever else is not.
+DECIDING = word_set("go choose pick select say answer conclude settle opt")
+WEIGHING_CUE = re.compile(
+    r"\b(?:need|have|want|try|trying|going|asked|tasked) to (?:determine|decide|identify|figure|find|check|see|know"
+    r"|tell"
+    r"|listen|consider|verify|look|analy[sz]e|distinguish)\b|\bclaims? to\b|^(?:the )?question (?:asks|is)\b"
+    r"|\bquestion (?:asks|is asking)\b"
+)
 FORCED = word_set("choose guess pick say answer select forced")
 # A word of these before an option says how it is given, not that it is another thing.
 FORE = word_set(
@@ -166,7 +211,7 @@ LACKS_CUE = re.compile(
     r"|mentioned|stated|given|provided|specified)\b"
 )
 TURNS_CUE = re.compile(
-    r"\b(?:wait|actually|correction|on second thought|i was wrong|reconsider(?:ing)?|let me re|scratch that"
+    r"\b(?:wait|actually|correction|on (?:second|2nd) thought|i was wrong|reconsider(?:ing)?|let me re|scratch that"
     r"|mistaken?"
     r"|upon re|after re|on reflection|re - ?listening|relistening|i misheard|changed? my)\b"
 )

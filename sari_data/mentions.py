@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
+from sari_data.aliases import aliases, counts
 from sari_data.wording import LIGHT, fold, root, stem, stems, tokens
 
 MARKS = frozenset(".!?;:,()[]=/\"'<>{}")
@@ -28,12 +29,17 @@ _NO_NUMBER_AFTER = frozenset(("of", "another", "who", "that", "which", "by", "or
 _AFTER_LETTER = frozenset(
     ("because", "since", "as", "which", "due", "given", "with", "based", "is", "or", "and", "not")
 )
+# "No they do not" is the answer "no"; "no dog" is not.
+_AFTER_NO = _AFTER_LETTER | {"he", "she", "it", "they", "there", "we", "this", "that", "these", "those"}
+_REPORTS = frozenset(("says", "said", "saying", "replies", "replied", "answers", "answered", "responds", "responded"))
+_DECADE = re.compile(r"(?:1[89]|20)\d0s?")
 _IN_BRACKETS = re.compile(r"(?<=\w) \([^()]*\)")
 _HYPHEN = re.compile(r"(?<=[^\W\d_])-(?=[^\W\d_])")
 _CHORD = re.compile(r"([a-g][#b]?) (maj|min) 1")
 # Chords by their sign: "G" is G major, "F#m" (two words) and "Em" are minor.
 _CHORD_SIGN = re.compile(r"([a-g](?:#|b(?!$))?) ?(m?)")
 _COPULAS = frozenset(("is", "are", "was", "were", "be", "been", "became", "become", "becomes", "being"))
+_WHOSE = frozenset(("his", "her", "their", "its", "my"))
 _JOINING = frozenset(("because", "since", "but", "so", "or", "while", "when", "as", "for", "that", "which", "who"))
 _BETWEEN = _SKIPPED | LIGHT | {"is", "are", "was", "were", "being"}
 
@@ -80,15 +86,32 @@ class Mentions:
             self._exact[key] = first if self._exact.get(key, first) == first else MANY
         taken: dict[tuple[str, ...], int] = {}
         self._take(taken, full)
+        # Of the options "1960s" and "1970s" the short forms are "60s" and "70s", but not "60" and "70".
+        self._decades = frozenset(f[0][2:] for f in full if len(f) == 1 and _DECADE.fullmatch(f[0]))
+        # Whether a single letter can only be an option's: none holds one as a word ("C major").
+        self.lettered = not any(len(w) == 1 and w.isalpha() and w not in "ai" for words in exact for w in words)
+        self.polar = self._pair(("yes", "true"), ("no", "false"))
+        self.both, self.neither = self._of_two()
         self.numeric = bool(full) and all(len(f) == 1 and f[0][0].isdigit() for f in full)
         different = [full[i] for i in sorted(set(self.first))]
         chords = [_chord(f) for f in different]
         if sum(map(_is_chord_sign, different)) > 1:
             chords = [_chord(f) or _chord_sign(f) for f in different]
         shorter = [content(tokens(_short(folded[i]))) for i in sorted(set(self.first))]
-        for alias in (_cores(different), [_unled(f) for f in different], chords, shorter):
-            spread = [alias[sorted(set(self.first)).index(first)] for first in self.first]
-            self._take(taken, spread, only_new=True)
+        unique = sorted(set(self.first))
+        often = counts(different)
+        cores = _cores(different)
+        for alias in (
+            cores,
+            [_unled(f) for f in different],
+            chords,
+            shorter,
+            *aliases(different),
+            *aliases(shorter),
+            *often,
+        ):
+            spread = [alias[unique.index(first)] for first in self.first]
+            self._take(taken, spread, only_new=True, digits=alias in often or alias is cores)
         for form, choice in taken.items():
             self._table.setdefault(form[0], []).append((form, choice))
         for forms in self._table.values():
@@ -96,13 +119,39 @@ class Mentions:
         self.starts = frozenset(self._table)
 
     def _take(
-        self, taken: dict[tuple[str, ...], int], forms: Sequence[tuple[str, ...]], only_new: bool = False
+        self,
+        taken: dict[tuple[str, ...], int],
+        forms: Sequence[tuple[str, ...]],
+        only_new: bool = False,
+        digits: bool = False,
     ) -> None:
         new: dict[tuple[str, ...], int] = {}
         for form, first in zip(forms, self.first, strict=True):
-            if form and not (only_new and (form in taken or all(w in _LEADING or len(w) < 2 for w in form))):
+            empty = not digits and all(w in _LEADING or len(w) < 2 for w in form)
+            if form and not (only_new and (form in taken or empty)):
                 new[form] = first if new.get(form, first) == first else MANY
         taken.update((form, choice) for form, choice in new.items() if not (only_new and choice == MANY))
+
+    def _pair(self, positive: tuple[str, ...], negative: tuple[str, ...]) -> tuple[int, int] | None:
+        """The only option that begins with one of some words and the only one that begins with one of others."""
+        pair = []
+        for begins in (positive, negative):
+            found = {first for full, first in zip(self.full, self.first, strict=True) if full and full[0] in begins}
+            pair.append(next(iter(found)) if len(found) == 1 else -1)
+        return (pair[0], pair[1]) if min(pair) >= 0 else None
+
+    def _of_two(self) -> tuple[int | None, int | None]:
+        """The option "both" (of two others) and the option "neither", where there are two others."""
+        both, neither = set(), set()
+        for full, first in zip(self.full, self.first, strict=True):
+            if full[:1] == ("both",) and len(full) < 3:
+                both.add(first)
+            elif full[:1] in (("neither",), ("none",)) and len(full) < 5 and not {"above", "option"} & set(full):
+                neither.add(first)
+        others = len(set(self.first) - both - neither)
+        if others != 2:
+            return None, None
+        return (both.pop() if len(both) == 1 else None), (neither.pop() if len(neither) == 1 else None)
 
     def mark(self, words: list[str]) -> list[str]:
         """Return a sentence's words with ``@i`` for every mention of option ``i`` (``@-2``: one of several)."""
@@ -161,12 +210,14 @@ class Mentions:
         if (len(word) == 1 and word.isalpha()) or (len(word) == 2 and word[1] == "#"):
             return after in ("maj", "min", "sharp", "flat") or (after == "'")
         if word == "no":
-            return wordy and after not in _AFTER_LETTER
+            return (wordy and after not in _AFTER_NO) or before in _REPORTS
         if word == "1":
             return before in _NO_NUMBER_BEFORE or after in _NO_NUMBER_AFTER
         if word == "2nd":
             return before in ("a", "each", "every", "per")
-        return False
+        if word in ("yes", "no") and before in _REPORTS:
+            return True
+        return word in self._decades
 
     def contained(self, words: Sequence[str]) -> int | None:
         """Return the only option that holds these words in a row, if they are a good part of it or its first word."""
@@ -182,14 +233,17 @@ class Mentions:
             return None
         choice = next(iter(found))
         full = self.full[choice]
-        good = 3 * len(form) >= len(full) or (form[0] in ("yes", "no") and form[0] == full[0])
+        # What all options have in common is no part of what this one says.
+        telling = sum(any(w not in other for other in self.full) for w in full)
+        good = 3 * len(form) >= telling or (form[0] in ("yes", "no") and form[0] == full[0])
+        good = good or (len(form) > 1 and form == full[: len(form)])
         return choice if good and not set(form) & {"not", "no"} - set(full[:1]) else None
 
     def reworded(self, words: Sequence[str]) -> int | None:
         """Return the only option with the same words but for endings, "is" and the like, or the order of a pair."""
 
         def loose(form: tuple[str, ...]) -> tuple[str, ...]:
-            return tuple(root(w) for w in form if w not in _COPULAS) or form
+            return tuple(root(w) for w in form if w not in _COPULAS and w not in _WHOSE) or form
 
         said = loose(content(words))
         found = {first for full, first in zip(self.full, self.first, strict=True) if loose(full) == said}

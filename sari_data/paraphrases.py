@@ -11,11 +11,12 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
+from sari_data.aliases import canonical
 from sari_data.mentions import MARKS, Mentions
-from sari_data.wording import root, tokens, word_set
+from sari_data.wording import root, stem, tokens, word_set
 
 # The share of an option's telling words that a sentence has to have, and how far the next option has to be.
-_ENOUGH, _AHEAD = 0.75, 0.35
+_ENOUGH, _AHEAD = 0.6, 0.35
 # A word that may be a slip of the pen for an option's word has at least so many letters.
 _SPELT = 7
 _SENTENCE_WORDS = 80
@@ -25,23 +26,45 @@ _FUNCTION_WORDS = word_set(
 )
 _DENYING = word_set("not no never cannot neither nor without than rather instead unlike unlikely less except wrong")
 _DENIED_UNTIL = word_set(", ; . : ! ? but because since so")
-_ONLY_MAYBE = word_set("if unless might may could would maybe perhaps possibly either or ?")
-_ENDINGS = re.compile(r"(?<=[a-z]{4})(?:ation|ion|ing|ed|al|ly|e)$")
+_ONLY_MAYBE = word_set("if unless might may could maybe perhaps possibly either or ?")
+_ENDINGS = re.compile(
+    r"(?<=[a-z]{4})(?:ation|ion|ness|ment|ing|ed|al|ly|e)$|(?<=[a-z]{3})(?:ing|ed)$|(?<=[a-z]{5}[^aeiou])t$"
+)
 _SENTENCE_END = re.compile(r"[.!?]\s|\n")
+# Verbs that say nothing by themselves of what tells one option from another.
+_COMMON = word_set("move go come start begin end turn become get make take speak talk hear")
+_RESPECTIVELY = re.compile(
+    r"(?P<a>\S+) and (?P<b>\S+)(?: (?P<whose>speakers?|persons?|voices?))? (?P<verb>\S+) (?P<x>\S+) and (?P<y>\S+)"
+    r" respectively(?: throughout the conversation)?"
+)
+_PLACE = re.compile(r"\d{1,2}(?:st|nd|rd|th)")
 _BOLD = re.compile(r"\*\*([^*\n]{1,300})\*\*")
 
 
 @lru_cache(maxsize=65536)
 def _same_in_all_forms(word: str) -> str:
-    return _ENDINGS.sub("", root(word))
+    if _PLACE.fullmatch(word):
+        return word[:-2]  # "words two and four" for "the second and the fourth"
+    return _ENDINGS.sub("", root(canonical(stem(word))))
 
 
 @lru_cache(maxsize=4096)
 def _option_words(exact: tuple[tuple[str, ...], ...]) -> list[tuple[tuple[str, ...], list[float]]]:
     """For each option its words, and of each how well it tells the option from the others (0 to 1)."""
-    words = [tuple(_same_in_all_forms(w) for w in option if w not in _FUNCTION_WORDS) for option in exact]
+    words = [tuple(_same_in_all_forms(w) for w in _spread(option) if w not in _FUNCTION_WORDS) for option in exact]
     different = list(dict.fromkeys(words))
     return [(own, [1 - sum(w in other for other in different) / len(different) for w in own]) for own in words]
+
+
+def _spread(option: Sequence[str]) -> Sequence[str]:
+    """An option that says two things of two with "respectively", with each thing after whom it is said of."""
+    match = _RESPECTIVELY.fullmatch(" ".join(option))
+    if match is None:
+        return option
+    whose = match["whose"] or ""
+    return (
+        f"{match['a']} {whose} {match['verb']} {match['x']} {match['b']} {whose} {match['verb']} {match['y']}".split()
+    )
 
 
 def paraphrased(items: Sequence[str], mentions: Mentions, denying: bool = False) -> int | None:
@@ -58,11 +81,12 @@ def paraphrased(items: Sequence[str], mentions: Mentions, denying: bool = False)
     kept = [w for w in _undenied(items) if w not in MARKS]
     taken = {_same_in_all_forms(w) for w in set(said) - set(kept)} - _FUNCTION_WORDS
     named = {int(w[1:]) for w in mentions.mark(list(items)) if w[0] == "@"}
-    vocabulary = {w for own, _ in _option_words(mentions.exact) for w in own}
+    words = _option_words(mentions.exact)
+    vocabulary = {w for own, _ in words for w in own} - _COMMON
     whole: list[tuple[int, int]] = []
     parts: list[tuple[float, int, int]] = []
     for place in sorted(set(mentions.first) - named):
-        own, weights = _option_words(mentions.exact)[place]
+        own, weights = words[place]
         denies_itself = not _DENYING.isdisjoint(mentions.exact[place])
         spoken = said if denies_itself else kept
         if (
@@ -73,6 +97,8 @@ def paraphrased(items: Sequence[str], mentions: Mentions, denying: bool = False)
             continue
         forms = [_same_in_all_forms(w) for w in spoken if w not in _FUNCTION_WORDS]
         found = _in_order(own, forms)
+        if len(found) < len(own) and _only_bag(own, words) and set(own) <= set(forms):
+            found = set(range(len(own)))
         if not denying and any(w in vocabulary and w not in own for w in forms):
             continue  # "Both show joy" for "both show sadness": the other word is another option's.
         if not denies_itself and not taken.isdisjoint(own):
@@ -91,6 +117,12 @@ def paraphrased(items: Sequence[str], mentions: Mentions, denying: bool = False)
     if not parts or parts[0][0] < _ENOUGH or parts[0][1] < 2:
         return None
     return parts[0][2] if len(parts) < 2 or parts[0][0] - parts[1][0] >= _AHEAD else None
+
+
+def _only_bag(own: Sequence[str], words: Sequence[tuple[tuple[str, ...], list[float]]]) -> bool:
+    """Whether no other option has the same words in another order."""
+    bag = set(own)
+    return len(own) > 1 and sum(set(other) >= bag for other, _ in words) == 1
 
 
 def _undenied(items: Sequence[str]) -> list[str]:
@@ -131,15 +163,30 @@ def respelled(words: Sequence[str], mentions: Mentions) -> list[str] | None:
     Only a long word with one letter missing, doubled, swapped or mistaken (not its first) counts, and none that ends
     in "-ing": "clapping" for "clipping" is another word.
     """
-    vocabulary = {w for option in mentions.exact for w in option if len(w) >= _SPELT and w.isalpha()}
+    vocabulary = {w for option in mentions.exact for w in option if len(w) >= _SPELT - 1 and w.isalpha()}
     result = list(words)
+    for i in range(len(words) - 1):
+        if words[i] + words[i + 1] in vocabulary:
+            result[i], result[i + 1] = words[i] + words[i + 1], ","  # "game show" for "gameshow"
     for i, word in enumerate(words):
-        if len(word) < _SPELT or word in vocabulary or not word.isalpha() or word.endswith("ing"):
+        if len(word) < _SPELT - 2 or word in vocabulary or not word.isalpha() or word.endswith("ing"):
             continue
-        meant = [w for w in vocabulary if w[0] == word[0] and w[:-1] != word and w != word[:-1] and _one_slip(word, w)]
+        meant = [w for w in vocabulary if w[0] == word[0] and w[:-1] != word and w != word[:-1] and _slip(word, w)]
         if len(meant) == 1:
             result[i] = meant[0]
     return result if result != list(words) else None
+
+
+def _slip(word: str, other: str) -> bool:
+    """Whether a word is another one with a slip: in a short word a letter missing, in a long one up to two slips."""
+    if len(other) < _SPELT or len(word) < _SPELT:
+        return len(other) == len(word) + 1 and _one_slip(word, other)
+    if _one_slip(word, other):
+        return True
+    if len(other) < 9 or word[:3] != other[:3] or len(word) != len(other):
+        return False
+    # Letters that changed their places with one between them: "restaraunt".
+    return sorted(word) == sorted(other) and sum(a != b for a, b in zip(word, other, strict=True)) <= 4
 
 
 def _one_slip(word: str, other: str) -> bool:

@@ -41,7 +41,15 @@ _LATEX_TEXT = re.compile(r"\\(?:text|textbf|mathrm|mathbf|n|t|quad|[(),!;\[\]])"
 _SHORT = (
     *(("can't", "cannot"), ("can not", "cannot"), ("won't", "will not"), ("n't", " not"), ("it's", "it is")),
     *(("that's", "that is"), ("there's", "there is"), ("i'm ", "i am "), ("i'd ", "i would "), ("i'll ", "i will ")),
+    *(("she's", "she is"), ("he's", "he is"), ("'re ", " are "), ("what's", "what is"), ("let's", "let us")),
 )
+# A note with its sign in words: "c sharp minor", "d-flat major".
+_SIGNED = re.compile(r"\b([a-g])[ -](sharp|flat)(?= (?:maj|min|major|minor)\b)")
+# A unit that is written to its number: "120bpm".
+# Dots in the middle of a sentence, which is no end of it.
+_PAUSE = re.compile(r"\.{2,8}(?=[ \t]?[a-z])")
+_GLUED = re.compile(r"\d(?:bpm|khz|hz|sec|ms|min|db)")
+_UNIT = re.compile(r"(?<=\d)(?=(?:bpm|khz|hz|secs?|ms|mins?|db)\b)")
 _INITIALS = re.compile(r"(?<![^\W_])[a-z](?:\.[a-z])+\.")
 _BETWEEN_DOTS = re.compile(r"\.[a-z]\.")
 _ENDING = re.compile(r"'(?<=[^\W_]')(?:(?:s|re|ve|ll|d|m)(?!\w)|(?=[^\W_]))")
@@ -64,7 +72,8 @@ _ORDINALS = {word: n for n, word in enumerate(_UNITS, 1)} | {
 }
 _SCALES = {"hundred": 100, "thousand": 1000}
 _NUMBER_WORDS = frozenset((*_CARDINALS, *_ORDINALS, *_SCALES))
-_SAME = {"major": "maj", "minor": "min", "cant": "cannot", "dont": "not", "grey": "gray", "vocals": "vocal"}
+_DECADES = {f"{ten[:-1]}ies": f"{10 * n}s" for n, ten in enumerate(_TENS, 2)}
+_SAME = {**_DECADES, "major": "maj", "minor": "min", "cant": "cannot", "dont": "not", "grey": "gray", "vocals": "vocal"}
 _MOST_KNOWN = 65536  # words
 _GROUPED = re.compile(r"-?\d{1,3}(?:,\d{3})+")
 _SECONDS = frozenset(("second", "s", "sec", "secs"))
@@ -95,6 +104,10 @@ def fold(text: str) -> str:
             if short in text:
                 text = text.replace(short, full)
         text = _ENDING.sub("", text)
+    if " sharp m" in text or " flat m" in text or "-sharp" in text or "-flat" in text:
+        text = _SIGNED.sub(lambda m: m[1] + ("#" if m[2] == "sharp" else "b"), text)
+    if ".." in text:
+        text = _PAUSE.sub(", ", text)
     if _BETWEEN_DOTS.search(text):
         text = _INITIALS.sub(lambda m: m[0].replace(".", "") + " ", text)
     return text
@@ -133,6 +146,8 @@ def _one_letter(folded: str, end: int) -> bool:
 
 def tokens(folded: str) -> list[str]:
     """Return words, numbers and marks of a folded text; numbers in words become digits."""
+    if _GLUED.search(folded):
+        folded = _UNIT.sub(" ", folded)
     found: list[str] = _TOKEN.findall(folded)
     if not _SECONDS.isdisjoint(found):
         found = [
@@ -163,6 +178,8 @@ def _one(word: str) -> str:
         return f"0{word}"
     if _GROUPED.fullmatch(word):
         return word.replace(",", "")
+    if word[0] == "0" and word[2:3] == ":" and word[1].isdigit():
+        return word[1:]  # "00:12" is "0:12"
     if word[-1] == "0" and "." in word:
         return _trimmed(word)
     return _SAME.get(word, word)

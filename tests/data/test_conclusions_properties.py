@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sari_data.answers import REASONS, read_response
-from sari_data.conclusions import conclude, loops, stops_halfway
+from sari_data.conclusions import conclude
+from sari_data.endings import loops, stops_halfway
 
 NAMES = (
     *("train", "church bell", "violin", "hot dog", "dog", "waterfall", "cat", "helicopter", "footsteps", "baby crying"),

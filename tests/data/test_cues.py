@@ -38,7 +38,7 @@ def found_without(name: str, needed: frozenset[str]) -> list[str]:
     """Sentences in which the pattern finds something though they hold none of the words."""
     draw, pattern = random.Random(name), PATTERNS[name]
     kept = [phrase for phrase in PHRASES[pattern.pattern] if needed.isdisjoint(phrase.split())]
-    texts = (" ".join(draw.choices(kept, k=draw.randint(1, 7))) for _ in range(6_000))
+    texts = (" ".join(draw.choices(kept, k=draw.randint(1, 7))) for _ in range(15_000))
     return [text for text in texts if pattern.search(text)]
 
 

@@ -1,0 +1,60 @@
+"""Marks that a response carries around its words: tags of other makers, tokens of a chat format, ticks and crosses.
+
+They are set in the words or tags that the reader knows; what is in a thought by another name is a thought.
+"""
+
+from __future__ import annotations
+
+import re
+
+# What models call their thought, in tags: everything that is not an answer.
+_THOUGHT = re.compile(
+    r"<[ \t]{0,3}(?P<close>/?)[ \t]{0,3}(?:thinking|thoughts?|thought_process|analysis|reflection|scratchpad|rationale"
+    r"|cot|reason)[ \t]{0,3}>|\[(?P<square>/?)think(?:ing)?\]|◁(?P<kimi>/?)think▷",
+    re.IGNORECASE,
+)
+# Tokens of chat formats ("<|im_end|>", "</s>") and tags that only set words in a style.
+_TOKENS = re.compile(
+    r"<\|[^<>|]{0,40}\|>|</?s>|<pad>|<eos>|<end_of_turn>"
+    r"|<[ \t]{0,3}/?[ \t]{0,3}(?:em|strong|br|span|div|code|pre|mark)[ \t]{0,3}/?>",
+    re.IGNORECASE,
+)
+# Tags and headings in brackets by which models set their answer apart, other than <answer>.
+_ANSWER = re.compile(
+    r"<[ \t]{0,3}(?P<close>/?)[ \t]{0,3}(?:final[_ ]?answer|final|response|result|output|conclusion|solution|prediction"
+    r"|choice|option|selected[_ ]?option|label)[ \t]{0,3}>|\[(?P<square>/?)(?:final )?(?:answer|conclusion)\]",
+    re.IGNORECASE,
+)
+_SIGNS = {
+    **dict.fromkeys("✅✓✔☑", " correct "),
+    **dict.fromkeys("❌✗✘❎✖", " incorrect "),
+    **dict.fromkeys("→⇒➜➡⟶", ": "),
+    **dict.fromkeys("\ufe0f\ufe0e", ""),
+}
+_SIGN_TABLE = str.maketrans(_SIGNS)
+_ARROW = re.compile(r"(?<![<>=-])[=-]{1,2}>")
+
+
+def renamed(text: str) -> str:
+    """Return a response with thoughts by other names in ``<think>``, and without the tokens of chat formats."""
+    if "<" in text or "[" in text or "◁" in text:
+        text = _TOKENS.sub(" ", _THOUGHT.sub(_think, text))
+    return text
+
+
+def _think(match: re.Match[str]) -> str:
+    close = match["close"] or match["square"] or match["kimi"]
+    return f"<{close or ''}think>"
+
+
+def unmarked(text: str) -> str:
+    """Return prose with answers that stand in other tags as "Answer: ...", and with ticks and arrows in words."""
+    if "<" in text or "[" in text:
+        text = _ANSWER.sub(_answer, text)
+    if ">" in text:
+        text = _ARROW.sub(": ", text)
+    return text if text.isascii() else text.translate(_SIGN_TABLE)
+
+
+def _answer(match: re.Match[str]) -> str:
+    return "\n" if match["close"] or match["square"] else "\nAnswer: "

@@ -56,6 +56,10 @@ def run(
     limit: Annotated[
         int | None, typer.Option(help="Ask only so many questions, the same ones for every model; default: all.")
     ] = None,
+    one_recording: Annotated[
+        bool | None,
+        typer.Option("--one-recording", help="Leave out questions about several recordings, as mmau-pro has."),
+    ] = None,
     samples: Annotated[
         int | None, typer.Option(help="Answers to each question; from 2 on also majority vote and pass@k. Default: 1.")
     ] = None,
@@ -80,6 +84,7 @@ def run(
         "questions": questions,
         "audio": audio,
         "limit": limit,
+        "one_recording": one_recording,
         "samples": samples,
         "batch_size": batch_size,
         "max_new_tokens": max_new_tokens,

@@ -90,7 +90,7 @@ def swap_captions(
 
         def request(question: AudioQuestion, prompt: str, name: str = name) -> Request:
             prefix = by_id[question.id].prefix(name, captions[question.id])
-            return Request(question.id, question.audio, prompt, prefix=prefix)
+            return Request(question.id, question.audio, prompt, prefix=prefix, more_audio=question.more_audio)
 
         folder = run.folder / FOLDER / f"{name}{suffix}"
         variant = measure(bench, part, folder, responder=responder, variant=name, requests=request)

@@ -85,7 +85,7 @@ def _tied(golds: list[Gold], asked: Sequence[AudioQuestion]) -> list[Gold]:
 
     def find(label: str) -> str:
         while home.setdefault(label, label) != label:
-            label = home[label] = home[home[label]]
+            label = home[label]
         return label
 
     firsts = []

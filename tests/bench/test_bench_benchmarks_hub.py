@@ -67,7 +67,7 @@ def files() -> dict[str, bytes]:
         "data/test-00000-of-00002.parquet": packed[0],
         "data/test-00001-of-00002.parquet": packed[1],
         "MMAR-meta.json": json.dumps(MMAR).encode(),
-        "pro-test.parquet": parquet([mmau_pro_row(0, audio_path=["data/a.wav", "data/b.wav"])]),
+        "pro-test.json": json.dumps([mmau_pro_row(0, audio_path=["data/a.wav", "data/b.wav"])]).encode(),
         "pro-data.zip": zipped({"data/a.wav": clip(30), "data/b.wav": clip(31)}),
         "mmar-audio.tar.gz": tar({f"mmar-audio/audio/r{n}.wav": clip(20 + n) for n in range(3)}),
     }
@@ -92,7 +92,7 @@ def test_questions_come_first_audio_when_it_is_wanted_and_nothing_twice(
             ("mmar", f"{place}/no.json", None, True), ("mmsu", "hub:lab/nothing", None, True),
             ("mmar", f"hub:{REPO}@nowhere", None, True), ("mmar", str(written), f"hub:{REPO}", True),
             (f"table:hub:{REPO}", None, None, True, TABLE), (f"table:hub:{REPO}", None, None, False, TABLE),
-            ("mmau-pro", f"{place}/pro-test.parquet", f"hub:{REPO}/pro-*.zip", True),
+            ("mmau-pro", f"{place}/pro-test.json", f"hub:{REPO}/pro-*.zip", True),
         ]  # fmt: skip
         scored, asked_here, mmar, by_name, no_file, no_repo, no_revision, no_path, table, bare, several = _load(
             tmp_path, endpoint, *loads

@@ -6,7 +6,7 @@
 ``evaluate_mmau_pro_comprehensive.py`` (github.com/sonalkum/MMAUPro): every category but ``open`` and ``instruction
 following``, with more than one option.
 
-Some hundred questions (the category ``multi``) are about two recordings or three. That code scores answers alone; who
+Several hundred questions (the category ``multi``) are about two recordings or three. That code scores answers alone; who
 runs the benchmark with it in NeMo-Skills or lmms-eval hands a model every path of ``audio_path``, in its order, as an
 audio of its own in one user turn, before the text. So they are asked here.
 """

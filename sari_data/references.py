@@ -128,9 +128,12 @@ def read_references(against: Against) -> Iterator[Reference]:
     root = Path(against.audio) if against.audio else path.parent
     empty = True
     for number, row in enumerate(_rows(path)):
-        reference = _reference(row, f"{path}: row {number}", str(number), root)
+        first, *others = _apart(row)
+        reference = _reference(first, f"{path}: row {number}", str(number), root)
         empty = False
         yield reference
+        for other in others:
+            yield Reference(reference.id, segment=_segment(other), audio=_audio(other, root))
     if empty:
         raise BenchmarkError(f"{path}: expected a benchmark's questions, found none: name another file")
 
@@ -201,6 +204,18 @@ def _json(path: Path) -> Iterator[Any]:
 
 def _first(row: Mapping[str, Any], names: tuple[str, ...]) -> Any:
     return next((row[name] for name in names if row.get(name) not in (None, "", [])), None)
+
+
+def _apart(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return a row whose audio is a list, as MMAU-Pro's is, with the first recording, and one for each further alone.
+
+    So each recording is compared, all under the row's id, and the text once.
+    """
+    column = next((name for name in AUDIO_COLUMNS if isinstance(row.get(name), list) and row[name]), None)
+    if column is None:
+        return [row]
+    first, *others = row[column]
+    return [{**row, column: first}, *({column: other} for other in others)]
 
 
 def _reference(row: Mapping[str, Any], where: str, number: str, root: Path) -> Reference:

@@ -6,9 +6,9 @@
 ``evaluate_mmau_pro_comprehensive.py`` (github.com/sonalkum/MMAUPro): every category but ``open`` and ``instruction
 following``, with more than one option.
 
-Several hundred questions (the category ``multi``) are about two recordings or three. That code scores answers alone; who
-runs the benchmark with it in NeMo-Skills or lmms-eval hands a model every path of ``audio_path``, in its order, as an
-audio of its own in one user turn, before the text. So they are asked here.
+Several hundred questions (the category ``multi``) are about two recordings or three. That code scores answers alone;
+who runs the benchmark in NeMo-Skills or lmms-eval hands a model every path of ``audio_path``, in its order, as an audio
+of its own in one user turn. So they are asked here.
 """
 
 from __future__ import annotations

@@ -159,7 +159,7 @@ def _about(corpus: Benchmark) -> dict[str, Any]:
     return {
         "name": corpus.name,
         "path": corpus.path,
-        "questions": len(corpus.ids),
+        "questions": len(set(corpus.ids)),  # one about several recordings is there with each
         "compared": {
             "texts": sum(text >= 0 for text in corpus.text_numbers),
             "segments": sum(segment is not None for segment in corpus.segments),

@@ -12,18 +12,21 @@ import model_builders_more as more
 import pytest
 import torch
 from model_builders import in_type, omni_lm, omni_processor, stay_in_float64, whole_processor
+from rollout_server import Server
 from test_models_voxtral_flamingo import needs_mistral
 from torch import Tensor
 from train_helpers import make_clip, make_lm, waveform
 
 from sari_data.errors import AudioError, InputError
 from sari_data.responder import Request, Response, Sampling, hears_several
-from sari_data.types import AudioRef
+from sari_data.types import AudioQuestion, AudioRef
 from sari_train.batch import Example, collate, encode_example
+from sari_train.config import RolloutEngine
 from sari_train.logprobs import completion_logprobs
 from sari_train.models.base import AudioLM
 from sari_train.responder import LocalResponder
 from sari_train.rollout import Rollout, RolloutPrompt
+from sari_train.rollouts.vllm import VllmEngine
 
 PROMPT, TARGET = "What do you hear first? Say one word.", "two or three"
 # Seconds: each more than a chunk of Qwen3-Omni, whose convolutions see what a shorter clip is padded with in a batch.
@@ -191,3 +194,16 @@ def test_pieces_of_a_long_recording_are_not_taken_for_recordings(processor: Any)
         encode_example(lm, Example(PAIR[0], PROMPT, more_audio=(long,)))
     lm.long_audio = "truncate"
     assert len(encode_example(lm, Example(PAIR[0], PROMPT, more_audio=(long,))).clip.spans) == 2
+
+
+def test_a_vllm_server_is_not_asked_about_several(
+    processor: Any, scene_questions: list[AudioQuestion], tmp_path: Path
+) -> None:
+    lm, question = make_lm(processor), scene_questions[0].replace(more_audio=PAIR)
+    with Server(make_lm(processor, seed=5)) as server:
+        settings = RolloutEngine(engine="vllm", url=server.url, timeout=20.0)
+        engine = VllmEngine(lm, Sampling(max_new_tokens=4), settings, folder=tmp_path / "w")
+        engine.update_weights(lm, 0)
+        prompt = RolloutPrompt("p", encode_example(lm, Example(question.audio, PROMPT)))
+        with pytest.raises(InputError, match=r"expected one recording, found 3: rollouts are of questions about one"):
+            engine.sample([prompt], [question], seed=0)

@@ -20,6 +20,7 @@ from sari_bench.running.run_meta import Plan, RunSettings
 from sari_bench.running.runs import RECIPE, read_run
 from sari_bench.shortcuts.asking import measure_shortcuts
 from sari_bench.shortcuts.variants import NO_AUDIO, OTHER_AUDIO, SILENCE, VARIANTS, make_variant, rotate
+from sari_bench.thoughts.swap_asking import swap_captions
 from sari_data.audio import decode
 from sari_data.dedup import Dedup
 from sari_data.responder import Request
@@ -90,6 +91,23 @@ def test_the_gain_of_a_model_that_hears_all_of_them(tmp_path: Path) -> None:
     # Measured again, everything is there.
     again = measure_shortcuts(read_run(run.folder), VARIANTS, responder=model, benchmark=benchmark)
     assert again.to_json() == found.to_json()
+
+
+def test_a_swapped_caption_is_put_to_the_same_recordings(tmp_path: Path) -> None:
+    benchmark, asked = pro_benchmark(tmp_path / "data"), list[tuple[str, list[int]]]()
+
+    def think(request: Request, sample: int) -> str:
+        asked.append((request.id, heard(request)))
+        text = f"<think><caption>I hear {heard(request)}.</caption><summary>s</summary></think><answer>a dog</answer>"
+        return "a dog</answer>" if request.prefix else text
+
+    model = ScriptedResponder(think, name="toy@1")
+    run = run_model(benchmark, model, tmp_path / "run", "structured")
+    first = dict(asked)
+    asked.clear()
+    swap_captions(run, responder=model, benchmark=benchmark)
+    assert {key for key, _ in asked} == first.keys()
+    assert all(levels == first[key] for key, levels in asked)
 
 
 def test_a_question_is_contaminated_where_any_of_its_recordings_is(tmp_path: Path) -> None:

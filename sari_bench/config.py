@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from sari_bench.benchmarks.base import Benchmark
 from sari_bench.benchmarks.scenes import SEED, HeldOut
 from sari_bench.benchmarks.table_map import TableMap
 from sari_bench.running.runs import MOST_SAMPLES
@@ -28,6 +29,7 @@ class Bench(Table):
         mode: Response mode.
         word_limit: Words that the prompt allows for the thought; absent: no limit is mentioned.
         limit: Ask at most so many questions.
+        one_recording: Leave questions about several recordings out, for a model that takes one in a prompt.
         samples: Answers to each question.
         temperature: 0 is greedy.
         top_p: Nucleus mass.
@@ -50,6 +52,7 @@ class Bench(Table):
     mode: str = "structured"
     word_limit: int | None = Field(default=None, ge=1)
     limit: int | None = Field(default=None, ge=1)
+    one_recording: bool = False
     samples: int = Field(default=1, ge=1, le=MOST_SAMPLES)
     temperature: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     top_p: float = Field(default=1.0, gt=0, le=1)
@@ -67,6 +70,14 @@ class Bench(Table):
         return Sampling(
             temperature=self.temperature, top_p=self.top_p, max_new_tokens=self.max_new_tokens, seed=self.seed
         )
+
+    def part_of(self, benchmark: Benchmark) -> Benchmark:
+        """Return what of a benchmark the table asks.
+
+        Raises:
+            BenchmarkError: Nothing is left.
+        """
+        return (benchmark.one_recording() if self.one_recording else benchmark).limit(self.limit)
 
     def benchmark_options(self) -> dict[str, Any]:
         """Return the options that belong to the chosen benchmark."""

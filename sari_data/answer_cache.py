@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from sari_data.answer_store import VERSION, AnswerCache
 from sari_data.errors import ResponderError
 from sari_data.resources import cache_folder
-from sari_data.responder import Request, Responder, Response, Sampling, Usage
+from sari_data.responder import Request, Responder, Response, Sampling, Usage, hears_several
 from sari_data.types import AudioRef, hash_path
 
 FILE = "answers.sqlite"
@@ -32,7 +32,9 @@ def default_cache() -> Path:
     return cache_folder() / FILE
 
 
-def answer_key(name: str, request: Request, sample: int, sampling: Sampling, audio: str | None) -> bytes:
+def answer_key(
+    name: str, request: Request, sample: int, sampling: Sampling, audio: str | Sequence[str] | None
+) -> bytes:
     """Return the hash of everything that decides an answer.
 
     A drawn sample's random numbers derive from the request's id, so the id is part of the key; a greedy answer is the
@@ -43,7 +45,7 @@ def answer_key(name: str, request: Request, sample: int, sampling: Sampling, aud
         request: What is asked.
         sample: The sample's index.
         sampling: How it is sampled.
-        audio: The audio's content key; ``None`` where there is none.
+        audio: The audio's content key; of several recordings all keys in order; ``None`` where there is none.
     """
     how: dict[str, Any] = {"max_new_tokens": sampling.max_new_tokens, "stop": sampling.stop}
     if sampling.temperature > 0:
@@ -55,9 +57,13 @@ def answer_key(name: str, request: Request, sample: int, sampling: Sampling, aud
     return hashlib.sha256(text.encode()).digest()
 
 
-def _audio_key(audio: AudioRef | None) -> str | None:
-    if audio is None:
-        return None
+def _audio_keys(request: Request) -> str | list[str] | None:
+    """What stands for a request's audio; for one recording or none it is what it was before there were several."""
+    keys = [_audio_key(audio) for audio in request.recordings]
+    return keys if len(keys) > 1 else keys[0] if keys else None
+
+
+def _audio_key(audio: AudioRef) -> str:
     path = Path(audio.path or "")
     if audio.data is None and audio.sha256 is None and path.is_file():
         # A path says nothing about what the file will hold tomorrow.
@@ -118,6 +124,11 @@ class CachedResponder:
         return self.responder.name
 
     @property
+    def several_recordings(self) -> bool:
+        """Whether the responder hears all recordings of a request about several."""
+        return hears_several(self.responder)
+
+    @property
     def usage(self) -> Usage:
         """The responder's usage with the answers that were there already; one of its own where it has none."""
         found = getattr(self.responder, "usage", None)
@@ -152,7 +163,7 @@ class _Pending:
 
     def look_up(self, request: Request) -> Iterator[Response]:
         """Yield the samples of a request that are there; what is not is put on ``missing``, or waits for another."""
-        audio = _audio_key(request.audio)
+        audio = _audio_keys(request)
         samples = []
         for sample in request.wanted:
             key = answer_key(self.name, request, sample, self.sampling, audio)

@@ -136,9 +136,7 @@ def read_references(against: Against) -> Iterator[Reference]:
     path = Path(against.path)
     if path.is_file():
         root = Path(against.audio) if against.audio else path.parent
-        found: Iterator[Reference] = (
-            _reference(row, f"{path}: row {number}", str(number), root) for number, row in enumerate(_rows(path))
-        )
+        found = _table(path, "", root)
     elif (path / "manifest.json").is_file():
         found = _corpus(path)
     else:
@@ -165,10 +163,8 @@ def _folder(folder: Path, root: Path) -> Iterator[Reference]:
     shards = sorted(p for p in folder.rglob("*.parquet") if _SHARD.search(p.name) and p.is_file())
     if shards and not files:
         # What a part of a dataset repository has, without the manifest of a corpus of ours.
-        rows = ((shard, number, row) for shard in shards for number, row in enumerate(_rows(shard)))
-        for shard, number, row in rows:
-            name = shard.relative_to(folder).as_posix()
-            yield _reference(row, f"{shard}: row {number}", f"{name}:{number}", root)
+        for shard in shards:
+            yield from _table(shard, f"{shard.relative_to(folder).as_posix()}:", root)
         return
     if not files:
         tables = [p.name for p in sorted(folder.iterdir()) if p.suffix.lower() in TABLES]
@@ -225,6 +221,17 @@ def _json(path: Path) -> Iterator[Any]:
 
 def _first(row: Mapping[str, Any], names: tuple[str, ...]) -> Any:
     return next((row[name] for name in names if row.get(name) not in (None, "", [])), None)
+
+
+def _table(path: Path, prefix: str, root: Path) -> Iterator[Reference]:
+    """Yield a table's rows, numbered after the prefix; of a list of audio, as MMAU-Pro's, each recording by one id."""
+    for number, row in enumerate(_rows(path)):
+        where, own = f"{path}: row {number}", f"{prefix}{number}"
+        column = next((name for name in AUDIO_COLUMNS if isinstance(row.get(name), list) and row[name]), "")
+        reference = _reference({**row, column: row[column][0]} if column else row, where, own, root)
+        yield reference
+        for other in ({column: recording} for recording in row.get(column, ())[1:]):  # the text is compared once
+            yield Reference(reference.id, segment=_segment(other), audio=_audio(other, root))
 
 
 def _reference(row: Mapping[str, Any], where: str, number: str, root: Path) -> Reference:

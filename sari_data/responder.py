@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from sari_data.errors import PluginError
+from sari_data.errors import InputError, PluginError
 from sari_data.types import AudioRef
 
 GROUP = "sari.responders"
@@ -46,13 +46,15 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One prompt, as a rule about one piece of audio, to be answered ``samples`` times.
+    """One prompt, as a rule about one recording, to be answered ``samples`` times.
 
     ``prompt`` is the user's text alone; where the audio goes in the chat is the responder's matter. ``audio`` is
-    ``None`` where only text is asked about. ``first_sample`` is the index of the first answer wanted: the samples are
-    ``first_sample`` to ``first_sample + samples - 1``, so that more answers can be had later without the earlier ones.
-    ``prefix`` is what the answer begins with, put into the model's mouth: it goes on from there, and the text of the
-    response is the whole, prefix included. A responder that cannot do that raises InputError.
+    ``None`` where only text is asked about. ``more_audio`` are further recordings, where the prompt is about several:
+    they are separate inputs of the same turn, in this order after ``audio``. ``first_sample`` is the index of the first
+    answer wanted: the samples are ``first_sample`` to ``first_sample + samples - 1``, so that more answers can be had
+    later without the earlier ones. ``prefix`` is what the answer begins with, put into the model's mouth: it goes on
+    from there, and the text of the response is the whole, prefix included. A responder that cannot do that raises
+    InputError.
     """
 
     id: str
@@ -61,11 +63,24 @@ class Request:
     samples: int = 1
     first_sample: int = 0
     prefix: str = ""
+    more_audio: tuple[AudioRef, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.more_audio and self.audio is None:
+            raise InputError(
+                f"request {self.id!r} has {len(self.more_audio)} further recordings and no first one: give the first "
+                "as audio"
+            )
 
     @property
     def wanted(self) -> range:
         """The indices of the samples that are wanted."""
         return range(self.first_sample, self.first_sample + self.samples)
+
+    @property
+    def recordings(self) -> tuple[AudioRef, ...]:
+        """All recordings of the prompt, in order; empty where only text is asked about."""
+        return () if self.audio is None else (self.audio, *self.more_audio)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +126,9 @@ class Responder(Protocol):
     """Answers requests. ``name`` identifies model and revision; it is recorded with every result.
 
     Besides the name and the prompt nothing but the audio and the sampling may decide an answer. A responder may have
-    ``usage``, a :class:`Usage`; and ``cacheable = False``, where its answers may change under the same name.
+    ``usage``, a :class:`Usage`; ``cacheable = False``, where its answers may change under the same name; and
+    ``several_recordings = True``, where it heeds ``Request.more_audio``: one that does not say so is never given a
+    request about several recordings (:func:`hears_several`).
     """
 
     @property
@@ -122,6 +139,14 @@ class Responder(Protocol):
     def respond(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Response]:
         """Yield every sample of every request, in any order, as they finish."""
         ...
+
+
+def hears_several(responder: Responder) -> bool:
+    """Return whether a responder says that it hears all recordings of a request about several.
+
+    One that says nothing may have been written before there were such requests, and would answer about the first.
+    """
+    return getattr(responder, "several_recordings", False) is True
 
 
 def list_responders() -> dict[str, EntryPoint]:

@@ -102,7 +102,13 @@ def to_row(question: AudioQuestion, *, embed: bool) -> dict[str, Any]:
     Raises:
         MissingFileError: The audio file is not there.
         AudioError: A part that cannot be cut out.
+        InputError: The question is about several recordings; a row has room for one.
     """
+    if question.more_audio:
+        raise InputError(
+            f"question {question.id!r}: expected one recording, found {len(question.recordings)}: a corpus holds "
+            "questions about one recording, so leave it out"
+        )
     ref = _embedded(question.audio) if embed else _absolute(question.audio)
     chain, source = question.reasoning.structured, question.provenance
     row: dict[str, Any] = {

@@ -153,11 +153,11 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioQuestion:
-    """One multiple-choice question about one piece of audio.
+    """One multiple-choice question about one recording, or about several.
 
     Args:
         id: Stable id; :func:`make_id` derives it from the content.
-        audio: The audio that the question is about.
+        audio: The audio that the question is about; of several recordings the first.
         question: The question's text.
         choices: Two or more options, in the order in which they are shown.
         answer: The text of the right option, exactly as it stands in ``choices``; ``None`` where
@@ -171,6 +171,7 @@ class AudioQuestion:
         pass_rates: Calibration results, at most one for each (responder, mode, seed).
         provenance: Origin, licence and how each field was made.
         flags: Short words for what is remarkable about the question, for instance ``passes_without_audio``.
+        more_audio: The further recordings, in order, where the question is about several; a corpus holds none such.
 
     Raises:
         InputError: The parts do not fit together.
@@ -190,6 +191,7 @@ class AudioQuestion:
     pass_rates: tuple[PassRate, ...] = ()
     provenance: Provenance = Provenance()
     flags: tuple[str, ...] = ()
+    more_audio: tuple[AudioRef, ...] = ()
 
     def __post_init__(self) -> None:
         where = f"question {self.id!r}"
@@ -205,6 +207,11 @@ class AudioQuestion:
         check_domain(self.domain, where)
         if self.difficulty is not None and self.difficulty not in DIFFICULTIES:
             raise InputError(f"{where}: difficulty must be one of {DIFFICULTIES} or absent; found {self.difficulty!r}")
+
+    @property
+    def recordings(self) -> tuple[AudioRef, ...]:
+        """All recordings that the question is about, in order."""
+        return self.audio, *self.more_audio
 
     @property
     def answer_index(self) -> int | None:

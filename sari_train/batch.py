@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sari_data.errors import InputError
+from sari_data.errors import AudioError, InputError
 from sari_data.types import AudioRef
 from sari_train.models.base import AudioLM, Clip
 from sari_train.models.clips import SILENT
@@ -29,13 +29,19 @@ class Example:
     """One row to be: the audio (``None``: text alone), the user's text, and for training the text to be answered.
 
     ``prefix`` is what the answer begins with. It is tokenised by itself and stands after the header of the assistant's
-    turn, as part of the prompt.
+    turn, as part of the prompt. ``more_audio`` are further recordings, after ``audio``.
     """
 
     audio: AudioRef | None
     prompt: str
     target: str | None = None
     prefix: str = ""
+    more_audio: tuple[AudioRef, ...] = ()
+
+    @property
+    def recordings(self) -> tuple[AudioRef, ...]:
+        """All recordings, in order."""
+        return () if self.audio is None else (self.audio, *self.more_audio)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +107,34 @@ def encode_example(lm: AudioLM, example: Example) -> Encoded:
 
     Raises:
         AudioError, InputError: Audio that does not decode or does not fit, text with control tokens, or a
-            sequence longer than the model's context.
+            sequence longer than the model's context; several recordings where the model takes one.
     """
-    clip = SILENT if example.audio is None else lm.clip(example.audio)
+    clip = hear(lm, example.recordings) if example.recordings else SILENT
     return encode_text(lm, clip, example.prompt, example.target, example.prefix)
+
+
+def hear(lm: AudioLM, recordings: Sequence[AudioRef]) -> Clip:
+    """Return the features of a prompt's recordings, each its own span; of several as one clip.
+
+    Raises:
+        AudioError: One does not decode; or one of several is so long that it would be split, and nothing in the prompt
+            would tell its pieces from recordings.
+        InputError: One does not fit, or there are several and the model takes one.
+    """
+    if len(recordings) > 1 and not lm.hears_several:
+        raise InputError(
+            f"expected a prompt about one recording, which is all that the chat template of model {lm.name!r} has room "
+            f"for, found one about {len(recordings)}: take another model, or leave such prompts out"
+        )
+    clips = [lm.clip(audio) for audio in recordings]
+    for audio, clip in zip(recordings, clips, strict=True):
+        if len(clips) > 1 and len(clip.spans) > 1:
+            raise AudioError(
+                f"audio {audio.path or audio.key[:12]!r}, one of {len(clips)} recordings of a prompt, is longer than "
+                f"the {lm.max_seconds:g} s that model {lm.name!r} hears, and its pieces (long_audio = split) would "
+                "look like recordings of their own: set long_audio to truncate, or take a model that hears longer"
+            )
+    return Clip.of(clips)
 
 
 def encode_text(lm: AudioLM, clip: Clip, prompt: str, target: str | None = None, prefix: str = "") -> Encoded:

@@ -88,6 +88,11 @@ class LocalResponder:
         ways = [way for way in (dtype, self.lm.long_audio) if way not in ("float32", "error")]
         return "-".join((f"{self.lm.name}@{weights_hash(self.lm)}", *ways))
 
+    @property
+    def several_recordings(self) -> bool:
+        """Whether the model takes several recordings in a prompt."""
+        return self.lm.hears_several
+
     def respond(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Response]:
         """Yield every sample of every request, batch by batch; inside a window the order is by length."""
         engine = Rollout(self.lm, sampling)
@@ -114,7 +119,7 @@ class LocalResponder:
         clips: dict[str, int] = {}
         for request in source:
             try:
-                row = encode_example(self.lm, Example(request.audio, request.prompt, prefix=request.prefix))
+                row = encode_example(self.lm, _example(request))
             except (AudioError, MissingFileError) as error:
                 if self.on_error == "stop":
                     raise
@@ -128,6 +133,10 @@ class LocalResponder:
             if full or len(prompts) >= self.batch_size * WINDOW_BATCHES:
                 break
         return prompts
+
+
+def _example(request: Request) -> Example:
+    return Example(request.audio, request.prompt, prefix=request.prefix, more_audio=request.more_audio)
 
 
 def pack(prompts: Iterable[RolloutPrompt], rows: int, room: Room | None = None) -> Iterator[list[RolloutPrompt]]:

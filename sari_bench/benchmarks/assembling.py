@@ -15,29 +15,30 @@ from sari_data.types import AudioQuestion, AudioRef
 NOT_STATED = "not stated"
 
 
-def audio_of(gold: Gold, cell: Any, place: AudioPlace | None, where: str) -> AudioRef | None:
-    """Return a question's audio: what was taken out of a Parquet file, or the file of that name.
+def recordings_of(gold: Gold, cell: Any, place: AudioPlace | None, where: str) -> tuple[AudioRef, ...]:
+    """Return a question's recordings, in order: what was taken out of a Parquet file, or the files of their names.
 
     Args:
         gold: The question.
-        cell: The audio cell of its row.
+        cell: The audio cell of its row; a list where it has several.
         place: Where files are looked for; ``None`` where no audio is wanted.
         where: The row, for messages.
 
     Raises:
-        BenchmarkError: The name leads outside the folder of audio.
+        BenchmarkError: A name leads outside the folder of audio.
     """
     if place is None:
-        return None
-    if isinstance(cell, dict) and "file" in cell:
-        return AudioRef(path=cell["file"], sha256=cell["sha256"])
-    if not gold.audio or not place.roots:
-        return None
-    return AudioRef(path=place.find(gold.audio, where))
+        return ()
+    taken = [one for one in (cell if isinstance(cell, list) else [cell]) if isinstance(one, dict) and "file" in one]
+    if len(taken) == len(gold.recordings):
+        return tuple(AudioRef(path=one["file"], sha256=one["sha256"]) for one in taken)
+    if not all(gold.recordings) or not place.roots:
+        return ()
+    return tuple(AudioRef(path=place.find(name, where)) for name in gold.recordings)
 
 
 def assemble(
-    name: str, rows: Iterable[tuple[str, Gold, AudioRef | None]], title: str, notes: Sequence[str] = ()
+    name: str, rows: Iterable[tuple[str, Gold, Sequence[AudioRef]]], title: str, notes: Sequence[str] = ()
 ) -> Benchmark:
     """Make a benchmark of rows; its version is the registered revision that they are, or their content hash.
 
@@ -46,7 +47,7 @@ def assemble(
 
     Args:
         name: The benchmark's name.
-        rows: Where each row is, its gold and its audio.
+        rows: Where each row is, its gold and its recordings (none where they are only names).
         title: What the rows are called in messages.
         notes: What else must be said.
 
@@ -55,20 +56,50 @@ def assemble(
     """
     golds: list[Gold] = []
     asked: list[AudioQuestion] = []
-    for where, gold, audio in rows:
+    for where, gold, recordings in rows:
         try:
-            asked.append(gold.to_question(audio))
+            asked.append(gold.to_question(recordings))
         except InputError as error:
             raise BenchmarkError(f"{where}: {error}") from error
-        if audio is not None and audio.sha256 is not None and not gold.audio:
-            gold = dataclasses.replace(gold, clip=audio.key)
+        first = asked[-1].audio
+        if first.sha256 is not None and not gold.audio:
+            gold = dataclasses.replace(gold, clip=first.key)
         golds.append(gold)
     check_golds(golds, title)
+    golds = _tied(golds, asked)
     golds, asked, said = _complete(golds, asked)
     digest = digest_of(golds)
     version, about_version = describe(name, golds)
     about = (*about_version, *_answers(golds), *said, *notes)
     return Benchmark(name, version, digest, tuple(asked), tuple(golds), about)
+
+
+def _tied(golds: list[Gold], asked: Sequence[AudioQuestion]) -> list[Gold]:
+    """Give questions that share a recording, also by way of others, one ``clip``, where some are about several.
+
+    A recording is known by its name, or by its content where it has none. What stands for all of them is the least.
+    """
+    if not any(gold.more_audio for gold in golds):
+        return golds
+    home: dict[str, str] = {}
+
+    def find(label: str) -> str:
+        while home.setdefault(label, label) != label:
+            label = home[label]
+        return label
+
+    firsts = []
+    for gold, question in zip(golds, asked, strict=True):
+        labels = [name or audio.key for name, audio in zip(gold.recordings, question.recordings, strict=True)]
+        firsts.append(labels[0])
+        for label in labels[1:]:
+            less, more = sorted((find(labels[0]), find(label)))
+            home[more] = less
+    tied = {find(first) for first, gold in zip(firsts, golds, strict=True) if gold.more_audio}
+    return [
+        dataclasses.replace(gold, clip=find(first)) if find(first) in tied else gold
+        for gold, first in zip(golds, firsts, strict=True)
+    ]
 
 
 def _complete(golds: list[Gold], asked: list[AudioQuestion]) -> tuple[list[Gold], list[AudioQuestion], list[str]]:
@@ -87,7 +118,7 @@ def _complete(golds: list[Gold], asked: list[AudioQuestion]) -> tuple[list[Gold]
         for gold in golds
     ]
     said = [f"only {rated} of {len(golds)} questions state a difficulty, so it is left out"] if partly else []
-    return whole, [gold.to_question(question.audio) for gold, question in zip(whole, asked, strict=True)], said
+    return whole, [gold.to_question(question.recordings) for gold, question in zip(whole, asked, strict=True)], said
 
 
 def _blank(golds: Sequence[Gold], field: str) -> str:

@@ -34,8 +34,10 @@ class Gold:
         category: First level of the benchmark's own grouping.
         sub_category: Second level (the skill).
         difficulty: ``easy``, ``medium``, ``hard``, or empty where unknown.
-        audio: Name of the audio, for people.
-        clip: What is the same for questions about the same audio, where ``audio`` does not say it: a content key.
+        audio: Name of the audio, for people; of several recordings the first one's.
+        clip: What is the same for questions about the same audio, where ``audio`` does not say it: a content key, or a
+            name that stands for all recordings which questions about several tie together.
+        more_audio: Names of the further recordings, in order, where the question is about several.
     """
 
     id: str
@@ -48,6 +50,12 @@ class Gold:
     difficulty: str = ""
     audio: str = ""
     clip: str = ""
+    more_audio: tuple[str, ...] = ()
+
+    @property
+    def recordings(self) -> tuple[str, ...]:
+        """The names of all recordings, in order."""
+        return self.audio, *self.more_audio
 
     @property
     def gradable(self) -> bool:
@@ -59,15 +67,20 @@ class Gold:
         """What the questions about one clip have in common; intervals rest on as many clips as there are."""
         return self.clip or self.audio or self.id
 
-    def to_question(self, audio: AudioRef | None = None) -> AudioQuestion:
+    def to_question(self, recordings: Sequence[AudioRef] = ()) -> AudioQuestion:
         """Return the question; its answer is withheld where it is not among the choices.
+
+        Args:
+            recordings: What it is about, in order; empty: its recordings are names and no files.
 
         Raises:
             InputError: The row does not make a valid question.
         """
+        audio, *more_audio = recordings or [AudioRef(path=name or self.id) for name in self.recordings]
         return AudioQuestion(
             id=self.id,
-            audio=audio if audio is not None else AudioRef(path=self.audio or self.id),
+            audio=audio,
+            more_audio=tuple(more_audio),
             question=self.question,
             choices=self.choices,
             answer=self.answer if self.gradable else None,
@@ -99,11 +112,15 @@ class Gold:
             difficulty=question.difficulty or "",
             audio=question.audio.path or "",
             clip=question.audio.key,
+            more_audio=tuple(audio.path or "" for audio in question.more_audio),
         )
 
     def to_row(self) -> dict[str, Any]:
-        """Return the gold as a JSON object."""
-        return {**dataclasses.asdict(self), "choices": list(self.choices)}
+        """Return the gold as a JSON object; it names further recordings only where there are some."""
+        row = {**dataclasses.asdict(self), "choices": list(self.choices), "more_audio": list(self.more_audio)}
+        if not self.more_audio:
+            del row["more_audio"]
+        return row
 
     @classmethod
     def from_row(cls, row: dict[str, Any], where: str) -> Gold:
@@ -113,7 +130,8 @@ class Gold:
             BenchmarkError: A key is missing, unknown or of the wrong type.
         """
         try:
-            return cls(**{**row, "choices": tuple(row["choices"])})
+            texts = {"choices": tuple(row["choices"]), "more_audio": tuple(row.get("more_audio", ()))}
+            return cls(**{**row, **texts})
         except (KeyError, TypeError) as error:
             raise BenchmarkError(f"{where} is not a stored question ({error}): restore the file as it was") from error
 
@@ -138,6 +156,31 @@ class Benchmark:
     golds: tuple[Gold, ...]
     notes: tuple[str, ...] = ()
 
+    def one_recording(self) -> Benchmark:
+        """Return the benchmark without its questions about several recordings; itself where it has none.
+
+        The part has a digest of its own, so its scores are never mixed with those of the whole.
+
+        Raises:
+            BenchmarkError: Nothing is left.
+        """
+        kept = [at for at, question in enumerate(self.questions) if not question.more_audio]
+        return self.part(kept, "about one recording")
+
+    def part(self, kept: Sequence[int], what: str) -> Benchmark:
+        """Return the questions at some places, with a digest and a version of their own; itself where that is all.
+
+        Raises:
+            BenchmarkError: No question is left.
+        """
+        if len(kept) == len(self.questions):
+            return self
+        golds = tuple(self.golds[at] for at in kept)
+        check_golds(golds, f"the part of benchmark {self.name!r} {what}")
+        version = f"{self.version}, {len(golds)} of {len(self.golds)}{what and f' {what}'}"
+        questions = tuple(self.questions[at] for at in kept)
+        return Benchmark(self.name, version, digest_of(golds), questions, golds, self.notes)
+
     def limit(self, count: int | None) -> Benchmark:
         """Return the benchmark with at most ``count`` questions: the same ones for every model.
 
@@ -149,11 +192,7 @@ class Benchmark:
         if count < 1:
             raise InputError(f"a limit must be 1 question or more; found {count}")
         ranked = sorted(range(len(self.golds)), key=lambda i: hashlib.sha256(self.golds[i].id.encode()).digest())
-        kept = sorted(ranked[:count])
-        golds = tuple(self.golds[i] for i in kept)
-        questions = tuple(self.questions[i] for i in kept)
-        version = f"{self.version}, {count} of {len(self.golds)}"
-        return Benchmark(self.name, version, digest_of(golds), questions, golds, self.notes)
+        return self.part(sorted(ranked[:count]), "")
 
 
 _DIGESTED = ("id", "question", "choices", "answer", "task", "category", "sub_category", "difficulty", "audio")
@@ -161,8 +200,13 @@ _ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=True)
 
 
 def digest_row(gold: Gold) -> str:
-    """Return what of a gold counts for the version of its benchmark, as one line of JSON."""
-    return _ENCODER.encode({key: getattr(gold, key) for key in _DIGESTED})
+    """Return what of a gold counts for the version of its benchmark, as one line of JSON.
+
+    Names of further recordings are part of it where there are some, so versions of other benchmarks are as they were.
+    """
+    counted = {key: getattr(gold, key) for key in _DIGESTED}
+    named = list(filter(None, gold.more_audio))
+    return _ENCODER.encode({**counted, "more_audio": named} if named else counted)
 
 
 def digest_of(golds: Iterable[Gold]) -> str:

@@ -24,7 +24,7 @@ def read_parquet_rows(
     """Yield where each row is, for messages, and its columns; columns that are not there are left out.
 
     Where audio is embedded, its cell is a mapping with ``path`` (the name it had) and, if it was asked for, ``file``
-    (where it lies now) and ``sha256``.
+    (where it lies now) and ``sha256``; of several recordings a list of such.
 
     Args:
         files: Local paths, or addresses on the Hub with the commit.
@@ -41,7 +41,7 @@ def read_parquet_rows(
     key = hashlib.sha256(json.dumps([[_state(file) for file in files], list(columns), audio_column]).encode())
     folder = cache_folder() / "benchmarks" / "questions" / key.hexdigest()[:16]
     kept = folder / ("with-audio.jsonl" if audio and audio_column else "questions.jsonl")
-    wanted = [*columns, *([] if audio_column is None else [audio_column if audio else f"{audio_column}.path"])]
+    wanted = [*columns, *([] if audio_column is None else [audio_column] if audio else _names_in(audio_column))]
     if not audio and not any(map(is_remote, files)):
         yield from _read(files, wanted, whole=False)
         return
@@ -54,6 +54,11 @@ def read_parquet_rows(
         keep_text(kept, "".join(json.dumps(entry, default=str) + "\n" for entry in rows))
     for entry in rows:
         yield entry["where"], entry["row"]
+
+
+def _names_in(column: str) -> list[str]:
+    """Where the names of a column's clips are: of one clip, and of lists as Arrow calls their parts now or before."""
+    return [f"{column}.{part}path" for part in ("", "list.element.", "list.item.")]
 
 
 def _state(file: str) -> list[Any]:
@@ -72,8 +77,13 @@ def _kept(path: Path) -> list[dict[str, Any]] | None:
         return None
     with path.open(encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
-    files = (cell["file"] for entry in rows for cell in entry["row"].values() if _is_taken_out(cell))
+    cells = (cell for entry in rows for value in entry["row"].values() for cell in _each(value))
+    files = (cell["file"] for cell in cells if _is_taken_out(cell))
     return rows if all(map(os.path.isfile, files)) else None
+
+
+def _each(cell: Any) -> list[Any]:
+    return cell if isinstance(cell, list) else [cell]
 
 
 def _is_taken_out(cell: Any) -> bool:
@@ -96,12 +106,17 @@ def _read(files: Sequence[str], columns: Sequence[str], *, whole: bool) -> Itera
 
 def _without_bytes(row: Mapping[str, Any], audio_column: str | None, spool: Path) -> dict[str, Any]:
     """The row with its embedded audio stored, under the hash of its bytes, in place of the bytes themselves."""
+    cell = row.get(audio_column) if audio_column else None
+    stored = [_stored(one, spool) for one in _each(cell)]
+    return {**row, **({} if audio_column is None else {audio_column: stored if isinstance(cell, list) else stored[0]})}
+
+
+def _stored(cell: Any, spool: Path) -> Any:
     from sari_data.sources.table_audio import TableAudio
 
-    cell = row.get(audio_column) if audio_column else None
     data = cell.get("bytes") if isinstance(cell, Mapping) else cell
     if not isinstance(data, bytes) or not data:
-        return dict(row)
+        return cell
     ref = TableAudio("", None, spool).ref(cell, 0.0, None)
     name = cell.get("path") if isinstance(cell, Mapping) else None
-    return {**row, str(audio_column): {"path": name, "file": ref.path, "sha256": ref.sha256}}
+    return {"path": name, "file": ref.path, "sha256": ref.sha256}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -65,6 +67,30 @@ def read_choices(row: Row, key: str, where: str) -> tuple[str, ...]:
     if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
         raise BenchmarkError(f"{where}: expected {key!r} to be a list of texts, found {choices!r}: correct the row")
     return tuple(choice for choice in choices if choice.strip())
+
+
+def read_names(cell: Any, where: str) -> tuple[str, ...]:
+    """Return the names of a row's recordings: of a name, embedded audio, or a list of either (its JSON form too).
+
+    One recording may have no name, and so may embedded ones.
+
+    Raises:
+        BenchmarkError: One of several is neither a name nor embedded.
+    """
+    if isinstance(cell, str) and cell.lstrip().startswith("["):
+        with contextlib.suppress(ValueError):  # a name may begin with a bracket
+            cell = json.loads(cell)
+    cells = cell if isinstance(cell, list) and cell else [cell]
+    names = []
+    for one in cells:
+        name = one.get("path") if isinstance(one, dict) else one if isinstance(one, str) else None
+        names.append((name or "").strip().removeprefix("./"))
+        if len(cells) > 1 and not names[-1] and not isinstance(one, dict | bytes):
+            raise BenchmarkError(
+                f"{where}: expected a name for each of {len(cells)} recordings, found {one!r} for number {len(names)}: "
+                "correct the row"
+            )
+    return tuple(names)
 
 
 def read_label(row: Row, key: str, where: str) -> str:

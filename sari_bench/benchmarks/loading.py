@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sari_bench.benchmarks.assembling import assemble, audio_of
+from sari_bench.benchmarks.assembling import assemble, recordings_of
 from sari_bench.benchmarks.base import Benchmark, Gold
 from sari_bench.benchmarks.fields import Row, read_rows
 from sari_bench.benchmarks.hub import Home
@@ -64,13 +64,13 @@ def load_layout(
     left_out: Counter[str] = Counter()
     rows = read_rows(found, layout.what, layout.columns, layout.audio_column, audio=audio and embedded)
 
-    def read() -> Iterator[tuple[str, Gold, AudioRef | None]]:
+    def read() -> Iterator[tuple[str, Gold, tuple[AudioRef, ...]]]:
         for where, row in rows:
             gold = layout.read(row, where)
             if isinstance(gold, str):
                 left_out[gold] += 1
             else:
-                yield where, gold, audio_of(gold, row.get(layout.audio_column or ""), place, where)
+                yield where, gold, recordings_of(gold, row.get(layout.audio_column or ""), place, where)
 
     try:
         made = assemble(layout.name, read(), found.title)

@@ -41,7 +41,9 @@ def load(questions: Path | None, audio_root: Path | None, *, audio: bool = True,
 def _read(row: Row, where: str) -> Gold:
     read_text(row, "modality", where, _EXPECTED)
     return Gold(
-        **{key: read_text(row, key, where, _EXPECTED) for key in ("id", "question", "answer")},
+        id=read_text(row, "id", where, _EXPECTED),
+        question=read_text(row, "question", where, _EXPECTED),
+        answer=read_text(row, "answer", where, _EXPECTED),
         choices=read_choices(row, "choices", where),
         task=read_domain(row, "modality", where),
         category=read_label(row, "category", where),

@@ -73,12 +73,13 @@ def read_gold(row: Row, where: str, split: str, *, withheld: bool) -> Gold:
         raise BenchmarkError(
             f"{where}: expected questions of MMAU {split}, found one of {other!r}: choose --benchmark mmau-{other}"
         )
-    texts = {key: read_text(plain, key, where, expected) for key in ("id", "question")}
+    identifier, question = (read_text(plain, key, where, expected) for key in ("id", "question"))
     answer = plain.get("answer")
     if not withheld or (answer is not None and not isinstance(answer, str)) or (answer or "").strip():
         answer = read_text(plain, "answer", where, expected)
     return Gold(
-        **texts,
+        id=identifier,
+        question=question,
         choices=read_choices(plain, "choices", where),
         answer=answer or None,
         task=read_text(plain, "task", where, expected),

@@ -1,11 +1,14 @@
-"""The closed-form part of MMAU-Pro (Kumar et al., arXiv 2508.13992): its multiple-choice questions about one recording.
+"""The closed-form part of MMAU-Pro (Kumar et al., arXiv 2508.13992): its multiple-choice questions.
 
 ``test.parquet`` of gamma-lab-umd/MMAU-Pro on the Hub has 5,305 rows: ``id``, ``audio_path`` (a list), ``question``,
 ``answer``, ``choices`` (a list), ``category``, ``sub-cat``, ``perceptual_skills``, ``reasoning_skills``,
 ``length_type`` and more; the audio is in ``data.zip``. What is closed-form is decided as in the benchmark's own
 ``evaluate_mmau_pro_comprehensive.py`` (github.com/sonalkum/MMAUPro): every category but ``open`` and ``instruction
-following``, with more than one option. That code does not join the recordings of questions about several; models
-get them as separate inputs. A question here has one audio, so those are left out, and the benchmark says how many.
+following``, with more than one option.
+
+Several hundred questions (the category ``multi``) are about two recordings or three. That code scores answers alone;
+who runs the benchmark in NeMo-Skills or lmms-eval hands a model every path of ``audio_path``, in its order, as an audio
+of its own in one user turn. So they are asked here.
 """
 
 from __future__ import annotations
@@ -14,13 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from sari_bench.benchmarks.base import Benchmark, Gold
-from sari_bench.benchmarks.fields import Row, read_label, read_text
+from sari_bench.benchmarks.fields import Row, read_label, read_names, read_text
 from sari_bench.benchmarks.hub import Home
 from sari_bench.benchmarks.loading import Layout, load_layout
 from sari_data.errors import BenchmarkError
 
 NAME = "mmau-pro"
-SUMMARY = "MMAU-Pro, closed-form part: its multiple-choice questions about one recording (of 5,305 rows)"
+SUMMARY = (
+    "MMAU-Pro, closed-form part: its multiple-choice questions about one recording or several (of 5,305 rows; left out "
+    "are open-ended ones and instruction following)"
+)
 QUESTIONS = None
 LICENCE = "CC BY-NC 4.0; the audio has the licences of its sources"
 HUB = "gamma-lab-umd/MMAU-Pro"
@@ -55,10 +61,8 @@ def _read(row: Row, where: str) -> Gold | str:
     given = _texts(row, "choices", where)
     choices = tuple(choice for choice in given if choice.strip())
     if len(choices) < 2:
-        return "without options"
-    recordings = _texts(row, "audio_path", where)
-    if len(recordings) > 1:
-        return "about several recordings"
+        return "with fewer than two options"
+    first, *others = read_names(_texts(row, "audio_path", where), f"{where}, 'audio_path'")
     if not isinstance(row.get("answer"), str) or not row["answer"].strip():
         return "without an answer"
     if category not in _TASKS:
@@ -72,7 +76,8 @@ def _read(row: Row, where: str) -> Gold | str:
         task=_TASKS[category],
         category=category,
         sub_category=read_label(row, "sub-cat", where),
-        audio=recordings[0].removeprefix("./") if recordings else "",
+        audio=first,
+        more_audio=tuple(others),
     )
 
 

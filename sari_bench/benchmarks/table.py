@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sari_bench.benchmarks.assembling import assemble, audio_of
+from sari_bench.benchmarks.assembling import assemble, recordings_of
 from sari_bench.benchmarks.base import Benchmark, Gold
+from sari_bench.benchmarks.fields import read_names
 from sari_bench.benchmarks.places import AudioPlace, Found, open_audio
 from sari_bench.benchmarks.table_columns import USUAL, Columns, find_columns
 from sari_bench.benchmarks.table_map import TableMap
@@ -204,11 +205,11 @@ def _ids(entries: Sequence[_Entry], columns: Columns) -> list[str]:
 def _questions(
     entries: Sequence[_Entry], names: Sequence[str], form: AnswerForm | None, columns: Columns, mapped: TableMap,
     place: AudioPlace | None,
-) -> Iterator[tuple[str, Gold, AudioRef | None]]:  # fmt: skip
+) -> Iterator[tuple[str, Gold, tuple[AudioRef, ...]]]:  # fmt: skip
     for entry, name in zip(entries, names, strict=True):
         cell = entry.values.get(columns.audio) if columns.audio else None
         gold = _read(entry, name, form, columns, mapped, cell)
-        yield entry.where, gold, audio_of(gold, cell, place, entry.where)
+        yield entry.where, gold, recordings_of(gold, cell, place, entry.where)
 
 
 def _read(entry: _Entry, name: str, form: AnswerForm | None, columns: Columns, mapped: TableMap, audio: Any) -> Gold:
@@ -238,7 +239,7 @@ def _read(entry: _Entry, name: str, form: AnswerForm | None, columns: Columns, m
         answer = str(_fits(where, columns.answer, lambda: cells.read_text(entry.answer)))
     elif form is not None:
         answer = _fits(where, columns.answer, lambda: cells.read_answer(entry.answer, entry.choices, form))
-    named = audio.get("path") if isinstance(audio, dict) else audio if isinstance(audio, str) else None
+    first, *others = read_names(audio, f"{where}, column {columns.audio!r}")
     return Gold(
         id=name,
         question=question,
@@ -248,7 +249,8 @@ def _read(entry: _Entry, name: str, form: AnswerForm | None, columns: Columns, m
         category=text(columns.category),
         sub_category=text(columns.sub_category),
         difficulty=difficulty,
-        audio=(named or "").strip().removeprefix("./"),
+        audio=first,
+        more_audio=tuple(others),
     )
 
 

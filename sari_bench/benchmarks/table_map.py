@@ -25,7 +25,7 @@ class TableMap(Table):
         answer: The gold.
         answer_form: How it is given: text (of the option), letter, index0 or index1 (counted from 0 or 1); absent: the
             one form that fits every row.
-        audio: Paths relative to the audio folder, or embedded audio.
+        audio: Paths relative to the audio folder, or embedded audio; a list of them in a row about several recordings.
         id: The row's own id; absent and with no column of unique ids: its number.
         task: The column of what is heard: sound, music, speech or a mix.
         task_is: What is heard in every row; where ``task`` is named too, in rows where that is empty.

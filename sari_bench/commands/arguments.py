@@ -32,6 +32,13 @@ AudioOption = Annotated[
         "questions are."
     ),
 ]
+LimitOption = Annotated[
+    int | None, typer.Option(help="Ask only so many questions, the same ones for every model; default: all.")
+]
+OneRecordingOption = Annotated[
+    bool | None,
+    typer.Option("--one-recording", help="Leave out questions about several recordings, which mmau-pro has."),
+]
 ScorerOption = Annotated[
     str,
     typer.Option(

@@ -75,7 +75,6 @@ def report(
     from sari_bench.reporting.disagreeing import disagreeing, disagreement_lines
     from sari_bench.reporting.groups import parse_grouping
     from sari_bench.reporting.report_files import boards_csv, boards_json, boards_markdown
-    from sari_bench.running.measure import stale_notes
 
     _check_repo(repo)
     groupings = list(dict.fromkeys(one for text in by or [] for one in parse_grouping(text)))
@@ -83,8 +82,6 @@ def report(
     _check_files(html, markdown, csv, disagreements, scorer or [])
     _check_push(push_to_hub, dry_run, repo is not None or eval_task is not None, as_json)
     found = _find_or_measure(runs or [], leaderboard, recipe, overrides)
-    for sentence in stale_notes(found):
-        note(f"note: {sentence}")
     boards = _boards(found, scorer or ["answer"], published or [], no_published, training or [], text_overlap)
     lists = [disagreeing(board) for board in boards]
     if html is not None:
@@ -142,8 +139,11 @@ def _boards(
 ) -> list[Board]:
     from sari_bench.published import read_published
     from sari_bench.reporting.leaderboard import make_boards
+    from sari_bench.running.measure import stale_notes
     from sari_bench.scoring import count_withheld
 
+    for sentence in stale_notes(runs):
+        note(f"note: {sentence}")
     if published and no_published:
         raise InputError("--published shows rows and --no-published shows none: leave one of them out")
     hidden = [run for run in runs if count_withheld(run.benchmark)]

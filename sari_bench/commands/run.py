@@ -10,6 +10,8 @@ import typer
 from sari_bench.commands.arguments import (
     AudioOption,
     JsonOption,
+    LimitOption,
+    OneRecordingOption,
     QuestionsOption,
     RecipeArgument,
     ResponderOptions,
@@ -53,9 +55,8 @@ def run(
     out_folder: Annotated[Path, typer.Option("--out", help="Where run folders go, by benchmark.")] = Path("runs"),
     questions: QuestionsOption = None,
     audio: AudioOption = None,
-    limit: Annotated[
-        int | None, typer.Option(help="Ask only so many questions, the same ones for every model; default: all.")
-    ] = None,
+    limit: LimitOption = None,
+    one_recording: OneRecordingOption = None,
     samples: Annotated[
         int | None, typer.Option(help="Answers to each question; from 2 on also majority vote and pass@k. Default: 1.")
     ] = None,
@@ -80,6 +81,7 @@ def run(
         "questions": questions,
         "audio": audio,
         "limit": limit,
+        "one_recording": one_recording,
         "samples": samples,
         "batch_size": batch_size,
         "max_new_tokens": max_new_tokens,

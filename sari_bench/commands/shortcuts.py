@@ -10,6 +10,8 @@ import typer
 from sari_bench.commands.arguments import (
     AudioOption,
     JsonOption,
+    LimitOption,
+    OneRecordingOption,
     QuestionsOption,
     ResponderOptions,
     ScorerOption,
@@ -48,9 +50,8 @@ def shortcuts(
     responder_option: ResponderOptions = None,
     name: Annotated[str | None, typer.Option(help="The run's name; default: the model's name @ the mode.")] = None,
     out_folder: Annotated[Path | None, typer.Option("--out", help="Where run folders go; default: runs/.")] = None,
-    limit: Annotated[
-        int | None, typer.Option(help="Ask only so many questions, the same ones for every model; default: all.")
-    ] = None,
+    limit: LimitOption = None,
+    one_recording: OneRecordingOption = None,
     samples: Annotated[int | None, typer.Option(help="Answers to each question; default: 1.")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="Longest response, in tokens; default: 256.")] = None,
     seed: Annotated[int, typer.Option(help="Decides whose audio is heard in other-audio.")] = 0,
@@ -71,6 +72,7 @@ def shortcuts(
         "mode": mode,
         "responder": responder,
         "limit": limit,
+        "one_recording": one_recording,
         "samples": samples,
         "max_new_tokens": max_new_tokens,
     }

@@ -176,6 +176,7 @@ def _by_question(score: Score) -> dict[str, list[Scored]]:
 def _row(gold: Gold) -> dict[str, Any]:
     row = gold.to_row()
     kept = {key: row[key] for key in ("id", "question", "choices", "answer", "task", "category", "difficulty", "audio")}
+    kept["audio"] = ", ".join(filter(None, gold.recordings))
     return {**kept, "skill": gold.sub_category}
 
 

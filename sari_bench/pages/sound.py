@@ -24,7 +24,10 @@ class Sounds:
         self._clips = Clips("small" if audio_mib > 0 else "none", audio_mib, "--audio-budget")
 
     def place(self, board: Board, ids: Iterable[str]) -> tuple[dict[str, dict[str, Any]], str]:
-        """Return what the page says of the clip of each question, by id, and a sentence about all of them."""
+        """Return what the page says of the clip of each question, by id, and a sentence about all of them.
+
+        Of a question about several recordings it is what the first one's says, and ``more`` has the others'.
+        """
         wanted = list(ids)
         if not wanted:
             return {}, ""
@@ -35,21 +38,30 @@ class Sounds:
             return {key: {"none": "The clip is not at hand."} for key in wanted}, f"No clip can be heard: {why}."
         found = {}
         for identifier in wanted:
-            said, element = self._clips.place(refs[identifier])
-            self.elements.append(element)
-            found[identifier] = said
-        heard = sum("clip" in said for said in found.values())
+            said, *others = (self._place(ref) for ref in refs[identifier])
+            found[identifier] = {**said, "more": others} if others else said
+        heard = sum(all("clip" in one for one in _each(said)) for said in found.values())
         return found, self._sentence(found, heard)
+
+    def _place(self, ref: AudioRef) -> dict[str, Any]:
+        said, element = self._clips.place(ref)
+        self.elements.append(element)
+        return said
 
     def _sentence(self, found: dict[str, dict[str, Any]], heard: int) -> str:
         if heard == len(found):
             return f"All {heard:,} can be heard."
-        reasons = {said["none"] for said in found.values() if "none" in said}
+        reasons = {one["none"] for said in found.values() for one in _each(said) if "none" in one}
         why = f": {next(iter(reasons))}" if len(reasons) == 1 else ", the others say why not."
         return f"{heard:,} of {len(found):,} can be heard{why}"
 
 
-def _audio(board: Board, wanted: Collection[str]) -> tuple[dict[str, AudioRef] | None, str]:
+def _each(said: dict[str, Any]) -> list[dict[str, Any]]:
+    """What is said of each recording of a question."""
+    return [said, *said.get("more", ())]
+
+
+def _audio(board: Board, wanted: Collection[str]) -> tuple[dict[str, tuple[AudioRef, ...]] | None, str]:
     """The clips by question id, from the first run that still says where they are."""
     why = ""
     for entry in board.entries:

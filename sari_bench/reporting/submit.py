@@ -164,7 +164,7 @@ def _row(gold: Gold, published: Mapping[str, Mapping[str, Any]] | None) -> dict[
         return {key: value for key, value in published[gold.id].items() if key not in KEYS}
     return {
         "id": gold.id,
-        "audio_id": gold.audio,
+        "audio_id": list(gold.recordings) if gold.more_audio else gold.audio,
         "question": gold.question,
         "choices": list(gold.choices),
         "answer": gold.answer or "",

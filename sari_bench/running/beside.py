@@ -95,6 +95,8 @@ class Recorded:
         name: The model's name, as it was recorded.
     """
 
+    several_recordings = True  # what it heard was its matter
+
     def __init__(self, name: str) -> None:
         self.name = name
 

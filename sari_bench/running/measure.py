@@ -168,7 +168,7 @@ def load_for(bench: Bench) -> Benchmark:
     benchmark = load_benchmark(bench.benchmark, bench.questions, bench.audio, **bench.benchmark_options())
     for sentence in benchmark.notes:
         note(f"note: {sentence}")
-    return benchmark.limit(bench.limit)
+    return bench.part_of(benchmark)
 
 
 def run_folder(out: Path, benchmark: str, model: str, mode: str, name: str | None) -> Path:

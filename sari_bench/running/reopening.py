@@ -48,7 +48,7 @@ def reopen(run: Run) -> Benchmark:
     """
     bench = read_bench(run)
     found = load_benchmark(bench.benchmark, bench.questions, bench.audio, **bench.benchmark_options())
-    benchmark = found.limit(bench.limit)
+    benchmark = bench.part_of(found)
     if benchmark.digest != run.benchmark.digest:
         raise BenchmarkError(
             f"run {str(run.folder)!r} asked {run.benchmark.name} ({run.benchmark.version}), and what its recipe names "
@@ -57,8 +57,8 @@ def reopen(run: Run) -> Benchmark:
     return benchmark
 
 
-def clips_of(run: Run, ids: Collection[str]) -> dict[str, AudioRef]:
-    """Return the audio of some of a run's questions, by id; of a benchmark that is generated only these are made.
+def clips_of(run: Run, ids: Collection[str]) -> dict[str, tuple[AudioRef, ...]]:
+    """Return the recordings of some of a run's questions, by id; of what is generated only these are made.
 
     Args:
         run: The run.
@@ -74,6 +74,6 @@ def clips_of(run: Run, ids: Collection[str]) -> dict[str, AudioRef]:
         made = list(scenes.some_questions(golds.keys(), **bench.benchmark_options()))
         same = [q for q in made if digest_row(Gold.from_question(q)) == digest_row(golds[q.audio.path or ""])]
         if len(same) == len(ids):
-            return {question.id: question.audio for question in same}
+            return {question.id: question.recordings for question in same}
     # Where one of them is another now, opening all says so.
-    return {question.id: question.audio for question in reopen(run).questions if question.id in ids}
+    return {question.id: question.recordings for question in reopen(run).questions if question.id in ids}

@@ -60,6 +60,8 @@ class RunSettings:
 class Plan:
     """The requests of a run, made one by one when they are asked for, so that no audio is held.
 
+    ``several`` is how many of them are about several recordings.
+
     Args:
         benchmark: What is asked.
         settings: How.
@@ -74,18 +76,21 @@ class Plan:
         self.example = ""
         prompts, parts = hashlib.sha256(), hashlib.sha256()
         absent: list[str] = []
+        recordings = self.several = 0
         for index in range(len(self._rendered)):
             request = self.request(index)
             self.example = self.example if index else request.prompt
             prompts.update(("\0" if index else "").encode() + request.prompt.encode())
             if settings.requests is not None:
-                parts.update(json.dumps([_audio_name(request.audio), request.prefix]).encode())
-            audio = request.audio
-            if audio is not None and audio.data is None and not Path(str(audio.path)).is_file():
-                absent.append(str(audio.path))
+                names: list[str | None] = [_audio_name(audio) for audio in request.recordings]
+                parts.update(json.dumps([*(names or [None]), request.prefix]).encode())
+            recordings += len(request.recordings)
+            self.several += len(request.recordings) > 1
+            files = [str(audio.path) for audio in request.recordings if audio.data is None]
+            absent += [path for path in files if not Path(path).is_file()]
         if absent:
             raise AudioError(
-                f"{len(absent)} of {len(self._rendered)} audio files of benchmark {benchmark.name!r} do not exist "
+                f"{len(absent)} of {recordings} audio files of benchmark {benchmark.name!r} do not exist "
                 f"(the first is {absent[0]!r}): give the folder that they are in with --audio"
             )
         self.prompts_digest, self.parts_digest = prompts.hexdigest(), parts.hexdigest()
@@ -94,7 +99,7 @@ class Plan:
         """Return the request of a question, with the benchmark's own id."""
         question, prompt = self.benchmark.questions[index], self._rendered[index]
         if self.settings.requests is None:
-            return Request(question.id, question.audio, prompt)
+            return Request(question.id, question.audio, prompt, more_audio=question.more_audio)
         return dataclasses.replace(self.settings.requests(question, prompt), id=question.id)
 
     def left(self, done: set[tuple[str, int]]) -> list[tuple[int, int, int]]:
@@ -115,10 +120,10 @@ def _stretches(samples: Sequence[int]) -> Iterator[tuple[int, int]]:
             start = end
 
 
-def _audio_name(audio: AudioRef | None) -> str | None:
-    """What stands for a request's audio: its content key, or for a file its name, so that its folder may move."""
-    if audio is None or audio.data is not None or audio.sha256 is not None:
-        return None if audio is None else audio.key
+def _audio_name(audio: AudioRef) -> str:
+    """What stands for a recording: its content key, or for a file its name, so that its folder may move."""
+    if audio.data is not None or audio.sha256 is not None:
+        return audio.key
     return f"{Path(str(audio.path)).name}|{audio.start}|{audio.duration}"
 
 

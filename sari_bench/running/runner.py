@@ -24,8 +24,8 @@ from sari_bench.jsonfiles import write_whole
 from sari_bench.running.run_meta import Plan, RunSettings, check_same, describe, machine, now, used_since
 from sari_bench.running.runs import FAILED, META, QUESTIONS, RECIPE, RESPONSES, read_lines, read_meta, read_responses
 from sari_data.console import json_text
-from sari_data.errors import BenchmarkError, ResponderError, SariError, StorageError
-from sari_data.responder import Request, Responder, Response, Usage
+from sari_data.errors import BenchmarkError, InputError, ResponderError, SariError, StorageError
+from sari_data.responder import Request, Responder, Response, Usage, hears_several
 from sari_data.types import AudioQuestion
 
 __all__ = ["RunSettings", "run_benchmark"]
@@ -57,10 +57,17 @@ def run_benchmark(
     Raises:
         BenchmarkError: The folder holds a run with other settings or another process is writing to it.
         AudioError: Audio files of the benchmark are not there.
+        InputError: Questions are about several recordings, and the responder does not say that it hears several.
         ResponderError: The responder answered something that was not asked, or cannot go on.
         StorageError: A write failed.
     """
     plan = Plan(benchmark, settings)
+    if plan.several and not hears_several(responder):
+        raise InputError(
+            f"{plan.several:,} of {len(benchmark.questions):,} questions of benchmark {benchmark.name!r} are about "
+            f"several recordings, and responder {responder.name!r} takes one in a prompt: leave them out with "
+            "--one-recording (bench.one_recording), or take a model that hears several"
+        )
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         sink = (folder / RESPONSES).open("ab")

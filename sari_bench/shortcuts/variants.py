@@ -6,6 +6,7 @@ have ids of their own.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -14,7 +15,7 @@ from pathlib import Path
 from sari_bench.benchmarks.base import Benchmark, Gold, check_golds, digest_of
 from sari_bench.running.run_meta import BuildRequest
 from sari_data.errors import BenchmarkError, InputError
-from sari_data.pairing import pair_clips
+from sari_data.pairing import pair_clips, ring_order
 from sari_data.responder import Request
 from sari_data.types import AudioQuestion, AudioRef, hash_path
 
@@ -63,7 +64,11 @@ def make_variant(name: str, benchmark: Benchmark, seed: int = 0) -> Variant:
     if name == NO_AUDIO:
         return Variant(name, benchmark, lambda question, prompt: Request(question.id, None, prompt))
     if name == SILENCE:
-        return Variant(name, benchmark, lambda question, prompt: Request(question.id, silence(question.audio), prompt))
+        return Variant(
+            name,
+            benchmark,
+            lambda question, prompt: _request(question, prompt, [silence(audio) for audio in question.recordings]),
+        )
     if name == CIRCULAR:
         return Variant(name, rotate(benchmark))
     assert name == OTHER_AUDIO, f"expected one of {VARIANTS}, got {name}"
@@ -94,18 +99,66 @@ def _silent_wav(frames: int, sampling_rate: int) -> bytes:
     return encode_wav(np.zeros(frames, dtype=np.float32), sampling_rate)
 
 
+def _request(question: AudioQuestion, prompt: str, recordings: Sequence[AudioRef]) -> Request:
+    first, *others = recordings
+    return Request(question.id, first, prompt, more_audio=tuple(others))
+
+
 def _with_other_audio(benchmark: Benchmark, seed: int) -> Variant:
-    """Each question with another's audio: the next clip in a seeded ring of the clips of its task."""
-    keys = [bytes.fromhex(_content_key(question.audio)) for question in benchmark.questions]
-    donors = pair_clips(keys, [gold.task for gold in benchmark.golds], seed)
+    """Each question with the recordings of another that is about as many: the next in a seeded ring of its task.
+
+    A question about several for which there is no other with as many, all of them others, cannot be asked so.
+    """
+    donors = _donors_of_one(benchmark, seed) | _donors_of_several(benchmark, seed)
     if not donors:
         raise BenchmarkError(
-            f"all {len(keys)} questions of benchmark {benchmark.name!r} are about one clip, so there is no other "
-            "question's audio to hear: leave other-audio out with --only"
+            f"all {len(benchmark.questions)} questions of benchmark {benchmark.name!r} are about one clip, so there is "
+            "no other question's audio to hear: leave other-audio out with --only"
         )
-    first = {key: question.audio for key, question in zip(reversed(keys), reversed(benchmark.questions), strict=True)}
-    audio = {benchmark.questions[row].id: first[key] for row, key in donors.items()}
-    return Variant(OTHER_AUDIO, benchmark, lambda question, prompt: Request(question.id, audio[question.id], prompt))
+    heard = {benchmark.questions[row].id: donors[row] for row in donors}
+    return Variant(
+        OTHER_AUDIO,
+        benchmark.part(sorted(donors), "about as many recordings as another"),
+        lambda question, prompt: _request(question, prompt, heard[question.id]),
+    )
+
+
+def _donors_of_one(benchmark: Benchmark, seed: int) -> dict[int, tuple[AudioRef, ...]]:
+    """The other clip that each question about one hears, by the question's place."""
+    rows = [row for row, question in enumerate(benchmark.questions) if not question.more_audio]
+    keys = [bytes.fromhex(_content_key(benchmark.questions[row].audio)) for row in rows]
+    pairs = pair_clips(keys, [benchmark.golds[row].task for row in rows], seed)
+    first = {key: benchmark.questions[row].audio for key, row in zip(reversed(keys), reversed(rows), strict=True)}
+    return {rows[at]: (first[key],) for at, key in pairs.items()}
+
+
+def _donors_of_several(benchmark: Benchmark, seed: int) -> dict[int, tuple[AudioRef, ...]]:
+    """The other recordings that each question about several hears, none of which is one of its own."""
+    keys = {
+        row: tuple(bytes.fromhex(_content_key(audio)) for audio in question.recordings)
+        for row, question in enumerate(benchmark.questions)
+        if question.more_audio
+    }
+    first: dict[bytes, int] = {}  # what stands for a row's recordings, to the first row with them
+    mark = {row: hashlib.sha256(b"".join(those)).digest() for row, those in keys.items()}
+    for row in sorted(keys):
+        first.setdefault(mark[row], row)
+    rings: dict[tuple[str | None, int], list[bytes]] = {}
+    for row, those in keys.items():
+        for task in (benchmark.golds[row].task, None):
+            rings.setdefault((task, len(those)), []).append(mark[row])
+    orders = {group: ring_order(marks, seed) for group, marks in rings.items()}
+    found = {}
+    for row, those in keys.items():
+        for task in (benchmark.golds[row].task, None):  # where its task has none, any other
+            ring = orders[task, len(those)]
+            at = ring.index(mark[row])
+            others = (first[other] for other in ring[at + 1 :] + ring[:at])
+            donor = next((other for other in others if not set(keys[other]) & set(those)), None)
+            if donor is not None:
+                found[row] = benchmark.questions[donor].recordings
+                break
+    return found
 
 
 def _content_key(audio: AudioRef) -> str:

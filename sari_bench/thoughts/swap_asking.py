@@ -128,7 +128,7 @@ class _Part:
 
     def request(self, question: AudioQuestion, prompt: str) -> Request:
         prefix = self.responses[question.id].prefix(self.variant, self.captions[question.id])
-        return Request(question.id, question.audio, prompt, prefix=prefix)
+        return Request(question.id, question.audio, prompt, prefix=prefix, more_audio=question.more_audio)
 
 
 def _parts(

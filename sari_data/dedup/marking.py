@@ -27,6 +27,8 @@ from sari_data.types import AudioQuestion, AudioRef, hash_path
 class Marking:
     """What of a benchmark was found in training corpora.
 
+    A question about several recordings is found by any of them, and its sound could be compared where all could.
+
     Args:
         findings: Id of a benchmark's question to its findings, those that count first; ``where`` is the corpus and
             ``other`` the id there.
@@ -74,7 +76,7 @@ def mark_questions(
                 "more than once: give folders with different names"
             )
     tell = advance or (lambda count: None)
-    held = _hold(questions, asked, tell)
+    held, more_clips = _hold(questions, asked, tell)
     # Without a sound of the benchmark, hours of listening to a corpus would find nothing.
     heard = asked if held.clips.heard else asked.model_copy(update={"sound": False})
     found: dict[str, list[Finding]] = {}
@@ -85,9 +87,10 @@ def mark_questions(
         parts, videos = match_segments(held, corpus, asked)
         sounds = match_recordings(held, corpus, heard)
         for number, identifier in enumerate(held.ids):
-            clip = held.clip_numbers[number]
-            matches = [texts.get(held.text_numbers[number]), sounds.get(clip), parts.get(clip), videos.get(clip)]
-            for match in filter(None, matches):
+            matches = [texts.get(held.text_numbers[number])]
+            for clip in (held.clip_numbers[number], *more_clips.get(number, ())):
+                matches += [sounds.get(clip), parts.get(clip), videos.get(clip)]
+            for match in dict.fromkeys(filter(None, matches)):
                 other = corpus.ids[match.other]
                 finding = Finding(identifier, match.kind, match.grade, other, corpus.name, match.score, match.counts)
                 found.setdefault(identifier, []).append(finding)
@@ -96,37 +99,49 @@ def mark_questions(
     compared = {
         "texts": sum(number >= 0 for number in held.text_numbers),
         "segments": sum(held.clips.segments[clip] is not None for clip in held.clip_numbers),
-        "sounds": _heard(held),
+        "sounds": _heard(held, more_clips),
     }
     ordered = {key: tuple(sorted(those, key=lambda f: not f.counts)) for key, those in found.items()}
     return Marking(ordered, tuple(abouts), compared)
 
 
-def _hold(questions: Iterable[AudioQuestion], table: Dedup, advance: Callable[[int], None]) -> Held:
-    """Read a benchmark once, and hear those of its clips that are at hand."""
+def _hold(
+    questions: Iterable[AudioQuestion], table: Dedup, advance: Callable[[int], None]
+) -> tuple[Held, dict[int, list[int]]]:
+    """Read a benchmark once, and hear those of its clips that are at hand.
+
+    Returns:
+        (the benchmark, each question with its first recording; the clips of the further recordings, by the question's
+        number, where it is about several)
+    """
     held = Held()
+    more_clips: dict[int, list[int]] = {}
 
     def at_hand() -> Iterator[tuple[int, AudioRef]]:
         for question in questions:
-            audio = question.audio
-            there = audio.data is not None or Path(str(audio.path)).is_file()
-            if audio.data is None and audio.sha256 is None and there:
-                audio = hash_path(str(audio.path), start=audio.start, duration=audio.duration)
             held.ids.append(question.id)
             held.text_numbers.append(held.texts.add(Text.of(question.question, question.choices, question.answer)))
-            named = parse_name(PurePosixPath(audio.path).name) if audio.path else None
-            number, new = held.clips.add(content_key(audio, ""), of_provenance(question.provenance) or named)
-            held.clip_numbers.append(number)
             advance(1)
-            if new and there:
-                yield number, audio
+            for place, audio in enumerate(question.recordings):
+                there = audio.data is not None or Path(str(audio.path)).is_file()
+                if audio.data is None and audio.sha256 is None and there:
+                    audio = hash_path(str(audio.path), start=audio.start, duration=audio.duration)
+                named = parse_name(PurePosixPath(audio.path).name) if audio.path else None
+                told = None if place else of_provenance(question.provenance)
+                number, new = held.clips.add(content_key(audio, ""), told or named)
+                if place:
+                    more_clips.setdefault(len(held.ids) - 1, []).append(number)
+                else:
+                    held.clip_numbers.append(number)
+                if new and there:
+                    yield number, audio
 
     if table.sound:
         held.clips.hear(at_hand(), table)
     else:
         for _ in at_hand():
             pass
-    return held
+    return held, more_clips
 
 
 def match_recordings(held: Held, corpus: Benchmark, table: Dedup) -> Matches:
@@ -142,17 +157,20 @@ def _about(corpus: Benchmark) -> dict[str, Any]:
     return {
         "name": corpus.name,
         "path": corpus.path,
-        "questions": len(corpus.ids),
+        "questions": len(set(corpus.ids)),  # one about several recordings is there with each
         "compared": {
             "texts": sum(text >= 0 for text in corpus.text_numbers),
             "segments": sum(segment is not None for segment in corpus.segments),
-            "sounds": _heard(corpus),
+            "sounds": _heard(corpus, {}),
             "unreadable": corpus.clips.unreadable,
         },
     }
 
 
-def _heard(held: Held) -> int:
-    """How many questions have a fingerprint."""
+def _heard(held: Held, more_clips: Mapping[int, Sequence[int]]) -> int:
+    """How many questions have a fingerprint of each of their recordings."""
     sizes = held.clips.peaks.sizes
-    return sum(clip >= 0 and sizes[clip] > 0 for clip in held.clip_numbers)
+    return sum(
+        all(one >= 0 and sizes[one] > 0 for one in (clip, *more_clips.get(number, ())))
+        for number, clip in enumerate(held.clip_numbers)
+    )

@@ -94,7 +94,7 @@ def _about(benchmark: Benchmark, by_question: Mapping[str, tuple[Finding, ...]],
     return {
         "name": benchmark.name,
         "path": benchmark.path,
-        "questions": len(benchmark.ids),
+        "questions": len(set(benchmark.ids)),  # one about several recordings is there with each
         "compared": {
             "texts": sum(text >= 0 for text in benchmark.text_numbers),
             "segments": segments,
@@ -116,19 +116,20 @@ def _tally(findings: Sequence[Finding]) -> dict[str, int]:
 def _notes(benchmark: Benchmark, segments: int, table: Dedup) -> list[str]:
     """What the comparison does not prove."""
     notes = []
-    total = len(benchmark.ids)
-    sounds = sum(clip >= 0 and benchmark.clips.peaks[clip].size > 0 for clip in benchmark.clip_numbers)
+    total = len(set(benchmark.ids))
+    clips = list(zip(benchmark.ids, benchmark.clip_numbers, strict=True))
+    unheard = {key for key, clip in clips if clip < 0 or not benchmark.clips.peaks[clip].size}
     if not table.sound:
         notes.append(
             "sounds were not compared (dedup.sound is false): the same recording under another text is not found"
         )
-    elif not sounds:
+    elif not any(clip >= 0 and benchmark.clips.peaks[clip].size for _, clip in clips):
         notes.append(
             "its audio is not there, so no sound was compared: the same recording with another text is found only "
             "where both name the video"
         )
-    elif sounds < total:
-        notes.append(f"only {sounds} of its {total} questions have audio that could be compared")
+    elif unheard:
+        notes.append(f"only {total - len(unheard)} of its {total} questions have audio that could be compared")
     if not segments:
         notes.append("it names no videos, so no segments were compared")
     if all(text < 0 for text in benchmark.text_numbers):

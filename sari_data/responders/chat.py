@@ -102,7 +102,9 @@ def sample_seed(seed: int, request_id: str, sample: int) -> int:
     return int.from_bytes(digest[:4], "little") >> 1
 
 
-def write_body(request: Request, samples: Sequence[int], sampling: Sampling, form: Form, audio: str | None) -> bytes:
+def write_body(
+    request: Request, samples: Sequence[int], sampling: Sampling, form: Form, recordings: Sequence[str]
+) -> bytes:
     """Return the JSON of one request for ``samples``.
 
     Args:
@@ -110,11 +112,12 @@ def write_body(request: Request, samples: Sequence[int], sampling: Sampling, for
         samples: Indices of the samples; the seed is the first one's.
         sampling: How to sample.
         form: What else decides the body.
-        audio: The encoded audio in base64, where the request has any.
+        recordings: The encoded audio of each of the request's recordings in base64: a part of the user's turn for each,
+            in order, before the text.
     """
     content: Any = request.prompt
-    if audio is not None:
-        content = [audio_part(audio, form), {"type": "text", "text": request.prompt}]
+    if recordings:
+        content = [*(audio_part(audio, form) for audio in recordings), {"type": "text", "text": request.prompt}]
     messages = [{"role": "system", "content": form.system}] if form.system else []
     begun = [{"role": "assistant", "content": request.prefix}] if request.prefix else []
     body: dict[str, Any] = {

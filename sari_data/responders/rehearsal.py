@@ -77,6 +77,7 @@ class RehearsalResponder:
     """
 
     cacheable = False  # it costs nothing
+    several_recordings = True
 
     def __init__(self, **ignored: Any) -> None:
         self.name = "rehearsal"
@@ -94,7 +95,7 @@ class RehearsalResponder:
                     f"request {request.id!r} says what its answer begins with, and the rehearsal cannot go on from "
                     "that: take another responder"
                 )
-            heard = "" if request.audio is None else request.audio.key
+            heard = "|".join(audio.key for audio in request.recordings)
             for sample in request.wanted:
                 yield Response(request.id, sample, rehearse(request.prompt, heard), "stop")
 

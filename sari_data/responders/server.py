@@ -29,7 +29,8 @@ class ServerResponder:
     temperature 0 one answer stands for all samples of a request.
 
     A request that cannot be answered (too long for the model, audio that does not decode, a content filter) is left
-    out of the responses and named in ``failed``; a server that refuses everybody or does not answer is an error.
+    out of the responses and named in ``failed``; a server that refuses everybody or does not answer is an error. So is
+    one about more recordings than the server takes in a prompt.
 
     Args:
         model: The model's name on the server.
@@ -68,6 +69,8 @@ class ServerResponder:
     Raises:
         InputError: An option does not fit, or the environment variable is not set.
     """
+
+    several_recordings = True  # each is a part of the turn; whether its model takes so many the server says
 
     def __init__(
         self,

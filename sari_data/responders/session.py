@@ -18,6 +18,7 @@ from sari_data.responders.chat import Completion, MalformedReply, WithheldAnswer
 from sari_data.responders.limits import Gate
 from sari_data.responders.line import Line
 from sari_data.responders.transport import Client, RequestFailed, Trouble
+from sari_data.types import AudioRef
 
 # Letters of encoded audio that are kept, so that the samples of one question encode its audio once.
 _CLIPS = 32 * 2**20
@@ -221,22 +222,24 @@ class Session:
         return found
 
     def _body(self, call: Request, samples: list[int]) -> bytes:
-        audio = None
-        if call.audio is not None:
-            key = call.audio.key
-            with self._clips_lock:
-                audio = self._clips.get(key)
-            if audio is None:
-                try:
-                    audio = encode_audio(call.audio, self.line.form)
-                except (AudioError, MissingFileError) as error:
-                    raise RequestFailed(f"its audio cannot be read: {error}") from error
-                with self._clips_lock:
-                    self._clips_size += len(audio) - len(self._clips.get(key, ""))
-                    self._clips[key] = audio
-                    while self._clips_size > _CLIPS:
-                        self._clips_size -= len(self._clips.popitem(last=False)[1])
-        return write_body(call, samples, self.sampling, self.line.form, audio)
+        recordings = [self._encoded(audio) for audio in call.recordings]
+        return write_body(call, samples, self.sampling, self.line.form, recordings)
+
+    def _encoded(self, ref: AudioRef) -> str:
+        with self._clips_lock:
+            audio = self._clips.get(ref.key)
+        if audio is not None:
+            return audio
+        try:
+            audio = encode_audio(ref, self.line.form)
+        except (AudioError, MissingFileError) as error:
+            raise RequestFailed(f"its audio cannot be read: {error}") from error
+        with self._clips_lock:
+            self._clips_size += len(audio) - len(self._clips.get(ref.key, ""))
+            self._clips[ref.key] = audio
+            while self._clips_size > _CLIPS:
+                self._clips_size -= len(self._clips.popitem(last=False)[1])
+        return audio
 
     def _read(self, data: bytes, prefix: str) -> Completion:
         try:

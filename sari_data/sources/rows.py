@@ -92,7 +92,7 @@ class Table:
         return list(found)
 
     def embeds(self, column: str) -> bool:
-        """Return whether the audio of a column is inside the table: a Parquet struct with bytes, or bytes."""
+        """Return whether the audio of a column is inside the table: a Parquet struct with bytes, bytes, or a list."""
         first = self.files[0]
         if not first.endswith(".parquet"):
             return False
@@ -100,6 +100,8 @@ class Table:
 
         with _parquet(first) as file:
             kind = file.schema_arrow.field(column).type
+        if pa.types.is_list(kind) or pa.types.is_large_list(kind):  # a question about several recordings
+            kind = kind.value_type
         binary = (pa.types.is_binary, pa.types.is_large_binary)
         inner = kind.field("bytes").type if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0 else kind
         return any(is_binary(inner) for is_binary in binary)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -233,6 +234,14 @@ class AudioLM(ABC):
         clip = Clip(key if cut == 0 and len(pieces) == 1 else f"{key}|{self.long_audio}", _heard(spans))
         self._clips.put((key, self.long_audio), clip, clip.bytes)
         return clip
+
+    @cached_property
+    def hears_several(self) -> bool:
+        """Whether its chat template has room for several recordings in one turn: a placeholder for each."""
+        try:
+            return self.chat_ids("?", 2).count(self.audio_token_id) == 2
+        except Exception:  # whatever the template's Jinja leads to; asking one recording says what is wrong with it
+            return False
 
     @property
     def truncation_note(self) -> str | None:

@@ -6,6 +6,7 @@ Shapes: M mel bands, F frames.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -30,13 +31,22 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One clip: its key and its spans in order, of which there is one unless it is longer than the model hears.
+    """What a prompt hears, as a rule one clip: its key and its spans in order.
 
-    No spans at all stand for a prompt without audio: :data:`SILENT`.
+    There is one span unless the clip is longer than the model hears, and none in a prompt without audio:
+    :data:`SILENT`. The recordings of a prompt about several are one clip too, whose spans are theirs in order:
+    :meth:`of`.
     """
 
     key: str
     spans: tuple[Span, ...]
+
+    @classmethod
+    def of(cls, recordings: Sequence[Clip]) -> Clip:
+        """Return what a prompt hears: the one recording, or several as one clip."""
+        if len(recordings) == 1:
+            return recordings[0]
+        return cls("+".join(clip.key for clip in recordings), tuple(s for clip in recordings for s in clip.spans))
 
     @property
     def tokens(self) -> int:

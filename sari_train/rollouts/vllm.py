@@ -122,11 +122,18 @@ class VllmEngine:
         """See :class:`~sari_train.rollouts.engine.RolloutEngine`; one request a prompt, many at once.
 
         Raises:
+            InputError: A question is about several recordings.
             ResponderError: The server failed, or answered with less than was asked; what it had answered is not asked
                 again, and what was under way is called off.
         """
         assert self.version is not None, "the server needs the weights first: call update_weights"
         assert len(prompts) == len(questions), "a question for every prompt"
+        for question in questions:
+            if question.more_audio:
+                raise InputError(
+                    f"question {question.id!r}: expected one recording, found {len(question.recordings)}: rollouts are "
+                    "of questions about one, as a corpus holds them, so leave it out"
+                )
         pool = ThreadPoolExecutor(min(CONCURRENCY, max(1, len(prompts))), thread_name_prefix="sari-rollout")
         pending: list[Future[list[Completion]]] = []
         try:

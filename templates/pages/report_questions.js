@@ -161,7 +161,7 @@ class Questions {
 
   show(row, at) {
     const home = this.detail;
-    home.querySelector("audio")?.pause();
+    home.querySelectorAll("audio").forEach((player) => player.pause());
     this.open = row;
     home.replaceChildren();
     home.scrollTop = 0;
@@ -187,14 +187,18 @@ class Questions {
   }
 
   sound(row) {
-    const { clip, kind, none } = row.sound, box = element("div", undefined, "sound");
-    if (clip === undefined) { box.append(element("p", none, "text quiet")); return box; }
-    const player = element("audio");
-    player.controls = true;
-    player.preload = "metadata";
-    player.src = `data:${kind};base64,${byId(`clip-${clip}`).textContent}`;
-    player.setAttribute("aria-label", "The question's audio");
-    box.append(player);
+    const box = element("div", undefined, "sound"), recordings = [row.sound, ...(row.sound.more || [])];
+    recordings.forEach(({ clip, kind, none }, i) => {
+      const which = recordings.length > 1 ? `Recording ${i + 1} of ${recordings.length}` : "";
+      if (which) box.append(element("p", which, "quiet which"));
+      if (clip === undefined) { box.append(element("p", none, "text quiet")); return; }
+      const player = element("audio");
+      player.controls = true;
+      player.preload = "metadata";
+      player.src = `data:${kind};base64,${byId(`clip-${clip}`).textContent}`;
+      player.setAttribute("aria-label", which || "The question's audio");
+      box.append(player);
+    });
     return box;
   }
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from hub_server import COMMIT, serving
-from published_files import clip, mmau_hub_row, mmau_row, parquet, tar
+from published_files import clip, mmau_hub_row, mmau_pro_row, mmau_row, parquet, tar, zipped
 
 from sari_bench.benchmarks import load_benchmark
 from sari_bench.benchmarks.hub import Place, pick
@@ -41,7 +41,7 @@ for name, questions, audio_root, audio, *columns in json.loads(sys.argv[1]):
     except SariError as error:
         print(json.dumps([type(error).__name__, str(error)]))
         continue
-    paths = [Path(q.audio.path) for q in found.questions]
+    paths = [Path(ref.path) for q in found.questions for ref in q.recordings]
     hashes = [hashlib.sha256(p.read_bytes()).hexdigest() if p.is_file() else None for p in paths]
     print(json.dumps([found.digest, [g.id for g in found.golds], hashes]))
 """
@@ -67,6 +67,8 @@ def files() -> dict[str, bytes]:
         "data/test-00000-of-00002.parquet": packed[0],
         "data/test-00001-of-00002.parquet": packed[1],
         "MMAR-meta.json": json.dumps(MMAR).encode(),
+        "pro-test.json": json.dumps([mmau_pro_row(0, audio_path=["data/a.wav", "data/b.wav"])]).encode(),
+        "pro-data.zip": zipped({"data/a.wav": clip(30), "data/b.wav": clip(31)}),
         "mmar-audio.tar.gz": tar({f"mmar-audio/audio/r{n}.wav": clip(20 + n) for n in range(3)}),
     }
 
@@ -90,8 +92,9 @@ def test_questions_come_first_audio_when_it_is_wanted_and_nothing_twice(
             ("mmar", f"{place}/no.json", None, True), ("mmsu", "hub:lab/nothing", None, True),
             ("mmar", f"hub:{REPO}@nowhere", None, True), ("mmar", str(written), f"hub:{REPO}", True),
             (f"table:hub:{REPO}", None, None, True, TABLE), (f"table:hub:{REPO}", None, None, False, TABLE),
+            ("mmau-pro", f"{place}/pro-test.json", f"hub:{REPO}/pro-*.zip", True),
         ]  # fmt: skip
-        scored, asked_here, mmar, by_name, no_file, no_repo, no_revision, no_path, table, bare = _load(
+        scored, asked_here, mmar, by_name, no_file, no_repo, no_revision, no_path, table, bare, several = _load(
             tmp_path, endpoint, *loads
         )
     got = [(path, part) for method, path, part in asked if method == "GET" and "/resolve/" in path]
@@ -100,11 +103,12 @@ def test_questions_come_first_audio_when_it_is_wanted_and_nothing_twice(
     assert whole[0] > 0
     assert all(path.endswith(".parquet") and COMMIT in path for path, _ in got[: whole[0]])
     fetched = [got[number][0] for number in whole if COMMIT in got[number][0]]
-    assert len(fetched) == len(set(fetched)) == 4
+    assert len(fetched) == len(set(fetched)) == 6
     assert scored == [digest, names, [None] * 6]
     assert asked_here == [digest, names, [_sha(n) for n in range(6)]]
     assert mmar[1:] == [["r0", "r1", "r2"], [_sha(20 + n) for n in range(3)]]
     assert by_name == mmar
+    assert several[1:] == [["p0"], [_sha(30), _sha(31)]]
     assert table[2] == asked_here[2]
     assert bare == [table[0], table[1], [None] * 6]
     assert no_file[0] == "BenchmarkError"

@@ -147,16 +147,24 @@ def test_the_closed_form_of_mmau_pro_and_what_is_left_out_of_it(tmp_path: Path) 
         mmau_pro_row(8, answer=None),
     )
     benchmark = load_benchmark("mmau-pro", path)
-    assert [gold.id for gold in benchmark.golds] == ["p0", "p1", "p2", "p3"]
-    assert [gold.task for gold in benchmark.golds] == ["sound", "sound+music+speech", "speech", "sound+music+speech"]
-    assert [gold.category for gold in benchmark.golds] == ["sound", "sound_music_speech", "voice_chat", "spatial_audio"]
-    assert [gold.sub_category for gold in benchmark.golds] == ["not stated", "Scenes", "not stated", "not stated"]
+    assert [gold.id for gold in benchmark.golds] == ["p0", "p1", "p2", "p3", "p6"]
+    mix, blank = "sound+music+speech", "not stated"
+    assert [gold.task for gold in benchmark.golds] == ["sound", mix, "speech", mix, mix]
+    assert [gold.category for gold in benchmark.golds] == [
+        "sound", "sound_music_speech", "voice_chat", "spatial_audio", "multi"
+    ]  # fmt: skip
+    assert [gold.sub_category for gold in benchmark.golds] == [blank, "Scenes", blank, blank, blank]
     assert benchmark.golds[2].choices == ("a", "b")
-    assert [gold.gradable for gold in benchmark.golds] == [True, True, True, False]
+    assert [gold.gradable for gold in benchmark.golds] == [True, True, True, False, True]
+    assert benchmark.golds[4].recordings == ("data/a.wav", "data/b.wav")
     assert benchmark.notes[-1] == (
-        "4 of 9 rows are asked; left out are 1 about several recordings, 1 instruction following, 1 open-ended, "
-        "1 without an answer, 1 without options"
+        "5 of 9 rows are asked; left out are 1 instruction following, 1 open-ended, 1 with fewer than two options, "
+        "1 without an answer"
     )
+    with pytest.raises(
+        BenchmarkError, match=r"'audio_path': expected a name for each of 2 recordings, found '' for number 2"
+    ):
+        load_benchmark("mmau-pro", _pro(tmp_path, mmau_pro_row(0, audio_path=["a.wav", ""])))
     with pytest.raises(BenchmarkError, match=r"expected a category of MMAU-Pro .*found 'smell'"):
         load_benchmark("mmau-pro", _pro(tmp_path, mmau_pro_row(0, category="smell")))
     with pytest.raises(BenchmarkError, match="expected multiple-choice questions, found 1 open-ended"):

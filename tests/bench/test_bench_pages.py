@@ -209,7 +209,7 @@ def test_of_generated_questions_only_those_that_are_shown_are_made_and_they_are_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = scene_board(tmp_path)[0].entries[0].run
-    whole = {question.id: question.audio for question in reopen(run).questions}
+    whole = {question.id: question.recordings for question in reopen(run).questions}
     made: list[tuple[Any, ...]] = []
     make = scenes._Maker.__call__
     monkeypatch.setattr(scenes._Maker, "__call__", lambda self, *asked: made.append(asked) or make(self, *asked))

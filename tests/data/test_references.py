@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from dedup_examples import ask, corpus, melody, wav, write_wav
 
+from sari_data.dedup import Dedup, contamination
 from sari_data.errors import BenchmarkError, CorpusError, MissingFileError
 from sari_data.references import Against, Reference, check_against, read_references
 from sari_data.segments import Segment
@@ -129,6 +130,26 @@ def test_a_folder_of_audio_and_a_corpus(tmp_path: Path) -> None:
     assert own.segment == Segment(VIDEO, 1, 2)
     assert own.audio is not None
     assert own.audio.data == question.audio.data
+
+
+def test_a_list_of_recordings_is_one_reference_for_each_under_one_id(tmp_path: Path) -> None:
+    write_wav(tmp_path / "data" / "a.wav", melody(1))
+    write_wav(tmp_path / "data" / "b.wav", melody(2))
+    path = jsonl(
+        tmp_path / "pro.jsonl",
+        ROW | {"audio_path": ["data/a.wav", "./data/b.wav", "data/absent.wav"]},
+        ROW | {"id": "q2", "audio_path": ["data/b.wav"]},
+        ROW | {"id": "q3", "audio_path": []},
+    )
+    found = read(path)
+    assert [(r.id, r.question, r.audio and Path(str(r.audio.path)).name) for r in found] == [
+        ("q1", "Which?", "a.wav"), ("q1", "", "b.wav"), ("q1", "", None), ("q2", "Which?", "b.wav"),
+        ("q3", "Which?", None),
+    ]  # fmt: skip
+    training = corpus(tmp_path / "corpus", [ask((tmp_path / "data" / "b.wav").read_bytes(), "Who plays?")])
+    (about,) = contamination(training, [path], Dedup(processes=1, cache=False)).summary["against"]
+    assert (about["questions"], about["contaminated"], about["compared"]["sounds"]) == (3, 1, 3)
+    assert "only 1 of its 3 questions have audio that could be compared" in about["notes"]
 
 
 def test_titles() -> None:

@@ -30,7 +30,7 @@ STOP = ("</answer>",)
 def body(
     request: Request, sampling: Sampling, form: Form = FORM, samples: list[int] | None = None, audio: str | None = None
 ):
-    return json.loads(write_body(request, samples or [0], sampling, form, audio))
+    return json.loads(write_body(request, samples or [0], sampling, form, [] if audio is None else [audio]))
 
 
 def reply(text, reason="stop", **choice) -> bytes:

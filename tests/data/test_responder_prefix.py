@@ -29,7 +29,7 @@ def _reply(text, reason="stop", **choice):
 
 
 def _body(request, **form):
-    return json.loads(write_body(request, [0], Sampling(), Form(model="toy", **form), None))
+    return json.loads(write_body(request, [0], Sampling(), Form(model="toy", **form), []))
 
 
 def test_the_body_ends_with_the_assistants_open_message():

@@ -182,5 +182,7 @@ def test_an_empty_folder_may_be_filled(tmp_path):
 
 
 def test_every_field_of_a_question_is_stored():
-    # A field that is added to the types must be added to the rows too.
-    assert {f.name for f in dataclasses.fields(AudioQuestion)} == set(store.to_row(question(1), embed=True))
+    # A field that is added to the types must be added to the rows too; several recordings are refused.
+    assert {f.name for f in dataclasses.fields(AudioQuestion)} - {"more_audio"} == set(
+        store.to_row(question(1), embed=True)
+    )

@@ -7,9 +7,10 @@ keyword options and returns a :class:`Responder`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
+from inspect import signature
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from sari_data.errors import InputError, PluginError
@@ -173,6 +174,7 @@ def load_responder(name: str, /, **options: Any) -> Responder:
 
     Raises:
         PluginError: The name is not registered, or its package fails to import; both name it.
+        TypeError: It has no such option; the message says which it has.
     """
     entry = check_registered(name)
     try:
@@ -182,5 +184,20 @@ def load_responder(name: str, /, **options: Any) -> Responder:
             f"responder {name!r} ({entry.value}) fails to load: {type(error).__name__}: {error}: "
             "repair or uninstall the package that registers it"
         ) from error
+    _check_options(factory, options)
     responder: Responder = factory(**options)
     return responder
+
+
+def _check_options(factory: Any, options: Mapping[str, Any]) -> None:
+    """Raise TypeError as the call would, but in words for people: with the options that there are."""
+    try:
+        parameters = signature(factory).parameters.values()
+    except (TypeError, ValueError):  # a factory that does not say what it takes; it may refuse by itself
+        return
+    if any(one.kind is one.VAR_KEYWORD for one in parameters):
+        return
+    known = [one.name for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
+    unknown = [repr(option) for option in options if option not in known]
+    if unknown:
+        raise TypeError(f"it has no option {' or '.join(unknown)}, only {', '.join(sorted(known))}")

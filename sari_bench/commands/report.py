@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sari_bench.commands.arguments import JsonOption, SetOption, effective_bench
-from sari_bench.commands.output import check_distinct, check_files, print_score, print_text_table, write_text
+from sari_bench.commands.output import (
+    check_distinct,
+    check_files,
+    print_score,
+    print_table,
+    print_text_table,
+    write_text,
+)
 from sari_data.commands.arguments import PUSH
 from sari_data.console import note, out, print_json
 from sari_data.errors import InputError, MissingFileError
@@ -16,6 +23,7 @@ from sari_data.errors import InputError, MissingFileError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sari_bench.reporting.board_tables import TextTable
     from sari_bench.reporting.disagreeing import Disagreeing
     from sari_bench.reporting.groups import Grouping
     from sari_bench.reporting.leaderboard import Board
@@ -198,6 +206,16 @@ def _find_or_measure(
     return measure_defaults(effective_bench(recipe, overrides, {}), RUNS)
 
 
+def _print_groups(board: Board, tables: Sequence[TextTable]) -> None:
+    """Print tables of groups; what is to be known of many figures is said once of all, not below every table."""
+    from sari_bench.statistics.adjust import chance_note
+
+    for table in tables:
+        print_table(table.title, table.header, table.rows)
+    if any(table.notes for table in tables):
+        note(f"note: {chance_note(sum(len(table.rows) for table in tables), len(board.entries))}")
+
+
 def _print_boards(
     boards: list[Board], leaderboard: bool, groupings: list[Grouping], lists: Sequence[Sequence[Disagreeing]]
 ) -> None:
@@ -220,9 +238,7 @@ def _print_boards(
         clean = clean_table(board)
         if clean is not None:
             print_text_table(clean)
-        for grouping in groupings:
-            for table in group_tables(board, grouping):
-                print_text_table(table)
+        _print_groups(board, [table for grouping in groupings for table in group_tables(board, grouping)])
         disputed = disagreement_table(board, found, _SHOWN)
         if disputed is not None:
             print_text_table(disputed)

@@ -128,6 +128,7 @@ def _measured(
 ) -> Shortcuts:
     """Run the benchmark first, as ``sari-bench run`` does; a run that is there already is gone on with."""
     from sari_bench.running.measure import make_responder, measure
+    from sari_bench.running.run_meta import check_audio
     from sari_bench.scorers import JUDGE_FOLDER, load_scorer
     from sari_bench.scoring import check_has_answers
     from sari_bench.shortcuts.asking import measure_shortcuts
@@ -136,6 +137,7 @@ def _measured(
     names = choose_variants(only or [])
     load_scorer(scorer, folder / JUDGE_FOLDER)  # before anything is asked
     check_has_answers(asked)
+    check_audio(asked)
     responder = make_responder(bench)
     done = measure(bench, asked, folder, responder=responder)
     return measure_shortcuts(done, names, seed=seed, scorer=scorer, responder=responder, benchmark=asked)

@@ -14,7 +14,7 @@ from sari_bench.pages.groups import group_data
 from sari_bench.pages.questions import question_data
 from sari_bench.pages.sound import Sounds
 from sari_bench.pages.summary import summary
-from sari_bench.pages.table import leaderboard, other_versions, source_numbers
+from sari_bench.pages.table import leaderboard, other_versions, sources
 from sari_bench.pages.thoughts import (
     diagnoses,
     shortcut_table,
@@ -59,7 +59,6 @@ def _board(board: Board, number: int, questions_shown: int, sounds: Sounds) -> d
     questions = question_data(board, questions_shown, sounds)
     diagnosed, shortcuts, compared = diagnoses(board), shortcuts_of(board), gains(board)
     answered = summary(board, compared, diagnosed, shortcuts)
-    said = {sentence for question in answered for sentence in question["says"]}
     lengths = {"words": list(map(thought_lengths, diagnosed)), "tokens": list(map(token_lengths, diagnosed))}
     groups = group_data(board) | {"lengths": lengths}
     return {
@@ -68,10 +67,10 @@ def _board(board: Board, number: int, questions_shown: int, sounds: Sounds) -> d
         "scorer": board.scorer,
         "digest": board.digest,
         "notes": board.notes,
-        "clean": _clean(board, said),
+        "clean": _clean(board),
         "table": leaderboard(board),
         "earlier": other_versions(board),
-        "sources": list(source_numbers(board)),
+        "sources": sources(board),
         "base": board.entries[-1].run.name,
         "summary": answered,
         "comparisons": [comparison_tables(one) for one in compared],
@@ -88,12 +87,13 @@ def _board(board: Board, number: int, questions_shown: int, sounds: Sounds) -> d
     }
 
 
-def _clean(board: Board, said: set[str]) -> dict[str, Any] | None:
-    """The table of clean subsets, with its notes but for those that the summary has said."""
+def _clean(board: Board) -> dict[str, Any] | None:
+    """The table of clean subsets, with its notes but for the runs' sentences: their figures stand in the table."""
     table = clean_table(board)
     if table is None:
         return None
-    notes = [note for note in table.notes if f"{note}." not in said]
+    runs = {f"{entry.run.name}: {entry.training.sentence}" for entry in board.entries if entry.training is not None}
+    notes = [note for note in table.notes if note not in runs]
     return {"header": table.header, "rows": table.rows, "notes": notes}
 
 

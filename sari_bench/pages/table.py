@@ -38,6 +38,16 @@ def source_numbers(board: Board) -> dict[str, int]:
     return {source: number for number, source in enumerate(dict.fromkeys(map(_cited, rows)), start=1)}
 
 
+def sources(board: Board) -> dict[str, list[str]]:
+    """Return the sources of rows ``beside`` the runs, and further ones of rows that stand ``apart``, as numbered."""
+    beside = {_cited(row) for row in board.published}
+    numbered = source_numbers(board)
+    return {
+        "beside": [source for source in numbered if source in beside],
+        "apart": [source for source in numbered if source not in beside],
+    }
+
+
 def _cited(row: PublishedRow) -> str:
     return " · ".join(filter(None, (row.source, row.url)))
 
@@ -71,7 +81,8 @@ def _columns(board: Board) -> list[dict[str, str]]:
     add("unread", "Unread", "Answers out of which no choice could be read; they count as not correct")
     if any(entry.score.honest.outcomes["missing"] for entry in entries):
         add("missing", "Missing", "Questions without an answer; they count as not correct")
-    add("tokens", "Tokens", "Mean length of a response")
+    if any(entry.run.mean_tokens is not None for entry in entries):
+        add("tokens", "Tokens", "Mean length of a response")
     return columns
 
 
@@ -154,7 +165,7 @@ def other_versions(board: Board) -> list[dict[str, Any]]:
             *({"key": f"task:{task}", "title": task.capitalize(), "hint": "", "kind": "number"} for task in tasks),
         ]
         shown = sorted((_published(row, columns, numbers) for row in rows), key=_place)
-        tables.append({"version": version, "columns": columns, "rows": shown})
+        tables.append({"version": version, "columns": columns, "rows": shown, "count": len(shown)})
     return tables
 
 

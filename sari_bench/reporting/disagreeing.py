@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from sari_bench.counting import counted
 from sari_bench.disagreements import Disagreement, disagreements
 from sari_bench.reporting.board_tables import TextTable
 from sari_bench.reporting.leaderboard import Board, Entry
@@ -52,8 +53,8 @@ def disagreement_table(board: Board, lists: Sequence[Disagreeing], most: int | N
     total = sum(len(one.found) for one in lists)
     about = sum(item.about_right for one in lists for item in one.found)
     title = (
-        f"{board.title}: {total:,} answers that {_listed(board.scorers)} judge differently, {about:,} of them on "
-        "whether they are right"
+        f"{board.title}: {counted(total, 'answer')} that {_listed(board.scorers)} judge differently, {about:,} of them "
+        "on whether they are right"
     )
     note = (f"{total - shown:,} more are in the file of --disagreements or --markdown",) if shown < total else ()
     return TextTable(title, ["question", *board.scorers, "right answer", "what was said"], rows, note)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 INTERVAL = "95 % CI"
 WORDS = {"mode", "reason", "right answer", "what was said"}  # columns of text besides the first
 DASH = "–"  # no figure
-_HEADING = 16  # terminal cells of a heading before it is broken over several lines
+_HEADING = 18  # terminal cells of a heading before it is broken over several lines
 _TEXT = 18  # terminal cells that a column of text needs
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sari_bench.benchmarks.base import DIMENSIONS
@@ -11,10 +11,11 @@ from sari_bench.reporting.board_tables import TextTable, board_table, earlier_ta
 from sari_bench.reporting.clean_tables import clean_table, difference_rows
 from sari_bench.reporting.disagreeing import Disagreeing, disagreement_table
 from sari_bench.reporting.groups import Grouping, Members, all_tallies, grouping_name, tallies
-from sari_bench.reporting.leaderboard import Board
+from sari_bench.reporting.leaderboard import Board, Entry
 from sari_bench.reporting.report import markdown_notes, score_notes, score_rows, to_markdown
+from sari_bench.scoring import Score
 from sari_bench.statistics.metrics import OUTCOMES, UNGRADABLE, Tally, percent
-from sari_bench.statistics.voting import score_json, vote_lines
+from sari_bench.statistics.voting import has_votes, majority, pass_at, score_json, vote_lines
 
 Lists = Sequence[Sequence[Disagreeing]]
 
@@ -38,7 +39,7 @@ def boards_markdown(
         parts += [_markdown(table) for grouping in groupings for table in group_tables(board, grouping)]
         if not leaderboard:
             for entry in board.entries:
-                for name, score in (entry.scores or {board.scorer: entry.score}).items():
+                for name, score in _scores(board, entry).items():
                     title = f"{entry.run.name} on {board.title}, scorer {name}"
                     notes = markdown_notes([*vote_lines(score), *score_notes(score)])
                     parts.append(to_markdown(title, *score_rows(score)) + (f"\n{notes}" if notes else ""))
@@ -73,13 +74,14 @@ def boards_json(
             {"name": entry.run.name, "folder": str(entry.run.folder), **score_json(score)}
             for board in boards
             for entry in board.entries
-            for score in (entry.scores or {board.scorer: entry.score}).values()
+            for score in _scores(board, entry).values()
         ]
     return found
 
 
-_KEYS = ("kind", "benchmark", "version", "run", "model", "mode", "scorer", "questions", "grouping", *DIMENSIONS)
-_COUNTS = ("n", "correct", "accuracy", "low", "high", *OUTCOMES[1:], UNGRADABLE, "source", "flag")
+_ABOUT = ("kind", "benchmark", "version", "run", "model", "mode", "scorer", "questions", "measure", "grouping")
+_COUNTS = ("n", "correct", "accuracy", "low", "high", *OUTCOMES[1:], UNGRADABLE, "tokens", "source", "flag")
+_MEAN = {"measure": "accuracy"}  # of all answers
 
 
 def boards_csv(boards: Iterable[Board]) -> str:
@@ -87,10 +89,12 @@ def boards_csv(boards: Iterable[Board]) -> str:
 
     Accuracy and its interval are in percent. ``kind`` is ``run`` or ``published``; ``questions`` is ``all``, ``clean``
     (those that no training corpus shares) or ``contaminated``, or names a difference of two of these, whose accuracy
-    and interval are in points; labels that a row is not grouped by are empty.
+    and interval are in points; labels that a row is not grouped by are empty. ``measure`` is ``accuracy``, and where
+    questions have several samples also ``majority`` and ``pass@1``, ``pass@2`` and so on, which are chances in percent
+    under ``accuracy``; n counts the questions there. ``tokens`` is the mean length of a response of the run.
     """
     rows = (row for board in boards for part in (_run_rows(board), _published_rows(board)) for row in part)
-    return csv_text((*_KEYS, *_COUNTS), rows)
+    return csv_text((*_ABOUT, *DIMENSIONS, *_COUNTS), rows)
 
 
 def _run_rows(board: Board) -> Iterable[dict[str, Any]]:
@@ -104,7 +108,7 @@ def _run_rows(board: Board) -> Iterable[dict[str, Any]]:
             "model": entry.run.meta["model"].get("name", ""),
             "mode": entry.run.mode,
         }
-        chosen = [("all", name, score) for name, score in (entry.scores or {board.scorer: entry.score}).items()]
+        chosen = [("all", name, score) for name, score in _scores(board, entry).items()]
         if entry.training is not None:
             parts = (("clean", entry.training.clean), ("contaminated", entry.training.marked))
             chosen += [(name, board.scorer, part) for name, part in parts if part is not None]
@@ -112,10 +116,38 @@ def _run_rows(board: Board) -> Iterable[dict[str, Any]]:
         for questions, name, score in chosen:
             for grouping, labels, part in all_tallies(score, members if questions == "all" else None):
                 group = {"grouping": grouping_name(grouping) or "all", **dict(zip(grouping, labels, strict=True))}
-                yield {**about, "scorer": name, "questions": questions, **group, **_tally_cells(part)}
+                cells = _tally_cells(part) | (_length(entry) if questions == "all" and not grouping else {})
+                yield {**about, "scorer": name, "questions": questions, **_MEAN, **group, **cells}
+        for cells in _vote_rows(board, entry):
+            yield {**about, "questions": "all", "grouping": "all", **cells}
         for run, cells in differences:
             if run == entry.run.name:
-                yield {**about, "scorer": board.scorer, "grouping": "all", **cells}
+                yield {**about, "scorer": board.scorer, **_MEAN, "grouping": "all", **cells}
+
+
+def _vote_rows(board: Board, entry: Entry) -> Iterable[dict[str, Any]]:
+    """The majority vote and pass@k by every scorer; nothing with one sample."""
+    if entry.run.samples < 2:
+        return
+    for name, score in _scores(board, entry).items():
+        if has_votes(score):
+            voted = majority(score)
+            yield {"scorer": name, "measure": "majority", **_tally_cells(voted.overall)}
+            for task, part in voted.by.get("task", {}).items():
+                yield {"scorer": name, "measure": "majority", "grouping": "task", "task": task, **_tally_cells(part)}
+        asked = len(entry.run.benchmark.golds)
+        for found in entry.pass_at if score is entry.score else pass_at(score):
+            shares = zip(("accuracy", "low", "high"), map(percent, (found.value, *found.interval)), strict=True)
+            yield {"scorer": name, "measure": f"pass@{found.k}", "n": asked, **dict(shares)}
+
+
+def _scores(board: Board, entry: Entry) -> Mapping[str, Score]:
+    return entry.scores or {board.scorer: entry.score}
+
+
+def _length(entry: Entry) -> dict[str, Any]:
+    tokens = entry.run.mean_tokens
+    return {} if tokens is None else {"tokens": round(tokens, 2)}
 
 
 def _published_rows(board: Board) -> Iterable[dict[str, Any]]:
@@ -126,6 +158,7 @@ def _published_rows(board: Board) -> Iterable[dict[str, Any]]:
             "version": row.version,
             "model": row.label,
             "questions": "all",
+            **_MEAN,
             "source": row.source,
             "flag": row.problem or "",
         }
@@ -143,7 +176,7 @@ def _tally_cells(part: Tally) -> dict[str, Any]:
 
 def _group_rows(board: Board, grouping: Grouping) -> Iterable[dict[str, Any]]:
     for entry in board.entries:
-        for name, score in (entry.scores or {board.scorer: entry.score}).items():
+        for name, score in _scores(board, entry).items():
             for labels, part in tallies(score, grouping).items():
                 group = {"by": list(grouping), "group": list(labels)}
                 yield {"run": entry.run.name, "scorer": name, **group, **part.to_json()}

@@ -15,7 +15,7 @@ from sari_bench.benchmarks.base import Benchmark
 from sari_bench.config import Bench
 from sari_bench.counting import are, counted
 from sari_bench.running.progress import run_progress
-from sari_bench.running.run_meta import BuildRequest, RunSettings
+from sari_bench.running.run_meta import BuildRequest, RunSettings, check_audio
 from sari_bench.running.runner import run_benchmark
 from sari_bench.running.runs import FAILED, META, Run, count_responses, read_run
 from sari_data.console import note
@@ -58,6 +58,8 @@ def measure(
         SariError: As :func:`sari_bench.running.runner.run_benchmark`, and where the responder cannot be loaded.
     """
     bench = with_options(bench, options or {})
+    if responder is None:
+        check_audio(benchmark)
     asked = responder if responder is not None else make_responder(bench)
     settings = dataclasses.replace(run_settings(bench), variant=variant, requests=requests)
     total = len(benchmark.questions) * bench.samples

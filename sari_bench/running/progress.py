@@ -57,10 +57,12 @@ class State:
         return ", ".join(parts)
 
     def time_left(self) -> str:
-        """Return how long the rest takes at the speed so far, ``""`` where nothing is left."""
+        """Return how long the rest takes at the speed so far, ``""`` where that is less than a second."""
         if self.answers >= self.left:
             return ""
         seconds = (time.monotonic() - self.began) / max(self.answers, 1) * max(self.left - self.answers, 0)
+        if seconds < 1:
+            return ""
         return f"about {seconds / 60:,.0f} min left" if seconds >= 90 else f"about {seconds:.0f} s left"
 
 

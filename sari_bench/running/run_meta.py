@@ -75,7 +75,7 @@ class Plan:
         self._rendered = [render_prompt(q, settings.mode, word_limit=settings.word_limit) for q in benchmark.questions]
         self.example = ""
         prompts, parts = hashlib.sha256(), hashlib.sha256()
-        absent: list[str] = []
+        files: list[str] = []
         recordings = self.several = 0
         for index in range(len(self._rendered)):
             request = self.request(index)
@@ -86,13 +86,8 @@ class Plan:
                 parts.update(json.dumps([*(names or [None]), request.prefix]).encode())
             recordings += len(request.recordings)
             self.several += len(request.recordings) > 1
-            files = [str(audio.path) for audio in request.recordings if audio.data is None]
-            absent += [path for path in files if not Path(path).is_file()]
-        if absent:
-            raise AudioError(
-                f"{len(absent)} of {recordings} audio files of benchmark {benchmark.name!r} do not exist "
-                f"(the first is {absent[0]!r}): give the folder that they are in with --audio"
-            )
+            files += [str(audio.path) for audio in request.recordings if audio.data is None]
+        _check_files(benchmark.name, files, recordings)
         self.prompts_digest, self.parts_digest = prompts.hexdigest(), parts.hexdigest()
 
     def request(self, index: int) -> Request:
@@ -109,6 +104,25 @@ class Plan:
             missing = [sample for sample in range(self.settings.samples) if (question.id, sample) not in done]
             found += [(index, first, count) for first, count in _stretches(missing)]
         return found
+
+
+def check_audio(benchmark: Benchmark) -> None:
+    """Raise where recordings of a benchmark are files that are not there; for before a model is loaded.
+
+    Raises:
+        AudioError: Some are not there; it names the first.
+    """
+    heard = [audio for question in benchmark.questions for audio in question.recordings]
+    _check_files(benchmark.name, [str(audio.path) for audio in heard if audio.data is None], len(heard))
+
+
+def _check_files(name: str, files: Sequence[str], recordings: int) -> None:
+    absent = [path for path in files if not Path(path).is_file()]
+    if absent:
+        raise AudioError(
+            f"{len(absent)} of {recordings} audio files of benchmark {name!r} do not exist "
+            f"(the first is {absent[0]!r}): give the folder that they are in with --audio"
+        )
 
 
 def _stretches(samples: Sequence[int]) -> Iterator[tuple[int, int]]:

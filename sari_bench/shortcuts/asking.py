@@ -11,6 +11,7 @@ from sari_bench.config import Bench
 from sari_bench.running.beside import missing_answers, responder_for, say_costs, write_results
 from sari_bench.running.measure import measure, with_options
 from sari_bench.running.reopening import read_bench, reopen
+from sari_bench.running.run_meta import check_audio
 from sari_bench.running.runs import Run, count_responses
 from sari_bench.scoring import check_has_answers
 from sari_bench.shortcuts.figures import evaluate_shortcuts
@@ -51,6 +52,7 @@ def measure_shortcuts(
     check_has_answers(run.benchmark)
     bench = with_options(read_bench(run), options or {})
     benchmark = benchmark if benchmark is not None else reopen(run)
+    check_audio(benchmark)
     variants = [make_variant(name, benchmark, seed) for name in names]
     due = [(variant.name, variant.benchmark, run.folder / FOLDER / variant.name) for variant in variants]
     left = say_costs(due, bench) + missing_answers(benchmark, run.folder, bench)

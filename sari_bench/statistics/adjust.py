@@ -52,11 +52,11 @@ def chance_note(groups: int, columns: int = 1) -> str | None:
     if groups < MANY_GROUPS:
         return None
     return (
-        f"of {count} figures with a 95 % interval each, about {_missing(count)} the true value by "
+        f"of {count:,} figures with a 95 % interval each, about {_missing(count)} the true value by "
         "chance: a group that stands out among so many was chosen for it, so test it on other questions"
     )
 
 
 def _missing(count: int) -> str:
     expected = max(1, round(count * 0.05))
-    return f"{expected} {'misses' if expected == 1 else 'miss'}"
+    return f"{expected:,} {'misses' if expected == 1 else 'miss'}"

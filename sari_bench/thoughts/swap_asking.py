@@ -12,6 +12,7 @@ from sari_bench.counting import counted
 from sari_bench.running.beside import file_digest, responder_for, say_costs, write_results
 from sari_bench.running.measure import measure, with_options
 from sari_bench.running.reopening import read_bench, reopen
+from sari_bench.running.run_meta import check_audio
 from sari_bench.running.runs import RESPONSES, Run
 from sari_bench.scorers.base import choice_of
 from sari_bench.scoring import Scored
@@ -85,6 +86,7 @@ def swap_captions(
         raise BenchmarkError(f"there is nothing to swap in run {str(run.folder)!r}: {why}")
     bench = with_options(read_bench(run), options or {}).model_copy(update={"samples": 1})
     asked = benchmark if benchmark is not None else reopen(run)
+    check_audio(asked)
     parts = [
         part for number in range(samples) for part in _parts(run, number, asked, found[number], captions[number], limit)
     ]

@@ -290,8 +290,8 @@ function radar(data, board, axes, of, tableOf) {
   const by = () => axes[axes.length > 1 ? Number(groups.value) : 0];
   const paint = (width, top) => {
     const dimension = by(), n = dimension.groups.length, nodes = [];
-    // A line for each word, so that long names leave room for the figure.
-    const lines = dimension.groups.map((name) => name.split(/ × | /));
+    // A line for each word and part of a mix, so that long names leave room for the figure.
+    const lines = dimension.groups.map((name) => name.split(/ × | |(?<=\+)/));
     const most = Math.max(...lines.flat().map(wide));
     const radius = Math.max(70, Math.min(150, (width / 2 - most - 12) / Math.cos(Math.PI / 2 / n))), height = top + 2 * radius + 60, cx = width / 2, cy = top + radius + 26;
     const spot = (g, value) => {

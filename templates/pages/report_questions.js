@@ -154,7 +154,7 @@ class Questions {
     node.setAttribute("aria-label", `${row.question} ${spoken}`);
     marks.append(dots);
     if (row.split) { const sign = element("span", "scorers ≠", "apart"); sign.title = "scorers disagree"; marks.append(sign); }
-    [row.task, row.difficulty, row.skill || row.category].filter(Boolean).forEach((text) => marks.append(element("span", text)));
+    [...new Set([row.task, row.difficulty, row.skill || row.category])].filter(Boolean).forEach((text) => marks.append(element("span", text)));
     node.append(element("div", row.question, "asked"), marks);
     return node;
   }
@@ -176,7 +176,7 @@ class Questions {
     moves.append(back, " ", next);
     bar.append(element("span", `${count(at + 1)} of ${count(this.list.found.length)}`, "quiet"), moves);
     const chips = element("div", undefined, "chips");
-    [row.task, row.category, row.skill, row.difficulty, row.audio, row.id].filter(Boolean).forEach((text) => chips.append(element("span", text)));
+    [...new Set([row.task, row.category, row.skill, row.difficulty, row.audio, row.id])].filter(Boolean).forEach((text) => chips.append(element("span", text)));
     if (row.split) chips.append(element("span", "scorers disagree", "bad"));
     if (row.marked) chips.append(element("span", `in a training corpus: ${row.marked}`, "bad"));
     if (row.shares) chips.append(element("span", `shared with a training corpus, no evidence: ${row.shares}`));

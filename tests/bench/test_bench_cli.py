@@ -151,7 +151,7 @@ def test_a_benchmark_file_that_is_not_json(sari_bench: Call, tmp_path: Path) -> 
                 "--set",
                 f"bench.scenes.questions={FEW}",
             ],
-            "could not be made with the options ['nope']",
+            "options ['nope'] (it has no option 'nope', only answers, name, path): correct --responder-option",
         ),
         (["run", "--name", "../up", "--set", f"bench.scenes.questions={FEW}"], "the name of one folder"),
     ],

@@ -198,10 +198,9 @@ def test_the_clean_score_stands_beside_the_full_one() -> None:
     assert (found.full.overall.n, found.clean.overall.n, found.marked.overall.n) == (100, 80, 20)
     assert sum(part.n for part in found.clean.by["task"].values()) == 80
     assert found.sentence == (
-        "clean subset: 76.2 % [65.9–84.2] of 80; full: 81.0 % [72.2–87.5] of 100, "
-        "+4.8 points [+1.2 to +6.8] against the clean one; "
-        "20 questions are in CORPUS (12 by audio, 8 by question and options); "
-        "on these the accuracy is +23.8 points [+5.8 to +34.1] off the clean ones"
+        "clean subset: 76.2 % [65.9–84.2] of 80; full: 81.0 % [72.2–87.5] of 100 (+4.8 points [+1.2 to +6.8]); "
+        "20 questions are in CORPUS (12 by audio, 8 by question and options), where the accuracy is "
+        "100.0 % [83.9–100.0], +23.8 points [+5.8 to +34.1] compared with the clean ones"
     )
     assert found.difference is not None
     one, other = found.marked.overall, found.clean.overall
@@ -214,6 +213,11 @@ def test_the_clean_score_stands_beside_the_full_one() -> None:
     body = found.to_json()
     assert (body["clean"]["n"], body["contaminated"]["accuracy"], body["corpora"]) == (80, 100.0, ["CORPUS"])
     assert _scores(15, marked).sentence.endswith("which cannot be told from none")
+    one_wrong = score_of({f"q{i}": [0 if 0 < i < 91 else 1] for i in range(100)})
+    few = clean_scores(one_wrong, _about({"q0": "sound"}, 100))
+    assert few.difference is not None
+    assert few.difference[1][1] < 0, "though one wrong answer in ten is what the clean ones have"
+    assert few.sentence.endswith("compared with the clean ones, on so few questions that it says little")
 
 
 def test_nothing_or_everything_in_training() -> None:

@@ -192,6 +192,14 @@ def test_several_samples_vote(benchmark_of: Of, run_of: Runs) -> None:
     assert body["pass_at"][1]["interval"] == [round(100 * end, 2) for end in wilson(12, 12)], "one source for both"
     votes = boards_json([board], leaderboard=False)["runs"][0]["votes"]
     assert body["pass_at"] == votes["pass_at"]
+    rows = [row for row in csv.DictReader(io.StringIO(boards_csv([board]))) if row["measure"] != "accuracy"]
+    chances = [row for row in rows if row["measure"] != "majority"]
+    assert [(f"pass@{one['k']}", one["value"], *one["interval"], 12) for one in body["pass_at"]] == [
+        (row["measure"], *(float(row[key]) for key in ("accuracy", "low", "high")), int(row["n"])) for row in chances
+    ]
+    voted = [row for row in rows if row["measure"] == "majority"]
+    assert [row["grouping"] for row in voted] == ["all", "task", "task", "task"]
+    assert (voted[0]["n"], voted[0]["correct"], voted[0]["accuracy"]) == ("12", "12", "100.0")
     page = leaderboard(board)
     [shown] = [cell for cell in page["rows"][0]["cells"] if cell["key"] == "pass@2"]
     assert (shown["text"], shown["small"]) == ("100.00", "75.8–100.0")

@@ -104,6 +104,9 @@ def test_published_rows_are_marked_cited_flagged_and_kept_apart_by_version(sourc
     assert "Old" in apart
     assert "an earlier version" in apart
     assert "Old</span>" not in main
+    assert 'start="1"' in rest, "the sources of what stands beside the runs come after, not inside"
+    assert boards[0].published[0].source not in apart
+    assert boards[0].earlier[0].source in apart
     assert "https://a.test/" not in [value for _, a in _Page(source).tags for value in a.values()], "no link to click"
 
 

@@ -146,9 +146,7 @@ def test_training_corpora_leave_a_clean_subset(run_command: Command, run_of: Run
     (entry,) = board["entries"]
     assert (entry["accuracy"], entry["clean"]["n"], entry["clean"]["accuracy"]) == (33.33, 8, 0.0)
     assert entry["training"]["difference"]["points"] == 100.0
-    assert (
-        "on these the accuracy is +100.0 points [+41.2 to +100.0] off the clean ones" in entry["training"]["sentence"]
-    )
+    assert "+100.0 points [+41.2 to +100.0] compared with the clean ones" in entry["training"]["sentence"]
     assert f"{run.name}: {entry['training']['sentence']}" in board["notes"]
     rows = list(csv.DictReader(Path("a.csv").read_text(encoding="utf-8").splitlines()))
     assert {row["questions"] for row in rows} == {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ from sari_bench.running import progress
 from sari_bench.running.measure import make_responder, measure, with_options
 from sari_bench.running.progress import State
 from sari_data.config import load_tables
-from sari_data.errors import InputError, RecipeError
+from sari_data.errors import AudioError, InputError, RecipeError
 from sari_data.responder import Request, Response, Usage
 from sari_data.responders.scripted import ScriptedResponder
+from sari_data.types import AudioRef
 
 
 @pytest.fixture
@@ -35,6 +37,16 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
 
     monkeypatch.setattr(measuring, "load_responder", load)
     return found
+
+
+def test_missing_audio_is_told_before_the_model_is_loaded(
+    taken: list[tuple[str, dict[str, Any]]], tmp_path: Path
+) -> None:
+    gone = [replace(question, audio=AudioRef(path=str(tmp_path / "gone.wav"))) for question in make_questions(2)]
+    with pytest.raises(AudioError, match="2 of 2 audio files of benchmark 'toy' do not exist"):
+        measure(Bench(model="m"), from_questions("toy", gone), tmp_path / "run")
+    assert taken == []
+    assert not (tmp_path / "run").exists()
 
 
 def test_options_are_toml_where_they_are_and_text_elsewhere() -> None:

@@ -251,8 +251,8 @@ def _check_recordings(there: dict[str, Any], benchmark: Benchmark, folder: Path)
     if len(alone) < len(benchmark.golds) and there["benchmark"]["digest"] == digest_of(alone):
         raise BenchmarkError(
             f"run folder {str(folder)!r} holds a run on the {len(alone):,} questions of {benchmark.name!r} that are "
-            f"about one recording, and all {len(benchmark.golds):,} are asked for: go on with --one-recording, or choose "
-            "another --name"
+            f"about one recording, and all {len(benchmark.golds):,} are asked for: go on with --one-recording, or "
+            "choose another --name"
         )
 
 

@@ -152,6 +152,14 @@ def test_a_list_of_recordings_is_one_reference_for_each_under_one_id(tmp_path: P
     assert "only 1 of its 3 questions have audio that could be compared" in about["notes"]
 
 
+def test_a_column_without_a_name_is_no_list_of_recordings(tmp_path: Path) -> None:
+    table = tmp_path / "numbered.csv"  # as pandas writes one: the rows' numbers have no name
+    table.write_text(",question,A,B\n1000,Is this it?,yes,no\n1001,Is that it?,yes,no\n")
+    assert [reference.question for reference in read(table)] == ["Is this it?", "Is that it?"]
+    table.write_text("question,A,B,\nIs this it?\nIs that it?,yes,no\n")
+    assert [reference.question for reference in read(table)] == ["Is this it?", "Is that it?"]
+
+
 def test_titles() -> None:
     assert Against(path="x/MMAR-meta.jsonl").title == "MMAR-meta"
     assert Against(path="x/mmau.v05.15.25.json").title == "mmau.v05.15.25"
@@ -174,6 +182,7 @@ def test_what_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
         "other.csv": ("a,b\n1,2\n", BenchmarkError, "rename"),
         "bad.parquet": ("no parquet", BenchmarkError, "Parquet"),
         "latin.csv": (b"question\n\xff\xfe\n", BenchmarkError, "latin.csv"),
+        "deep.json": ('{"question":' + "[" * 100_000, BenchmarkError, "does not read"),
         "notes.txt": ("x", BenchmarkError, r"\.json"),
     }
     for name, (content, error, says) in wrong.items():

@@ -84,6 +84,7 @@ class Reference:
         segment: The part of a video that it is from; ``None`` where unknown.
         audio: Its audio; ``None`` where it is not at hand.
         named: What its row calls its audio, at hand or not; empty where it says nothing.
+        further: Whether it is one more recording of the question before it, and no question of its own.
     """
 
     id: str
@@ -93,6 +94,7 @@ class Reference:
     segment: Segment | None = None
     audio: AudioRef | None = None
     named: str = ""
+    further: bool = False
 
 
 def check_against(against: Against, what: str = "benchmark") -> None:
@@ -232,7 +234,7 @@ def _table(path: Path, prefix: str, root: Path) -> Iterator[Reference]:
         yield reference
         further = row[column][1:] if column else ()  # a table may have a column without a name
         for other in ({column: recording} for recording in further):  # the text is compared once
-            yield Reference(reference.id, segment=_segment(other), audio=_audio(other, root))
+            yield Reference(reference.id, segment=_segment(other), audio=_audio(other, root), further=True)
 
 
 def _reference(row: Mapping[str, Any], where: str, number: str, root: Path) -> Reference:

@@ -148,8 +148,22 @@ def test_a_list_of_recordings_is_one_reference_for_each_under_one_id(tmp_path: P
     ]  # fmt: skip
     training = corpus(tmp_path / "corpus", [ask((tmp_path / "data" / "b.wav").read_bytes(), "Who plays?")])
     (about,) = contamination(training, [path], Dedup(processes=1, cache=False)).summary["against"]
-    assert (about["questions"], about["contaminated"], about["compared"]["sounds"]) == (3, 1, 3)
+    assert (about["questions"], about["contaminated"], about["compared"]["sounds"]) == (3, 1, 1), (
+        "all three of q1 are not there"
+    )
     assert "only 1 of its 3 questions have audio that could be compared" in about["notes"]
+
+
+def test_questions_of_one_id_are_counted_each_and_recordings_of_one_question_are_not(tmp_path: Path) -> None:
+    for name in ("a.wav", "b.wav"):
+        write_wav(tmp_path / name, melody(ord(name[0])))
+    rows = [{"audio_id": "a.wav", "question": f"Which {n}?"} for n in range(3)]  # as tables without ids of questions
+    several = {"id": "q", "question": "Which?", "audio_path": ["a.wav", "b.wav"]}
+    path = jsonl(tmp_path / "several.jsonl", *rows, several)
+    training = corpus(tmp_path / "corpus", [ask(wav(melody(5)), "Who plays?")])
+    (about,) = contamination(training, [path], Dedup(processes=1, cache=False)).summary["against"]
+    assert (about["questions"], about["compared"]["sounds"]) == (4, 4)
+    assert not [note for note in about["notes"] if "audio" in note]
 
 
 def test_a_column_without_a_name_is_no_list_of_recordings(tmp_path: Path) -> None:

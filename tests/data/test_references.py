@@ -187,7 +187,7 @@ def _check_and_read(path: Path) -> None:
 
 
 def test_what_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
-    wrong = {
+    wrong: dict[str, tuple[str | bytes, type[Exception], str]] = {
         "broken.json": ("[{", BenchmarkError, "broken.json"),
         "broken.jsonl": ('{"id": 1}\n{', BenchmarkError, "broken.jsonl"),
         "numbers.json": ("[1, 2]", BenchmarkError, "JSON objects"),

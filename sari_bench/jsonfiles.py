@@ -52,7 +52,8 @@ def read_objects(path: Path, what: str) -> list[dict[str, Any]]:
         BenchmarkError: Not UTF-8, not JSON, or JSON that is not a list of objects.
     """
     if not path.is_file():
-        raise MissingFileError(f"{what} file {str(path)!r} does not exist: give the path of a JSON or JSONL file")
+        found = "is a folder" if path.is_dir() else "does not exist"
+        raise MissingFileError(f"{what} file {str(path)!r} {found}: give the path of a JSON or JSONL file")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

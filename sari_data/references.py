@@ -84,6 +84,7 @@ class Reference:
         segment: The part of a video that it is from; ``None`` where unknown.
         audio: Its audio; ``None`` where it is not at hand.
         named: What its row calls its audio, at hand or not; empty where it says nothing.
+        further: Whether it is one more recording of the question before it, and no question of its own.
     """
 
     id: str
@@ -93,6 +94,7 @@ class Reference:
     segment: Segment | None = None
     audio: AudioRef | None = None
     named: str = ""
+    further: bool = False
 
 
 def check_against(against: Against, what: str = "benchmark") -> None:
@@ -193,7 +195,7 @@ def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
                 yield row
     except (MissingFileError, BenchmarkError):
         raise
-    except (csv.Error, ValueError) as error:
+    except (csv.Error, ValueError, RecursionError) as error:
         raise BenchmarkError(
             f"{path}: expected a benchmark's rows, found a file that does not read: {error}"
         ) from error
@@ -230,8 +232,9 @@ def _table(path: Path, prefix: str, root: Path) -> Iterator[Reference]:
         column = next((name for name in AUDIO_COLUMNS if isinstance(row.get(name), list) and row[name]), "")
         reference = _reference({**row, column: row[column][0]} if column else row, where, own, root)
         yield reference
-        for other in ({column: recording} for recording in row.get(column, ())[1:]):  # the text is compared once
-            yield Reference(reference.id, segment=_segment(other), audio=_audio(other, root))
+        further = row[column][1:] if column else ()  # a table may have a column without a name
+        for other in ({column: recording} for recording in further):  # the text is compared once
+            yield Reference(reference.id, segment=_segment(other), audio=_audio(other, root), further=True)
 
 
 def _reference(row: Mapping[str, Any], where: str, number: str, root: Path) -> Reference:

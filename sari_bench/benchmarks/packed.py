@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from functools import cached_property
@@ -41,8 +42,10 @@ class PackedAudio:
         """
         kept = self.folder.with_name(f"{self.folder.name}.json")
         if kept.is_file():
-            body = json.loads(kept.read_text(encoding="utf-8"))
-            return {name: Member(size, source) for name, (size, source) in body.items()}
+            # A list that does not read, of a disk that was full or failed, is made anew.
+            with contextlib.suppress(ValueError, TypeError, AttributeError):
+                body = json.loads(kept.read_text(encoding="utf-8"))
+                return {name: Member(size, source) for name, (size, source) in body.items()}
         found = list_members(self._archive)
         keep_text(kept, json.dumps({name: [member.size, member.source] for name, member in found.items()}))
         return found

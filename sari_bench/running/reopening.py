@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Collection
 
@@ -49,6 +50,11 @@ def reopen(run: Run) -> Benchmark:
     bench = read_bench(run)
     found = load_benchmark(bench.benchmark, bench.questions, bench.audio, **bench.benchmark_options())
     benchmark = bench.part_of(found)
+    if benchmark.digest != run.benchmark.digest and any(question.more_audio for question in found.questions):
+        # Before there was the option, questions about several recordings were always left out.
+        with contextlib.suppress(BenchmarkError):  # nothing is left
+            before = bench.model_copy(update={"one_recording": True}).part_of(found)
+            benchmark = before if before.digest == run.benchmark.digest else benchmark
     if benchmark.digest != run.benchmark.digest:
         raise BenchmarkError(
             f"run {str(run.folder)!r} asked {run.benchmark.name} ({run.benchmark.version}), and what its recipe names "

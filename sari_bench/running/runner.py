@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sari_bench.benchmarks.base import Benchmark
+from sari_bench.benchmarks.base import Benchmark, digest_of
 from sari_bench.jsonfiles import write_whole
 from sari_bench.running.run_meta import Plan, RunSettings, check_same, describe, machine, now, used_since
 from sari_bench.running.runs import FAILED, META, QUESTIONS, RECIPE, RESPONSES, read_lines, read_meta, read_responses
@@ -233,6 +233,7 @@ def _open_folder(folder: Path, benchmark: Benchmark, meta: dict[str, Any], setti
             check_same(there, meta, folder)
         except BenchmarkError:
             if answered:
+                _check_recordings(there, benchmark, folder)
                 raise
             is_new = True  # a mistyped model or server answered nothing, so there is nothing to be mixed up with
     if is_new:
@@ -242,6 +243,17 @@ def _open_folder(folder: Path, benchmark: Benchmark, meta: dict[str, Any], setti
         _write_json(folder / RECIPE, {"bench": settings.recipe.model_dump(mode="json")})
     if is_new:
         _write_json(folder / META, meta)  # last: with it the folder is a run
+
+
+def _check_recordings(there: dict[str, Any], benchmark: Benchmark, folder: Path) -> None:
+    """Raise BenchmarkError where the run that is there asked what is about one recording, and this would ask all."""
+    alone = [gold for gold in benchmark.golds if not gold.more_audio]
+    if len(alone) < len(benchmark.golds) and there["benchmark"]["digest"] == digest_of(alone):
+        raise BenchmarkError(
+            f"run folder {str(folder)!r} holds a run on the {len(alone):,} questions of {benchmark.name!r} that are "
+            f"about one recording, and all {len(benchmark.golds):,} are asked for: go on with --one-recording, or "
+            "choose another --name"
+        )
 
 
 def _lock(sink: Any, folder: Path) -> None:

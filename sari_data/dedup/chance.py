@@ -24,6 +24,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from sari_data.dedup.text import Text, Texts
 
@@ -35,19 +36,31 @@ LEAST_SIBLINGS = 2
 _GAP, _KEPT = 3, 2
 _PRIOR = 0.5
 
-Frame = tuple[str, str]
+# A longer text is compared as a whole: no template has so many words, and each has three frames a word.
+_LONGEST = 1000
+
+# Hashes of the words before and behind the gap; of a whole question, of all words and 0.
+Frame = tuple[int, int]
 
 
 def frames(question: str) -> Iterator[tuple[Frame, str]]:
-    """Yield the frames of a question in normal form, each with the words that it leaves out; the first one is whole."""
+    """Yield the frames of a question in normal form, each with the words that it leaves out; the first one is whole.
+
+    Frames are the same, as numbers, within one process; the time is proportional to the words.
+    """
     words = question.split()
-    yield (question, ""), ""
-    for gap in range(1, min(_GAP, len(words) - _KEPT) + 1):
-        if len(words) - gap < gap:
-            return
+    before, behind = _chained(words, 1), _chained(reversed(words), 2)
+    yield (before[-1], 0), ""
+    most = min(_GAP, len(words) - _KEPT, len(words) // 2) if len(words) <= _LONGEST else 0
+    for gap in range(1, most + 1):
         for at in range(len(words) - gap + 1):
-            # The mark keeps "what is | this" apart from the whole question "what is this".
-            yield (" ".join(words[:at]) + "\x1f", " ".join(words[at + gap :])), " ".join(words[at : at + gap])
+            # What is behind no word is not 0, which keeps "what is | this" apart from the whole question "what is".
+            yield (before[at], behind[len(words) - at - gap]), " ".join(words[at : at + gap])
+
+
+def _chained(words: Iterable[str], begin: int) -> list[int]:
+    """Return 64 bits for each run of words from the first one, the empty run included."""
+    return list(accumulate(words, lambda known, word: hash((known, word)), initial=begin))
 
 
 @dataclass(slots=True)

@@ -94,15 +94,29 @@ class Held:
 
 @dataclass(slots=True)
 class Benchmark(Held):
-    """A benchmark's questions; ``segments`` are by question, because a segment may be known without audio.
+    """A benchmark's questions; one about several recordings is there with each, and with its text once.
 
-    ``named`` has a hash of what a question calls audio that is not at hand, else 0.
+    ``segments`` are by question, because a segment may be known without audio. ``named`` has a hash of what a question
+    calls audio that is not at hand, else 0. ``question_numbers`` counts the questions: ids need not be unique.
     """
 
     name: str = ""
     path: str = ""
     segments: list[Segment | None] = field(default_factory=list)
     named: array[int] = field(default_factory=lambda: array("Q"))
+    question_numbers: array[int] = field(default_factory=lambda: array("i"))
+
+    @property
+    def questions(self) -> int:
+        """How many questions there are."""
+        return self.question_numbers[-1] + 1 if self.question_numbers else 0
+
+    @property
+    def heard_questions(self) -> int:
+        """How many questions have a fingerprint of each of their recordings."""
+        sizes = self.clips.peaks.sizes
+        pairs = zip(self.question_numbers, self.clip_numbers, strict=True)
+        return self.questions - len({number for number, clip in pairs if clip < 0 or not sizes[clip]})
 
 
 def content_key(audio: AudioRef, side: str) -> str:
@@ -144,6 +158,7 @@ def hold_benchmark(against: Against, table: Dedup) -> Benchmark:
     def new_clips() -> Iterator[tuple[int, AudioRef]]:
         for reference in read_references(against):
             held.ids.append(reference.id)
+            held.question_numbers.append(held.questions - reference.further)
             text = Text.of(reference.question, reference.choices, reference.answer)
             held.text_numbers.append(held.texts.add(text) if text.question else -1)
             held.segments.append(reference.segment)

@@ -157,11 +157,11 @@ def _about(corpus: Benchmark) -> dict[str, Any]:
     return {
         "name": corpus.name,
         "path": corpus.path,
-        "questions": len(set(corpus.ids)),  # one about several recordings is there with each
+        "questions": corpus.questions,
         "compared": {
             "texts": sum(text >= 0 for text in corpus.text_numbers),
             "segments": sum(segment is not None for segment in corpus.segments),
-            "sounds": _heard(corpus, {}),
+            "sounds": corpus.heard_questions,
             "unreadable": corpus.clips.unreadable,
         },
     }

@@ -94,11 +94,11 @@ def _about(benchmark: Benchmark, by_question: Mapping[str, tuple[Finding, ...]],
     return {
         "name": benchmark.name,
         "path": benchmark.path,
-        "questions": len(set(benchmark.ids)),  # one about several recordings is there with each
+        "questions": benchmark.questions,
         "compared": {
             "texts": sum(text >= 0 for text in benchmark.text_numbers),
             "segments": segments,
-            "sounds": sum(clip >= 0 and benchmark.clips.peaks[clip].size > 0 for clip in benchmark.clip_numbers),
+            "sounds": benchmark.heard_questions,
             "unreadable": benchmark.clips.unreadable,
         },
         "contaminated": len({f.id for f in counted}),
@@ -116,20 +116,18 @@ def _tally(findings: Sequence[Finding]) -> dict[str, int]:
 def _notes(benchmark: Benchmark, segments: int, table: Dedup) -> list[str]:
     """What the comparison does not prove."""
     notes = []
-    total = len(set(benchmark.ids))
-    clips = list(zip(benchmark.ids, benchmark.clip_numbers, strict=True))
-    unheard = {key for key, clip in clips if clip < 0 or not benchmark.clips.peaks[clip].size}
+    total, heard = benchmark.questions, benchmark.heard_questions
     if not table.sound:
         notes.append(
             "sounds were not compared (dedup.sound is false): the same recording under another text is not found"
         )
-    elif not any(clip >= 0 and benchmark.clips.peaks[clip].size for _, clip in clips):
+    elif not benchmark.clips.heard:
         notes.append(
             "its audio is not there, so no sound was compared: the same recording with another text is found only "
             "where both name the video"
         )
-    elif unheard:
-        notes.append(f"only {total - len(unheard)} of its {total} questions have audio that could be compared")
+    elif heard < total:
+        notes.append(f"only {heard} of its {total} questions have audio that could be compared")
     if not segments:
         notes.append("it names no videos, so no segments were compared")
     if all(text < 0 for text in benchmark.text_numbers):

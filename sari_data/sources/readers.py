@@ -84,7 +84,7 @@ def read_json_lines(path: str | Path) -> Iterator[tuple[int, Any]]:
                     yield number, json.loads(text)
         except UnicodeDecodeError as error:
             raise InputError(f"{path}, line {number + 1} or after: expected UTF-8, found {error}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{path}, line {number}: expected one JSON value, found {error}") from error
 
 
@@ -127,8 +127,9 @@ def _elements(file: Any, text: str, path: str | Path) -> Iterator[tuple[int, Any
                 after = _skip(text, end)
                 if text[after] not in ",]":
                     raise ValueError(f"expected ',' or ']', found {text[after]!r}")
-        except (IndexError, ValueError) as error:
-            more = file.read(max(_CHUNK, len(text) - at))
+        except (IndexError, ValueError, RecursionError) as error:
+            # What nests too deep does so whatever follows.
+            more = "" if isinstance(error, RecursionError) else file.read(max(_CHUNK, len(text) - at))
             if not more:
                 said = "the end of the file" if isinstance(error, IndexError) else error
                 line += text.count("\n", at, _skip(text, at))

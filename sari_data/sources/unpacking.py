@@ -8,12 +8,14 @@ file gets more bytes than the archive declares for it, and together they must fi
 from __future__ import annotations
 
 import copy
+import errno
 import gzip
 import lzma
 import os
 import posixpath
 import shutil
 import stat
+import struct
 import tarfile
 import tempfile
 import zipfile
@@ -30,6 +32,7 @@ from sari_data.errors import InputError, StorageError
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
 _CHUNK = 2**20  # bytes copied at a time
 _MOST_LINKS = 40  # that are followed one after the other, as Linux does
+_OF_NAMES = (errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)  # a folder or disk that has no such names
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,7 @@ def unpack(archive: Path, target: Path) -> None:
         work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
         try:
             room = _Room(archive, target.parent)
-            if zipfile.is_zipfile(archive):  # says beforehand what it holds; a packed tar would have to be read twice
+            if _is_zip(archive):  # says beforehand what it holds; a packed tar would have to be read twice
                 room.check(sum(member.size for member in list_members(archive).values()))
             sizes, links = {}, {}
             for entry in _entries(archive):
@@ -128,9 +131,18 @@ def unpack(archive: Path, target: Path) -> None:
                 if name not in sizes:
                     room.take(sizes[source])
                     _copy(work / source, work / name)
-            os.replace(work, target)
+            _rename(work, target)
         finally:
             shutil.rmtree(work, ignore_errors=True)
+
+
+def _rename(work: Path, target: Path) -> None:
+    try:
+        os.replace(work, target)
+    except OSError as error:
+        # Another process unpacked the same meanwhile; a folder has this name only when all is in it.
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY) or not target.is_dir():
+            raise
 
 
 @contextmanager
@@ -140,13 +152,29 @@ def _errors(archive: Path, target: Path) -> Iterator[None]:
         yield
     except (InputError, StorageError):
         raise
-    # A password is a RuntimeError of zipfile, a cut off gzip an EOFError.
+    # A password is a RuntimeError of zipfile, a cut off gzip an EOFError; names that are no UTF-8, or hold a zero
+    # byte, and numbers that are none are ValueErrors.
     except (
-        tarfile.TarError, zipfile.BadZipFile, zlib.error, gzip.BadGzipFile, lzma.LZMAError, EOFError, RuntimeError,
+        tarfile.TarError, zipfile.BadZipFile, zlib.error, gzip.BadGzipFile, lzma.LZMAError, struct.error, EOFError,
+        RuntimeError, ValueError,
     ) as error:  # fmt: skip
-        raise InputError(f"{archive}: expected an archive, found a file that does not unpack: {error}") from error
+        raise _broken(archive, error) from error
     except OSError as error:
-        raise StorageError(f"{target}: could not be unpacked ({error.strerror or error}): free some space") from error
+        if error.errno in (None, errno.EINVAL):  # bz2 says so of its data; a place before the file's beginning
+            raise _broken(archive, error) from error
+        if error.errno in _OF_NAMES:
+            raise InputError(
+                f"{archive}: expected files whose names this disk can hold, each a file or a folder, found "
+                f"{Path(str(error.filename2 or error.filename)).name!r} ({error.strerror}): pack them with other names"
+            ) from error
+        raise StorageError(
+            f"{target}: could not be unpacked ({error.strerror}): free some space, or name a folder on another disk in "
+            "SARI_CACHE"
+        ) from error
+
+
+def _broken(archive: Path, error: Exception) -> InputError:
+    return InputError(f"{archive}: expected an archive, found a file that does not unpack: {error}")
 
 
 class _Room:
@@ -176,18 +204,22 @@ def _size(count: int) -> str:
 
 def _entries(archive: Path) -> Iterator[_Entry]:
     """Yield the files and links of an archive, in its order; each must be read before the next one is asked for."""
-    if zipfile.is_zipfile(archive):
+    if _is_zip(archive):
         with zipfile.ZipFile(archive) as packed:
             for info in packed.infolist():
-                parts = info.filename.replace("\\", "/").split("/")
+                # Some programs on Windows write backslashes, which the format does not have.
+                name = info.filename.replace("\\", "/")
+                parts = name.split("/")
                 if ".." in parts or parts[0] == "" or ":" in parts[0]:
                     raise _outside(archive, info.filename)
                 # A link in a zip is a file that holds the place it leads to: it is no audio, so it is left.
-                if not info.is_dir() and not stat.S_ISLNK(info.external_attr >> 16):
-                    yield _Entry(posixpath.normpath(info.filename), info.file_size, partial(_open_zipped, packed, info))
+                if not name.endswith("/") and not stat.S_ISLNK(info.external_attr >> 16):
+                    yield _Entry(posixpath.normpath(name), info.file_size, partial(_open_zipped, packed, info))
         return
     with tarfile.open(archive) as tar:
         for member in tar:
+            if member.size < 0:  # tarfile would go back by it, and read the same again for ever
+                raise _broken(archive, tarfile.ReadError(f"{member.name!r} has {member.size} bytes"))
             name = _inside(archive, member.name.lstrip("/"), member.name)
             if member.issym():
                 place = posixpath.join(posixpath.dirname(name), member.linkname)
@@ -196,6 +228,12 @@ def _entries(archive: Path) -> Iterator[_Entry]:
                 yield _Entry(name, 0, link=_inside(archive, member.linkname.lstrip("/"), member.name))
             elif member.isfile():
                 yield _Entry(name, member.size, partial(tar.extractfile, member))
+
+
+def _is_zip(archive: Path) -> bool:
+    # A tar that ends with a zip has a zip's end too, but not its beginning.
+    with archive.open("rb") as file:
+        return file.read(2) == b"PK" and zipfile.is_zipfile(file)
 
 
 def _open_zipped(packed: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes]:
@@ -233,7 +271,7 @@ def _write(entry: _Entry, archive: Path, folder: Path, room: _Room) -> None:
     room.take(entry.size)
     path = folder / entry.name
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name[:100]}.{os.getpid()}")
+    part = _part(path)
     try:
         source = entry.open() if entry.open is not None else None
         assert source is not None, f"{entry.name!r} is a plain file, and plain files can be read"
@@ -251,6 +289,11 @@ def _write(entry: _Entry, archive: Path, folder: Path, room: _Room) -> None:
         part.unlink(missing_ok=True)
 
 
+def _part(path: Path) -> Path:
+    # No longer than any name may be, whatever the file's own takes in bytes.
+    return path.with_name(f".{zlib.crc32(os.fsencode(path.name)):08x}.{os.getpid()}")
+
+
 def _lies(archive: Path, entry: _Entry, found: str) -> str:
     return (
         f"{archive}: expected the {entry.size:,} bytes that it declares of {entry.name!r}, found {found}: it is "
@@ -260,7 +303,7 @@ def _lies(archive: Path, entry: _Entry, found: str) -> str:
 
 def _copy(source: Path, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name[:100]}.{os.getpid()}")
+    part = _part(path)
     try:
         shutil.copyfile(source, part)
         os.replace(part, path)

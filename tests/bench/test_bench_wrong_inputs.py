@@ -109,6 +109,7 @@ WRONG = [
     ("report runs --by tsk", "--by tsk: expected task"),
     ("report runs --html folder", "'folder' could not be written"),
     ("report runs --published nosuch.toml", "do not exist"),
+    ("report runs --published folder", "published rows file 'folder' is a folder"),
     ("report runs --dry-run", "belong to --push-to-hub"),
     ("report runs --push-to-hub a/b/c --dry-run", "expected a repository as owner/name, found 'a/b/c'"),
     ("lst", "Did you mean 'list'?"),

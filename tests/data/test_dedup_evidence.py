@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sari_data.dedup import Dedup
 from sari_data.dedup.chance import MOST_EXPECTED, Chance, frames
@@ -75,14 +78,44 @@ def test_the_expected_number_is_that_of_a_simulation(vocabulary: int, number: in
     )
 
 
+def _written(question: str) -> list[tuple[str, str]]:
+    """The frames of a question written out, with a gap for what is left out, and that."""
+    words, found = question.split(), [(question, "")]
+    for gap in range(1, 4):
+        if len(words) - gap >= max(gap, 2):
+            for at in range(len(words) - gap + 1):
+                left_out = " ".join(words[at : at + gap])
+                found.append((" ".join([*words[:at], "*", *words[at + gap :]]), left_out))
+    return found
+
+
 def test_frames_leave_out_up_to_three_words_in_one_place() -> None:
-    found = dict(frames("how often does bark occur"))
-    assert found["how often does bark occur", ""] == ""
-    assert found["how often does\x1f", "occur"] == "bark"
-    assert found["how often does\x1f", ""] == "bark occur"
-    assert ("how often\x1f", "") not in found, "three of five words are more than half"
+    written = dict(_written("how often does bark occur"))
+    assert written["how often does * occur"] == "bark"
+    assert written["how often does *"] == "bark occur"
+    assert "how often *" not in written, "three of five words are more than half"
     assert len(list(frames("one"))) == len(list(frames("one two"))) == 1
     assert len(list(frames("one two three"))) == 4
+
+
+@given(st.lists(st.lists(st.sampled_from(["a", "b", "c"]), max_size=7).map(" ".join), min_size=2, max_size=4))
+def test_frames_are_the_same_where_their_words_are(questions: list[str]) -> None:
+    pairs = [pair for q in questions for pair in zip(frames(q), _written(q), strict=True)]
+    assert all(filler == left_out for (_, filler), (_, left_out) in pairs)
+    frame_of = {words: frame for (frame, _), (words, _) in pairs}
+    assert all(frame_of[words] == frame for (frame, _), (words, _) in pairs)
+    assert len(set(frame_of.values())) == len(frame_of)
+
+
+def test_a_text_as_long_as_a_book_takes_time_by_its_words() -> None:
+    book = " ".join(f"word{number % 5000}" for number in range(200_000))
+    own = Text.of(book, ("a dog", "a cat"), "a dog")
+    began = time.process_time()
+    texts = _texts((book, own.options, "a dog"))
+    chance = Chance(texts, texts, [0], [1])
+    assert chance.of_text(own, own.options, [(own, False), (own, True)], same=True) == 0
+    # About 1 s; written out, the frames have 10^12 signs.
+    assert time.process_time() - began < 20
 
 
 INSTRUMENTS = ("piano", "organ", "flute", "brass", "marimba")

@@ -148,8 +148,30 @@ def test_a_list_of_recordings_is_one_reference_for_each_under_one_id(tmp_path: P
     ]  # fmt: skip
     training = corpus(tmp_path / "corpus", [ask((tmp_path / "data" / "b.wav").read_bytes(), "Who plays?")])
     (about,) = contamination(training, [path], Dedup(processes=1, cache=False)).summary["against"]
-    assert (about["questions"], about["contaminated"], about["compared"]["sounds"]) == (3, 1, 3)
+    assert (about["questions"], about["contaminated"], about["compared"]["sounds"]) == (3, 1, 1), (
+        "all three of q1 are not there"
+    )
     assert "only 1 of its 3 questions have audio that could be compared" in about["notes"]
+
+
+def test_questions_of_one_id_are_counted_each_and_recordings_of_one_question_are_not(tmp_path: Path) -> None:
+    for name in ("a.wav", "b.wav"):
+        write_wav(tmp_path / name, melody(ord(name[0])))
+    rows = [{"audio_id": "a.wav", "question": f"Which {n}?"} for n in range(3)]  # as tables without ids of questions
+    several = {"id": "q", "question": "Which?", "audio_path": ["a.wav", "b.wav"]}
+    path = jsonl(tmp_path / "several.jsonl", *rows, several)
+    training = corpus(tmp_path / "corpus", [ask(wav(melody(5)), "Who plays?")])
+    (about,) = contamination(training, [path], Dedup(processes=1, cache=False)).summary["against"]
+    assert (about["questions"], about["compared"]["sounds"]) == (4, 4)
+    assert not [note for note in about["notes"] if "audio" in note]
+
+
+def test_a_column_without_a_name_is_no_list_of_recordings(tmp_path: Path) -> None:
+    table = tmp_path / "numbered.csv"  # as pandas writes one: the rows' numbers have no name
+    table.write_text(",question,A,B\n1000,Is this it?,yes,no\n1001,Is that it?,yes,no\n")
+    assert [reference.question for reference in read(table)] == ["Is this it?", "Is that it?"]
+    table.write_text("question,A,B,\nIs this it?\nIs that it?,yes,no\n")
+    assert [reference.question for reference in read(table)] == ["Is this it?", "Is that it?"]
 
 
 def test_titles() -> None:
@@ -165,7 +187,7 @@ def _check_and_read(path: Path) -> None:
 
 
 def test_what_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
-    wrong = {
+    wrong: dict[str, tuple[str | bytes, type[Exception], str]] = {
         "broken.json": ("[{", BenchmarkError, "broken.json"),
         "broken.jsonl": ('{"id": 1}\n{', BenchmarkError, "broken.jsonl"),
         "numbers.json": ("[1, 2]", BenchmarkError, "JSON objects"),
@@ -174,6 +196,7 @@ def test_what_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
         "other.csv": ("a,b\n1,2\n", BenchmarkError, "rename"),
         "bad.parquet": ("no parquet", BenchmarkError, "Parquet"),
         "latin.csv": (b"question\n\xff\xfe\n", BenchmarkError, "latin.csv"),
+        "deep.json": ('{"question":' + "[" * 100_000, BenchmarkError, "does not read"),
         "notes.txt": ("x", BenchmarkError, r"\.json"),
     }
     for name, (content, error, says) in wrong.items():

@@ -168,6 +168,15 @@ def test_an_array_reads_as_it_was_written_in_any_pieces(tmp_path_factory, values
     assert list(read_json_lines(path)) == [(2 * i + 1, value) for i, value in enumerate(kept)]
 
 
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a": ' + "[" * 100_000, "[[1], " + "[" * 100_000])
+def test_json_that_nests_too_deep_is_one_sentence(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "deep.json"
+    path.write_text(text)
+    for read in (read_json_array, read_json_lines):
+        with pytest.raises(InputError, match=r"deep\.json, line 1.*recursion"):
+            list(read(path))
+
+
 def test_an_array_has_line_numbers_and_json_lines_pass_for_one(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text('\n[{"a": 1},\n\n{"b": 2}\n]\n', encoding="utf-8")

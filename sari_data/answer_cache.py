@@ -19,7 +19,7 @@ from sari_data.answer_store import VERSION, AnswerCache
 from sari_data.errors import ResponderError
 from sari_data.resources import cache_folder
 from sari_data.responder import Request, Responder, Response, Sampling, Usage, hears_several
-from sari_data.types import AudioRef, hash_path
+from sari_data.types import hash_audio
 
 FILE = "answers.sqlite"
 # Requests that a responder without `converse` is given at once, and answers that may wait for another's.
@@ -59,16 +59,8 @@ def answer_key(
 
 def _audio_keys(request: Request) -> str | list[str] | None:
     """What stands for a request's audio; for one recording or none it is what it was before there were several."""
-    keys = [_audio_key(audio) for audio in request.recordings]
+    keys = [hash_audio(audio).key for audio in request.recordings]
     return keys if len(keys) > 1 else keys[0] if keys else None
-
-
-def _audio_key(audio: AudioRef) -> str:
-    path = Path(audio.path or "")
-    if audio.data is None and audio.sha256 is None and path.is_file():
-        # A path says nothing about what the file will hold tomorrow.
-        return hash_path(path, start=audio.start, duration=audio.duration).key
-    return audio.key
 
 
 class Conversation(Protocol):

@@ -122,7 +122,7 @@ def _stretches(samples: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 def _audio_name(audio: AudioRef) -> str:
     """What stands for a recording: its content key, or for a file its name, so that its folder may move."""
-    if audio.data is not None or audio.sha256 is not None:
+    if audio.is_known:
         return audio.key
     return f"{Path(str(audio.path)).name}|{audio.start}|{audio.duration}"
 

@@ -116,7 +116,7 @@ class CachedResponder:
         return self.responder.name
 
     @property
-    def several_recordings(self) -> bool:
+    def hears_several(self) -> bool:
         """Whether the responder hears all recordings of a request about several."""
         return hears_several(self.responder)
 

@@ -127,7 +127,7 @@ class Responder(Protocol):
 
     Besides the name and the prompt nothing but the audio and the sampling may decide an answer. A responder may have
     ``usage``, a :class:`Usage`; ``cacheable = False``, where its answers may change under the same name; and
-    ``several_recordings = True``, where it heeds ``Request.more_audio``: one that does not say so is never given a
+    ``hears_several = True``, where it heeds ``Request.more_audio``: one that does not say so is never given a
     request about several recordings (:func:`hears_several`).
     """
 
@@ -146,7 +146,7 @@ def hears_several(responder: Responder) -> bool:
 
     One that says nothing may have been written before there were such requests, and would answer about the first.
     """
-    return getattr(responder, "several_recordings", False) is True
+    return getattr(responder, "hears_several", False) is True
 
 
 def list_responders() -> dict[str, EntryPoint]:

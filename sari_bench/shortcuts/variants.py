@@ -14,7 +14,7 @@ from functools import lru_cache
 from sari_bench.benchmarks.base import Benchmark, Gold, check_golds, digest_of
 from sari_bench.running.run_meta import BuildRequest
 from sari_data.errors import BenchmarkError, InputError
-from sari_data.pairing import pair_clips, ring_order
+from sari_data.pairing import Ring, others, pair_clips
 from sari_data.responder import Request
 from sari_data.types import AudioQuestion, AudioRef, hash_audio
 
@@ -146,17 +146,15 @@ def _donors_of_several(benchmark: Benchmark, seed: int) -> dict[int, tuple[Audio
     for row, those in keys.items():
         for task in (benchmark.golds[row].task, None):
             rings.setdefault((task, len(those)), []).append(mark[row])
-    orders = {group: ring_order(marks, seed) for group, marks in rings.items()}
+    orders = {group: Ring(marks, seed) for group, marks in rings.items()}
     found = {}
     for row, those in keys.items():
-        for task in (benchmark.golds[row].task, None):  # where its task has none, any other
-            ring = orders[task, len(those)]
-            at = ring.index(mark[row])
-            others = (first[other] for other in ring[at + 1 :] + ring[:at])
-            donor = next((other for other in others if not set(keys[other]) & set(those)), None)
-            if donor is not None:
-                found[row] = benchmark.questions[donor].recordings
-                break
+        # Where its task has none, any other.
+        near = (orders[task, len(those)] for task in (benchmark.golds[row].task, None))
+        donors = (first[other] for other in others(mark[row], *near))
+        donor = next((other for other in donors if set(keys[other]).isdisjoint(those)), None)
+        if donor is not None:
+            found[row] = benchmark.questions[donor].recordings
     return found
 
 

@@ -44,7 +44,9 @@ _VIDEO = ("youtube_id", "ytid", "yt_id", "YTID", "video_id", "video_name", "segm
 _START = ("segment_start", "start_time", "start_seconds", "start_s", "start", "timestamp_start")
 _END = ("segment_end", "end_time", "end_seconds", "end_s", "end", "timestamp_end")
 _TIMES = ("timestamp", "timestamps", "time")
-_LETTERED = tuple("ABCDEFGH")
+# Where each option has a column of its own.
+LETTERS = tuple("ABCDEFGH")
+OPTION_COLUMNS = ("{}", "choice_{}", "option_{}", "option {}", "Option {}")
 # As `datasets` and this package name the shards of a split.
 _SHARD = re.compile(r"-\d{5}(-of-\d{5})?(-[0-9a-f]+)?\.parquet$")
 
@@ -246,7 +248,7 @@ def _reference(row: Mapping[str, Any], where: str, number: str, root: Path) -> R
             "rename them"
         )
     name = _first(row, ID_COLUMNS)
-    answer = _answer(_first(row, ANSWER_COLUMNS), choices, row)
+    answer = _answer(_first(row, ANSWER_COLUMNS), choices)
     own = number if name is None or isinstance(name, Mapping) else str(name)
     return Reference(own, question, choices, answer, segment, audio, _named(row))
 
@@ -262,14 +264,14 @@ def _read_choices(row: Mapping[str, Any]) -> tuple[str, ...]:
         found = list(found.values())
     if isinstance(found, list | tuple):
         return tuple(str(choice) for choice in found if choice is not None)
-    for pattern in ("{}", "choice_{}", "option_{}", "option {}", "Option {}"):
-        lettered = [row.get(pattern.format(c)) or row.get(pattern.format(c.lower())) for c in _LETTERED]
+    for pattern in OPTION_COLUMNS:
+        lettered = [row.get(pattern.format(c)) or row.get(pattern.format(c.lower())) for c in LETTERS]
         if sum(map(bool, lettered)) >= 2:
             return tuple(str(choice) for choice in lettered if choice)
     return ()
 
 
-def _answer(value: Any, choices: tuple[str, ...], row: Mapping[str, Any]) -> str | None:
+def _answer(value: Any, choices: tuple[str, ...]) -> str | None:
     """Return the answer's text; a number or a lone letter that is no option is the option's place."""
     if value is None or isinstance(value, bool | dict | list):
         return None
@@ -281,8 +283,8 @@ def _answer(value: Any, choices: tuple[str, ...], row: Mapping[str, Any]) -> str
     if isinstance(value, int):
         return choices[value] if 0 <= value < len(choices) else None
     letter = text.strip("().").upper()
-    if len(letter) == 1 and letter in _LETTERED[: len(choices)]:
-        return choices[_LETTERED.index(letter)]
+    if len(letter) == 1 and letter in LETTERS[: len(choices)]:
+        return choices[LETTERS.index(letter)]
     return text
 
 

@@ -14,9 +14,6 @@ USUAL = {
     "sub_category": ("sub_category", "sub-category", "subcategory"),
     "difficulty": ("difficulty",),
 }
-# Where the options have a column each: the names of the first, second, ... of them.
-_LETTERED = tuple("ABCDEFGH")
-_OPTION_PATTERNS = ("{}", "choice_{}", "option_{}", "option {}", "Option {}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +103,11 @@ def find_columns(there: Sequence[str], mapped: TableMap, path: str) -> Columns:
 
 
 def _lettered(there: Sequence[str]) -> tuple[str, ...]:
-    for pattern in _OPTION_PATTERNS:
-        for letters in (_LETTERED, tuple(map(str.lower, _LETTERED))):
+    """The columns of the options where each has one of its own."""
+    from sari_data.references import LETTERS, OPTION_COLUMNS
+
+    for pattern in OPTION_COLUMNS:
+        for letters in (LETTERS, tuple(map(str.lower, LETTERS))):
             found = tuple(pattern.format(letter) for letter in letters if pattern.format(letter) in there)
             if len(found) >= 2:
                 return found

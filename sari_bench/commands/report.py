@@ -167,7 +167,7 @@ def _boards(
 
 
 def _check_repo(repo: str | None) -> None:
-    if repo is not None and "/" in repo:  # a name alone is one of the token's user's own
+    if repo is not None:
         from sari_data.hub import check_repo
 
         check_repo(repo)

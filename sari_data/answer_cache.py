@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from sari_data.answer_store import VERSION, AnswerCache
 from sari_data.errors import ResponderError
 from sari_data.resources import cache_folder
-from sari_data.responder import Request, Responder, Response, Sampling, Usage, hears_several
+from sari_data.responder import Request, Responder, Response, Sampling, Usage, hears_several, stretches
 from sari_data.types import hash_audio
 
 FILE = "answers.sqlite"
@@ -171,7 +171,7 @@ class _Pending:
             else:
                 self.owner.usage.cached += 1
                 yield replace(found, request_id=request.id, sample=sample)
-        for first, count in _runs(samples):
+        for first, count in stretches(samples):
             self.missing.append(replace(request, first_sample=first, samples=count))
 
     def keep(self, response: Response) -> Response:
@@ -252,12 +252,3 @@ class _Windows(_Pending):
             yield from self.settle(self.keep(response))
         for request in window:
             self.give_up(request)
-
-
-def _runs(samples: list[int]) -> Iterator[tuple[int, int]]:
-    """Yield (first, count) of each run of consecutive numbers."""
-    start = 0
-    for end in range(1, len(samples) + 1):
-        if end == len(samples) or samples[end] != samples[end - 1] + 1:
-            yield samples[start], end - start
-            start = end

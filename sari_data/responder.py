@@ -7,7 +7,7 @@ keyword options and returns a :class:`Responder`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -147,6 +147,15 @@ def hears_several(responder: Responder) -> bool:
     One that says nothing may have been written before there were such requests, and would answer about the first.
     """
     return getattr(responder, "hears_several", False) is True
+
+
+def stretches(samples: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield (first, count) of each stretch of consecutive samples: what one request can ask for."""
+    start = 0
+    for end in range(1, len(samples) + 1):
+        if end == len(samples) or samples[end] != samples[end - 1] + 1:
+            yield samples[start], end - start
+            start = end
 
 
 def list_responders() -> dict[str, EntryPoint]:

@@ -6,6 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sari_bench.benchmarks.table_map import TableMap
+from sari_data.columns import (
+    ANSWER_COLUMNS,
+    AUDIO_COLUMNS,
+    CHOICES_COLUMNS,
+    ID_COLUMNS,
+    LETTERS,
+    OPTION_COLUMNS,
+    QUESTION_COLUMNS,
+)
 from sari_data.errors import BenchmarkError
 
 USUAL = {
@@ -56,13 +65,6 @@ def find_columns(there: Sequence[str], mapped: TableMap, path: str) -> Columns:
     Raises:
         BenchmarkError: A column that the map names is not there, or none has the question or the options.
     """
-    from sari_data.references import (
-        ANSWER_COLUMNS,
-        AUDIO_COLUMNS,
-        CHOICES_COLUMNS,
-        ID_COLUMNS,
-        QUESTION_COLUMNS,
-    )
 
     def column(key: str, usual: Sequence[str]) -> str | None:
         given: str | None = getattr(mapped, key)
@@ -104,8 +106,6 @@ def find_columns(there: Sequence[str], mapped: TableMap, path: str) -> Columns:
 
 def _lettered(there: Sequence[str]) -> tuple[str, ...]:
     """The columns of the options where each has one of its own."""
-    from sari_data.references import LETTERS, OPTION_COLUMNS
-
     for pattern in OPTION_COLUMNS:
         for letters in (LETTERS, tuple(map(str.lower, LETTERS))):
             found = tuple(pattern.format(letter) for letter in letters if pattern.format(letter) in there)

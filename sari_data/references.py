@@ -233,8 +233,8 @@ def _reference(row: Mapping[str, Any], where: str, number: str, root: Path) -> R
     if not question and segment is None and audio is None:
         raise BenchmarkError(
             f"{where}: expected a question ({', '.join(QUESTION_COLUMNS)}), a video "
-            f"({', '.join(VIDEO_COLUMNS[:4])}, ...) or audio that is there ({', '.join(AUDIO_COLUMNS[:4])}, ...), found the columns {sorted(map(str, row))}: "
-            "rename them"
+            f"({', '.join(VIDEO_COLUMNS[:4])}, ...) or audio that is there ({', '.join(AUDIO_COLUMNS[:4])}, ...), "
+            f"found the columns {sorted(map(str, row))}: rename them"
         )
     name = _first(row, ID_COLUMNS)
     answer = _answer(_first(row, ANSWER_COLUMNS), choices)

@@ -17,7 +17,7 @@ from sari_bench.benchmarks.base import Benchmark
 from sari_bench.counting import are, counted
 from sari_bench.scoring import BenchmarkGolds, Score, subset
 from sari_bench.statistics.clustering import newcombe
-from sari_bench.statistics.metrics import Tally, percent, percents
+from sari_bench.statistics.metrics import Tally, percent, percents, range_text
 from sari_data.errors import InputError
 
 if TYPE_CHECKING:
@@ -343,4 +343,4 @@ def _share(tally: Tally) -> str:
     interval = tally.best_interval
     if tally.accuracy is None or interval is None:
         return "no answers"
-    return f"{tally.accuracy * 100:.1f} % [{interval[0] * 100:.1f}–{interval[1] * 100:.1f}]"
+    return f"{tally.accuracy * 100:.1f} % [{range_text(interval)}]"

@@ -11,9 +11,8 @@ from __future__ import annotations
 from sari_data.annotation.asking import OpenAsker, Tally
 from sari_data.annotation.captions import caption_clips
 from sari_data.annotation.chains import write_chains
-from sari_data.annotation.config import REHEARSAL, Annotate, Asker, OpenAskers, open_askers, prompt_texts
+from sari_data.annotation.config import Annotate, Asker, OpenAskers, open_askers, prompt_texts
 from sari_data.annotation.questions import write_questions
-from sari_data.types import AudioQuestion
 
 __all__ = [
     "Annotate",
@@ -22,14 +21,8 @@ __all__ = [
     "OpenAskers",
     "Tally",
     "caption_clips",
-    "is_rehearsed",
     "open_askers",
     "prompt_texts",
     "write_chains",
     "write_questions",
 ]
-
-
-def is_rehearsed(question: AudioQuestion) -> bool:
-    """Return whether any field of a question was written by the rehearsal; such a corpus must not be published."""
-    return any(how.rpartition("/")[0] == REHEARSAL for how in question.provenance.made_by.values())

@@ -18,8 +18,8 @@ from typing import Any, Protocol
 from sari_data.answer_store import VERSION, AnswerCache
 from sari_data.errors import ResponderError
 from sari_data.resources import cache_folder
-from sari_data.responder import Request, Responder, Response, Sampling, Usage, hears_several
-from sari_data.types import AudioRef, hash_path
+from sari_data.responder import Request, Responder, Response, Sampling, Usage, hears_several, stretches
+from sari_data.types import hash_audio
 
 FILE = "answers.sqlite"
 # Requests that a responder without `converse` is given at once, and answers that may wait for another's.
@@ -59,16 +59,8 @@ def answer_key(
 
 def _audio_keys(request: Request) -> str | list[str] | None:
     """What stands for a request's audio; for one recording or none it is what it was before there were several."""
-    keys = [_audio_key(audio) for audio in request.recordings]
+    keys = [hash_audio(audio).key for audio in request.recordings]
     return keys if len(keys) > 1 else keys[0] if keys else None
-
-
-def _audio_key(audio: AudioRef) -> str:
-    path = Path(audio.path or "")
-    if audio.data is None and audio.sha256 is None and path.is_file():
-        # A path says nothing about what the file will hold tomorrow.
-        return hash_path(path, start=audio.start, duration=audio.duration).key
-    return audio.key
 
 
 class Conversation(Protocol):
@@ -124,7 +116,7 @@ class CachedResponder:
         return self.responder.name
 
     @property
-    def several_recordings(self) -> bool:
+    def hears_several(self) -> bool:
         """Whether the responder hears all recordings of a request about several."""
         return hears_several(self.responder)
 
@@ -179,7 +171,7 @@ class _Pending:
             else:
                 self.owner.usage.cached += 1
                 yield replace(found, request_id=request.id, sample=sample)
-        for first, count in _runs(samples):
+        for first, count in stretches(samples):
             self.missing.append(replace(request, first_sample=first, samples=count))
 
     def keep(self, response: Response) -> Response:
@@ -260,12 +252,3 @@ class _Windows(_Pending):
             yield from self.settle(self.keep(response))
         for request in window:
             self.give_up(request)
-
-
-def _runs(samples: list[int]) -> Iterator[tuple[int, int]]:
-    """Yield (first, count) of each run of consecutive numbers."""
-    start = 0
-    for end in range(1, len(samples) + 1):
-        if end == len(samples) or samples[end] != samples[end - 1] + 1:
-            yield samples[start], end - start
-            start = end

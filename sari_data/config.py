@@ -13,7 +13,7 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -23,8 +23,6 @@ from sari_data.resources import recipes_dir
 # The recipe that the commands take when they are given none.
 DEFAULT_RECIPE = "default"
 TABLES = ("build", "annotate", "dedup", "calibrate", "tiny", "sft", "grpo", "bench")
-
-TableT = TypeVar("TableT", bound="Table")
 
 
 class Table(BaseModel):

@@ -105,12 +105,6 @@ def _outstanding(frames: NDArray[np.intp], strength: NDArray[np.float32]) -> NDA
     return keep
 
 
-def peak_hashes(peaks: Peaks, sampled: int = 1) -> tuple[NDArray[np.uint32], NDArray[np.int32]]:
-    """Return the hashes of triples of peaks and the frames of their first ones; as :func:`hash_many` of one."""
-    hashes, times, _ = hash_many(peaks, np.array([len(peaks)]), sampled)
-    return hashes, times
-
-
 def hash_many(
     peaks: Peaks, sizes: NDArray[np.integer], sampled: int = 1
 ) -> tuple[NDArray[np.uint32], NDArray[np.int32], NDArray[np.int32]]:

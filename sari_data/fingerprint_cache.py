@@ -14,7 +14,7 @@ import numpy as np
 from sari_data.errors import AudioError, MissingFileError, SariError, StorageError
 from sari_data.fingerprint import VERSION, Peaks, fingerprint
 from sari_data.resources import cache_folder
-from sari_data.types import AudioRef, hash_path
+from sari_data.types import AudioRef, hash_audio
 
 CACHE = "fingerprints.sqlite"
 # Recordings in flight: with ten-second files inside about 20 MB.
@@ -104,10 +104,8 @@ def _make(ref: AudioRef) -> Outcome:
 
 def _content_key(ref: AudioRef) -> str | None:
     """The recording's content key; a path alone is hashed, and ``None`` where there is no file."""
-    if ref.data is not None or ref.sha256 is not None:
-        return ref.key
-    path = Path(str(ref.path))
-    return hash_path(path, start=ref.start, duration=ref.duration).key if path.is_file() else None
+    known = hash_audio(ref)
+    return known.key if known.is_known else None
 
 
 def _read(store: sqlite3.Connection | None, keys: list[str]) -> dict[str, Outcome]:

@@ -36,8 +36,8 @@ def find_repo(repo: str | None, name: str, api: HfApi | None = None) -> str:
 
 
 def check_repo(repo: str) -> None:
-    """Raise InputError where a text cannot be a repository's ``owner/name``."""
-    if not _REPO.fullmatch(repo):
+    """Raise InputError where a text can be neither a repository's ``owner/name`` nor the name alone of an own one."""
+    if not _REPO.fullmatch(repo if "/" in repo else f"me/{repo}"):
         raise InputError(f"expected a repository as owner/name, found {repo!r}: correct it")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 
 def pair_clips(clips: Sequence[bytes], groups: Sequence[str], seed: int) -> dict[int, bytes]:
@@ -18,20 +18,33 @@ def pair_clips(clips: Sequence[bytes], groups: Sequence[str], seed: int) -> dict
         groups: Each row's group, for instance its task.
         seed: Another seed gives another ring.
     """
-    everywhere = _ring(set(clips), seed)
-    rings: dict[str, dict[bytes, bytes]] = {}
-    for group in set(groups):
-        members = {clip for clip, of in zip(clips, groups, strict=True) if of == group}
-        rings[group] = _ring(members, seed) if len(members) > 1 else everywhere
-    pairs = {row: rings[group][clip] for row, (clip, group) in enumerate(zip(clips, groups, strict=True))}
-    return {row: clip for row, clip in pairs.items() if clip != clips[row]}
+    everywhere, members = Ring(clips, seed), dict[str, list[bytes]]()
+    for clip, group in zip(clips, groups, strict=True):
+        members.setdefault(group, []).append(clip)
+    rings = {group: Ring(those, seed) for group, those in members.items()}
+    found = (next(others(clip, rings[group], everywhere), None) for clip, group in zip(clips, groups, strict=True))
+    return {row: other for row, other in enumerate(found) if other is not None}
 
 
-def ring_order(clips: Iterable[bytes], seed: int) -> list[bytes]:
-    """Return the distinct clips ordered by a seeded hash of their content; in the ring the first follows the last."""
-    return sorted(set(clips), key=lambda clip: (hashlib.sha256(b"%d|" % seed + clip).digest(), clip))
+class Ring:
+    """Distinct keys in the order of a seeded hash; the first follows the last.
+
+    Args:
+        keys: What stands in it, for instance the content keys of clips.
+        seed: Another seed gives another order.
+    """
+
+    def __init__(self, keys: Iterable[bytes], seed: int) -> None:
+        self._order = sorted(set(keys), key=lambda key: (hashlib.sha256(b"%d|" % seed + key).digest(), key))
+        self._at = {key: at for at, key in enumerate(self._order)}
+
+    def after(self, key: bytes) -> Iterator[bytes]:
+        """Yield all others, beginning with the next one."""
+        for step in range(1, len(self._order)):
+            yield self._order[(self._at[key] + step) % len(self._order)]
 
 
-def _ring(clips: set[bytes], seed: int) -> dict[bytes, bytes]:
-    order = ring_order(clips, seed)
-    return {clip: order[(at + 1) % len(order)] for at, clip in enumerate(order)}
+def others(key: bytes, *rings: Ring) -> Iterator[bytes]:
+    """Yield what may stand in for a key, the best first: all others of the first ring, then of the next one, ..."""
+    for ring in rings:
+        yield from ring.after(key)

@@ -14,6 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sari_data.columns import (
+    ANSWER_COLUMNS,
+    AUDIO_COLUMNS,
+    CHOICES_COLUMNS,
+    END_COLUMNS,
+    ID_COLUMNS,
+    LETTERS,
+    OPTION_COLUMNS,
+    QUESTION_COLUMNS,
+    START_COLUMNS,
+    TIMES_COLUMNS,
+    VIDEO_COLUMNS,
+)
 from sari_data.config import Table
 from sari_data.errors import BenchmarkError, InputError, MissingFileError
 from sari_data.segments import Segment, of_provenance, parse_address, parse_name, parse_times
@@ -23,28 +36,6 @@ from sari_data.types import AudioRef
 
 SOUNDS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a")
 TABLES = (".json", ".jsonl", ".csv", ".tsv", ".parquet")
-# The usual names of columns, the first one that is there counts.
-QUESTION_COLUMNS = ("question", "question_text", "query", "prompt", "instruction")
-CHOICES_COLUMNS = ("choices", "options", "multi_choice", "multi-choice", "candidates")
-ANSWER_COLUMNS = ("answer", "answer_gt", "correct_answer", "gold", "label", "answer_text")
-ID_COLUMNS = ("id", "question_id", "uid", "qid", "audio_id", "file_name", "filename")
-AUDIO_COLUMNS = (
-    "audio_path",
-    "audio_id",
-    "audio",
-    "audio_file",
-    "path",
-    "file_name",
-    "filename",
-    "location",
-    "wav",
-    "file",
-)
-_VIDEO = ("youtube_id", "ytid", "yt_id", "YTID", "video_id", "video_name", "segment_id", "url", "video_url", "link")
-_START = ("segment_start", "start_time", "start_seconds", "start_s", "start", "timestamp_start")
-_END = ("segment_end", "end_time", "end_seconds", "end_s", "end", "timestamp_end")
-_TIMES = ("timestamp", "timestamps", "time")
-_LETTERED = tuple("ABCDEFGH")
 # As `datasets` and this package name the shards of a split.
 _SHARD = re.compile(r"-\d{5}(-of-\d{5})?(-[0-9a-f]+)?\.parquet$")
 
@@ -244,12 +235,12 @@ def _reference(row: Mapping[str, Any], where: str, number: str, root: Path) -> R
         question = ""
     if not question and segment is None and audio is None:
         raise BenchmarkError(
-            f"{where}: expected a question ({', '.join(QUESTION_COLUMNS)}), a video ({', '.join(_VIDEO[:4])}, ...) or "
-            f"audio that is there ({', '.join(AUDIO_COLUMNS[:4])}, ...), found the columns {sorted(map(str, row))}: "
-            "rename them"
+            f"{where}: expected a question ({', '.join(QUESTION_COLUMNS)}), a video "
+            f"({', '.join(VIDEO_COLUMNS[:4])}, ...) or audio that is there ({', '.join(AUDIO_COLUMNS[:4])}, ...), "
+            f"found the columns {sorted(map(str, row))}: rename them"
         )
     name = _first(row, ID_COLUMNS)
-    answer = _answer(_first(row, ANSWER_COLUMNS), choices, row)
+    answer = _answer(_first(row, ANSWER_COLUMNS), choices)
     own = number if name is None or isinstance(name, Mapping) else str(name)
     return Reference(own, question, choices, answer, segment, audio, _named(row))
 
@@ -265,14 +256,14 @@ def _read_choices(row: Mapping[str, Any]) -> tuple[str, ...]:
         found = list(found.values())
     if isinstance(found, list | tuple):
         return tuple(str(choice) for choice in found if choice is not None)
-    for pattern in ("{}", "choice_{}", "option_{}", "option {}", "Option {}"):
-        lettered = [row.get(pattern.format(c)) or row.get(pattern.format(c.lower())) for c in _LETTERED]
+    for pattern in OPTION_COLUMNS:
+        lettered = [row.get(pattern.format(c)) or row.get(pattern.format(c.lower())) for c in LETTERS]
         if sum(map(bool, lettered)) >= 2:
             return tuple(str(choice) for choice in lettered if choice)
     return ()
 
 
-def _answer(value: Any, choices: tuple[str, ...], row: Mapping[str, Any]) -> str | None:
+def _answer(value: Any, choices: tuple[str, ...]) -> str | None:
     """Return the answer's text; a number or a lone letter that is no option is the option's place."""
     if value is None or isinstance(value, bool | dict | list):
         return None
@@ -284,8 +275,8 @@ def _answer(value: Any, choices: tuple[str, ...], row: Mapping[str, Any]) -> str
     if isinstance(value, int):
         return choices[value] if 0 <= value < len(choices) else None
     letter = text.strip("().").upper()
-    if len(letter) == 1 and letter in _LETTERED[: len(choices)]:
-        return choices[_LETTERED.index(letter)]
+    if len(letter) == 1 and letter in LETTERS[: len(choices)]:
+        return choices[LETTERS.index(letter)]
     return text
 
 
@@ -294,11 +285,11 @@ def _segment(row: Mapping[str, Any]) -> Segment | None:
     own = row.get("provenance")
     if isinstance(own, Mapping) and own.get("youtube_id"):
         row = {**own, **{k: v for k, v in row.items() if k != "provenance"}}
-    for name in _VIDEO:
+    for name in VIDEO_COLUMNS:
         value = row.get(name)
         if isinstance(value, str) and value:
             address = parse_address(value)
-            if address is None and name in _VIDEO[:4] and len(value) == 11:
+            if address is None and name in VIDEO_COLUMNS[:4] and len(value) == 11:
                 address = value  # a column of ids: any that could be one
             found = Segment(address) if address else parse_name(value)
             if found is not None:
@@ -309,9 +300,9 @@ def _segment(row: Mapping[str, Any]) -> Segment | None:
         found = named or found
     if found is None:
         return None
-    times = parse_times(str(_first(row, _TIMES) or ""))
+    times = parse_times(str(_first(row, TIMES_COLUMNS) or ""))
     if times[1] is None:
-        times = (_seconds(_first(row, _START)), _seconds(_first(row, _END)))
+        times = (_seconds(_first(row, START_COLUMNS)), _seconds(_first(row, END_COLUMNS)))
     # Times that the row states are more sure than those in a file's name, which are mistyped in some.
     known = times[0] is not None and times[1] is not None and times[1] > times[0]
     return Segment(found.video, *times) if known else found

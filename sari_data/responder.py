@@ -7,7 +7,7 @@ keyword options and returns a :class:`Responder`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from inspect import signature
@@ -128,7 +128,7 @@ class Responder(Protocol):
 
     Besides the name and the prompt nothing but the audio and the sampling may decide an answer. A responder may have
     ``usage``, a :class:`Usage`; ``cacheable = False``, where its answers may change under the same name; and
-    ``several_recordings = True``, where it heeds ``Request.more_audio``: one that does not say so is never given a
+    ``hears_several = True``, where it heeds ``Request.more_audio``: one that does not say so is never given a
     request about several recordings (:func:`hears_several`).
     """
 
@@ -147,7 +147,16 @@ def hears_several(responder: Responder) -> bool:
 
     One that says nothing may have been written before there were such requests, and would answer about the first.
     """
-    return getattr(responder, "several_recordings", False) is True
+    return getattr(responder, "hears_several", False) is True
+
+
+def stretches(samples: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield (first, count) of each stretch of consecutive samples: what one request can ask for."""
+    start = 0
+    for end in range(1, len(samples) + 1):
+        if end == len(samples) or samples[end] != samples[end - 1] + 1:
+            yield samples[start], end - start
+            start = end
 
 
 def list_responders() -> dict[str, EntryPoint]:

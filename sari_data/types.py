@@ -50,6 +50,11 @@ class AudioRef:
             raise InputError(f"audio duration must be more than 0 seconds; found {self.duration}")
 
     @property
+    def is_known(self) -> bool:
+        """Whether the bytes or their hash are known, so that ``key`` is one of content and not of a path."""
+        return self.data is not None or self.sha256 is not None
+
+    @property
     def key(self) -> str:
         """Content key: a hash of the encoded bytes (or of the path where they are not at hand) and the part."""
         if self.data is None and self.sha256 is not None:
@@ -253,7 +258,14 @@ def hash_path(path: str | Path, *, start: float = 0.0, duration: float | None = 
     return AudioRef(path=str(path), start=start, duration=duration, sha256=digest)
 
 
-def read_path(path: str | Path) -> AudioRef:
-    """Return an AudioRef for a file on disk with its bytes embedded."""
-    p = Path(path)
-    return AudioRef(path=p.name, data=p.read_bytes())
+def hash_audio(audio: AudioRef) -> AudioRef:
+    """Return audio that knows its content: of a file that is there with the hash of its bytes, else as it is.
+
+    One recording may lie under two names, and a path says nothing about what the file will hold tomorrow.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    if audio.is_known or not Path(str(audio.path)).is_file():
+        return audio
+    return hash_path(str(audio.path), start=audio.start, duration=audio.duration)

@@ -20,7 +20,6 @@ from sari_data.types import AudioRef
 from sari_train.models.base import AudioLM, Clip
 from sari_train.models.clips import SILENT
 
-IGNORE = -100
 _MAX_PROMPTS = 65_536
 
 
@@ -71,7 +70,6 @@ class Batch:
 
     Attributes:
         ids_BT: Token ids, int64.
-        labels_BT: The token's id where it belongs to the completion, else -100 (prompt and padding).
         prompt_lengths_B: Tokens of each row's prompt.
         completion_lengths_B: Tokens of each row's completion.
         clips: The distinct clips.
@@ -81,7 +79,6 @@ class Batch:
     """
 
     ids_BT: Tensor
-    labels_BT: Tensor
     prompt_lengths_B: Tensor
     completion_lengths_B: Tensor
     clips: tuple[Clip, ...]
@@ -168,7 +165,6 @@ def collate(lm: AudioLM, rows: Sequence[Example | Encoded]) -> Batch:
     width = max(len(row) for row in encoded)
     pad = lm.pad_id
     ids = [[*row.prompt, *row.completion] + [pad] * (width - len(row)) for row in encoded]
-    labels = [[IGNORE] * len(row.prompt) + [*row.completion] + [IGNORE] * (width - len(row)) for row in encoded]
     index: dict[str, int] = {}
     clips: list[Clip] = []
     clip_of_row = []
@@ -191,7 +187,6 @@ def collate(lm: AudioLM, rows: Sequence[Example | Encoded]) -> Batch:
 
     return Batch(
         ids_BT=tensor(ids),
-        labels_BT=tensor(labels),
         prompt_lengths_B=tensor([len(row.prompt) for row in encoded]),
         completion_lengths_B=tensor([len(row.completion) for row in encoded]),
         clips=tuple(clips),

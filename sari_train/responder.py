@@ -89,7 +89,7 @@ class LocalResponder:
         return "-".join((f"{self.lm.name}@{weights_hash(self.lm)}", *ways))
 
     @property
-    def several_recordings(self) -> bool:
+    def hears_several(self) -> bool:
         """Whether the model takes several recordings in a prompt."""
         return self.lm.hears_several
 

@@ -17,6 +17,7 @@ os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import pytest  # noqa: E402
+from browser import Browser  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -77,6 +78,13 @@ def run_command(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, s
         return code if isinstance(code, int) else int(code is not None), captured.out, captured.err
 
     return run
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A page in a headless Chromium, which the tests of one file share; they are skipped where there is none."""
+    with Browser(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

@@ -21,11 +21,6 @@ Run = Callable[..., tuple[int, str, str]]
 SMALL = ["--set", "build.sft=3", "--set", "build.dev=3", "--set", "calibrate.responder=none"]
 SMALL += [part for d in ("sound", "music", "speech") for part in ("--set", f"build.scenes.questions.{d}=4")]
 
-# How a command is told where recorded answers are.
-RECORDED_FOR = {
-    "sari-data": ["--set", "calibrate.options.path=answers.jsonl"],
-    "sari-bench": ["--responder-option", "path=answers.jsonl"],
-}
 # A corpus that is not calibrated can be trained on in any order.
 RANDOM = ["--set", "grpo.curriculum=random"]
 

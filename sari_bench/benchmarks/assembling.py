@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sari_bench.benchmarks.base import Benchmark, Gold, check_golds, digest_of
+from sari_bench.benchmarks.embedded import cells_of, is_taken_out
 from sari_bench.benchmarks.places import AudioPlace
 from sari_bench.benchmarks.versions import describe
 from sari_data.errors import BenchmarkError, InputError
@@ -29,7 +30,7 @@ def recordings_of(gold: Gold, cell: Any, place: AudioPlace | None, where: str) -
     """
     if place is None:
         return ()
-    taken = [one for one in (cell if isinstance(cell, list) else [cell]) if isinstance(one, dict) and "file" in one]
+    taken = [one for one in cells_of(cell) if is_taken_out(one)]
     if len(taken) == len(gold.recordings):
         return tuple(AudioRef(path=one["file"], sha256=one["sha256"]) for one in taken)
     if not all(gold.recordings) or not place.roots:

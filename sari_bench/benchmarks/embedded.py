@@ -77,16 +77,18 @@ def _kept(path: Path) -> list[dict[str, Any]] | None:
         return None
     with path.open(encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
-    cells = (cell for entry in rows for value in entry["row"].values() for cell in _each(value))
-    files = (cell["file"] for cell in cells if _is_taken_out(cell))
+    cells = (cell for entry in rows for value in entry["row"].values() for cell in cells_of(value))
+    files = (cell["file"] for cell in cells if is_taken_out(cell))
     return rows if all(map(os.path.isfile, files)) else None
 
 
-def _each(cell: Any) -> list[Any]:
+def cells_of(cell: Any) -> list[Any]:
+    """Return the cell of each of a row's recordings: of a list its parts, else the one."""
     return cell if isinstance(cell, list) else [cell]
 
 
-def _is_taken_out(cell: Any) -> bool:
+def is_taken_out(cell: Any) -> bool:
+    """Return whether a cell has embedded audio that was stored, as :func:`read_parquet_rows` yields it."""
     return isinstance(cell, dict) and {"path", "file", "sha256"} == cell.keys()
 
 
@@ -107,7 +109,7 @@ def _read(files: Sequence[str], columns: Sequence[str], *, whole: bool) -> Itera
 def _without_bytes(row: Mapping[str, Any], audio_column: str | None, spool: Path) -> dict[str, Any]:
     """The row with its embedded audio stored, under the hash of its bytes, in place of the bytes themselves."""
     cell = row.get(audio_column) if audio_column else None
-    stored = [_stored(one, spool) for one in _each(cell)]
+    stored = [_stored(one, spool) for one in cells_of(cell)]
     return {**row, **({} if audio_column is None else {audio_column: stored if isinstance(cell, list) else stored[0]})}
 
 

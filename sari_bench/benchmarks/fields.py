@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sari_bench.benchmarks.embedded import cells_of
 from sari_bench.benchmarks.places import Found
 from sari_bench.jsonfiles import read_objects
 from sari_data.errors import BenchmarkError
@@ -80,7 +81,7 @@ def read_names(cell: Any, where: str) -> tuple[str, ...]:
     if isinstance(cell, str) and cell.lstrip().startswith("["):
         with contextlib.suppress(ValueError):  # a name may begin with a bracket
             cell = json.loads(cell)
-    cells = cell if isinstance(cell, list) and cell else [cell]
+    cells = cells_of(cell) or [None]
     names = []
     for one in cells:
         name = one.get("path") if isinstance(one, dict) else one if isinstance(one, str) else None

@@ -6,6 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sari_bench.benchmarks.table_map import TableMap
+from sari_data.columns import (
+    ANSWER_COLUMNS,
+    AUDIO_COLUMNS,
+    CHOICES_COLUMNS,
+    ID_COLUMNS,
+    LETTERS,
+    OPTION_COLUMNS,
+    QUESTION_COLUMNS,
+)
 from sari_data.errors import BenchmarkError
 
 USUAL = {
@@ -14,9 +23,6 @@ USUAL = {
     "sub_category": ("sub_category", "sub-category", "subcategory"),
     "difficulty": ("difficulty",),
 }
-# Where the options have a column each: the names of the first, second, ... of them.
-_LETTERED = tuple("ABCDEFGH")
-_OPTION_PATTERNS = ("{}", "choice_{}", "option_{}", "option {}", "Option {}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +65,6 @@ def find_columns(there: Sequence[str], mapped: TableMap, path: str) -> Columns:
     Raises:
         BenchmarkError: A column that the map names is not there, or none has the question or the options.
     """
-    from sari_data.references import (
-        ANSWER_COLUMNS,
-        AUDIO_COLUMNS,
-        CHOICES_COLUMNS,
-        ID_COLUMNS,
-        QUESTION_COLUMNS,
-    )
 
     def column(key: str, usual: Sequence[str]) -> str | None:
         given: str | None = getattr(mapped, key)
@@ -106,8 +105,9 @@ def find_columns(there: Sequence[str], mapped: TableMap, path: str) -> Columns:
 
 
 def _lettered(there: Sequence[str]) -> tuple[str, ...]:
-    for pattern in _OPTION_PATTERNS:
-        for letters in (_LETTERED, tuple(map(str.lower, _LETTERED))):
+    """The columns of the options where each has one of its own."""
+    for pattern in OPTION_COLUMNS:
+        for letters in (LETTERS, tuple(map(str.lower, LETTERS))):
             found = tuple(pattern.format(letter) for letter in letters if pattern.format(letter) in there)
             if len(found) >= 2:
                 return found

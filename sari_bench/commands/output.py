@@ -77,22 +77,22 @@ def check_apart(option: str, path: Path, inputs: Iterable[Path | None]) -> None:
         raise InputError(f"{option} {path} is the file that is read ({same}), and would replace it: name another file")
 
 
-def check_distinct(paths: Mapping[str, Path | None]) -> None:
-    """Raise InputError where two options, each with its path, are to write one file: the last would win."""
+def check_files(paths: Mapping[str, Path | None]) -> None:
+    """Check the files that options are to write, before the work that they are to hold.
+
+    Raises:
+        StorageError: One is a folder.
+        InputError: Two options are to write one file: the last would win.
+    """
     seen: dict[Path, str] = {}
     for option, path in paths.items():
         if path is None:
             continue
+        if path.is_dir():
+            raise StorageError(f"{str(path)!r} could not be written (it is a folder): choose another path")
         first = seen.setdefault(path.resolve(), option)
         if first != option:
             raise InputError(f"{first} and {option} both write {path}: name two files")
-
-
-def check_files(paths: Iterable[Path | None]) -> None:
-    """Raise StorageError where a file that is to be written is a folder, before the work that it is to hold."""
-    for path in paths:
-        if path is not None and path.is_dir():
-            raise StorageError(f"{str(path)!r} could not be written (it is a folder): choose another path")
 
 
 def write_text(path: Path, text: str) -> None:

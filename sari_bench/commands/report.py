@@ -8,14 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sari_bench.commands.arguments import JsonOption, SetOption, effective_bench
-from sari_bench.commands.output import (
-    check_distinct,
-    check_files,
-    print_score,
-    print_table,
-    print_text_table,
-    write_text,
-)
+from sari_bench.commands.output import check_files, print_score, print_table, print_text_table, write_text
 from sari_data.commands.arguments import PUSH
 from sari_data.console import note, out, print_json
 from sari_data.errors import InputError, MissingFileError
@@ -117,8 +110,7 @@ def _check_files(
 ) -> None:
     if disagreements is not None and len(set(scorers)) < 2:
         raise InputError("--disagreements compares scorers: name two at least, as in --scorer official --scorer answer")
-    check_files((html, markdown, csv, disagreements))
-    check_distinct({"--html": html, "--markdown": markdown, "--csv": csv, "--disagreements": disagreements})
+    check_files({"--html": html, "--markdown": markdown, "--csv": csv, "--disagreements": disagreements})
 
 
 def _check_training(training: list[Path], text_overlap: bool) -> None:
@@ -176,7 +168,7 @@ def _boards(
 
 
 def _check_repo(repo: str | None) -> None:
-    if repo is not None and "/" in repo:  # a name alone is one of the token's user's own
+    if repo is not None:
         from sari_data.hub import check_repo
 
         check_repo(repo)

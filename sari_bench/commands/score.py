@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from sari_bench.commands.arguments import JsonOption, responder_options
-from sari_bench.commands.output import check_distinct
+from sari_bench.commands.output import check_files
 from sari_bench.counting import counted
 from sari_data.console import note, progress
 from sari_data.errors import InputError
@@ -86,7 +86,7 @@ def score(
         if path is not None:
             output.check_path(option, path, as_json, (predictions, *(questions or ())))
     written = {"--disagreements": disagreements, "--changes": changes}
-    check_distinct({option: Path(path) for option, path in written.items() if path not in (None, "-")})
+    check_files({option: Path(path) for option, path in written.items() if path not in (None, "-")})
     if judge_only not in (None, "all", "unread"):
         raise InputError(f"--judge-only must be all or unread; found {judge_only!r}")
     if changes is not None and len(questions or ()) < 2:

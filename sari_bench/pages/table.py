@@ -7,9 +7,9 @@ from typing import Any
 
 from sari_bench.published import PublishedRow
 from sari_bench.reporting.leaderboard import Board, Entry
-from sari_bench.reporting.report import cell, interval_cell, range_cell
+from sari_bench.reporting.report import cell, interval_cell
 from sari_bench.scoring import Score
-from sari_bench.statistics.metrics import Tally
+from sari_bench.statistics.metrics import Tally, range_text
 from sari_bench.statistics.voting import PassAt, shown_pass_at
 
 Cell = dict[str, Any]
@@ -20,7 +20,7 @@ _BLANK: Cell = {"text": "", "sort": None, "hint": "", "small": "", "bar": None}
 def leaderboard(board: Board) -> dict[str, Any]:
     """Return the leaderboard's columns and rows, best first; columns that say nothing are left out."""
     columns, numbers = _columns(board), source_numbers(board)
-    rows = [_own(board, entry, columns) for entry in board.entries]
+    rows = [_own(entry, columns) for entry in board.entries]
     rows += [_published(row, columns, numbers) for row in board.published]
     rows.sort(key=_place)
     return {"columns": columns, "rows": rows}
@@ -94,7 +94,7 @@ _SCORERS = {
 }
 
 
-def _own(board: Board, entry: Entry, columns: Sequence[dict[str, str]]) -> dict[str, Any]:
+def _own(entry: Entry, columns: Sequence[dict[str, str]]) -> dict[str, Any]:
     overall, by = entry.score.overall, entry.score.by.get("task", {})
     tokens = entry.run.mean_tokens
     cells: dict[str, Cell] = {
@@ -186,7 +186,7 @@ def _share(tally: Tally) -> Cell:
 
 
 def _chance(found: PassAt) -> Cell:
-    return {"text": cell(found.value), "sort": round(found.value, 6), "small": range_cell(found.interval)}
+    return {"text": cell(found.value), "sort": round(found.value, 6), "small": range_text(found.interval)}
 
 
 def _of(score: Score | None) -> Cell:

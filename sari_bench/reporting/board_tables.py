@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from sari_bench.published import PublishedRow
 from sari_bench.reporting.groups import Grouping, group_name, grouping_name, tallies
 from sari_bench.reporting.leaderboard import Board, Entry
-from sari_bench.reporting.report import DASH, INTERVAL, cell, interval_cell, range_cell
+from sari_bench.reporting.report import DASH, INTERVAL, cell, interval_cell, share_cell
 from sari_bench.statistics.adjust import chance_note
-from sari_bench.statistics.metrics import Tally
+from sari_bench.statistics.metrics import range_text
 from sari_bench.statistics.voting import shown_pass_at
 
 PUBLISHED = (
@@ -91,7 +91,7 @@ def _entry_cell(board: Board, entry: Entry, column: str) -> str:
         return cell(entry.scores[column].overall.accuracy)
     if column.startswith("pass@"):
         found = next((one for one in entry.pass_at if f"pass@{one.k}" == column), None)
-        return DASH if found is None else f"{cell(found.value)} [{range_cell(found.interval)}]"
+        return DASH if found is None else f"{cell(found.value)} [{range_text(found.interval)}]"
     clean, majority = entry.clean, entry.majority
     return {
         "mode": entry.run.mode,
@@ -180,7 +180,7 @@ def group_tables(board: Board, grouping: Grouping) -> list[TextTable]:
         for labels in groups:
             parts = [found.get(labels) for found in counted]
             most = max((part.questions for part in parts if part is not None), default=0)
-            rows.append([group_name(labels), str(most), *map(_group_cell, parts)])
+            rows.append([group_name(labels), str(most), *map(share_cell, parts)])
         note = chance_note(len(groups), len(counted))
         tables.append(
             TextTable(
@@ -191,7 +191,3 @@ def group_tables(board: Board, grouping: Grouping) -> list[TextTable]:
             )
         )
     return tables
-
-
-def _group_cell(part: Tally | None) -> str:
-    return DASH if part is None or part.accuracy is None else f"{cell(part.accuracy)} [{interval_cell(part)}]"

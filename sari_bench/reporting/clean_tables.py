@@ -7,8 +7,8 @@ from typing import Any
 
 from sari_bench.reporting.board_tables import TextTable
 from sari_bench.reporting.leaderboard import Board
-from sari_bench.reporting.report import DASH, cell, interval_cell
-from sari_bench.statistics.metrics import Tally, percent
+from sari_bench.reporting.report import DASH, share_cell
+from sari_bench.statistics.metrics import percent
 
 _HEADER = ["model", "full", "n", "clean", "n clean", "contaminated", "n contaminated"]
 _DIFFERENCES = ["full − clean", "contaminated − clean"]
@@ -28,7 +28,7 @@ def clean_table(board: Board) -> TextTable | None:
             continue
         parts = [scores.full, scores.clean, scores.marked]
         tallies = [None if score is None else score.overall for score in parts]
-        cells = [text for tally in tallies for text in (_share(tally), "0" if tally is None else str(tally.n))]
+        cells = [text for tally in tallies for text in (share_cell(tally), "0" if tally is None else str(tally.n))]
         rows.append([entry.run.name, *cells, _points(scores.full_less_clean), _points(scores.difference)])
     title = f"{board.title}, without what {board.clean.names} holds, scorer {board.scorer}"
     return TextTable(title, [*_HEADER, *_DIFFERENCES], rows, board.clean_notes)
@@ -44,10 +44,6 @@ def difference_rows(board: Board) -> Iterator[tuple[str, dict[str, Any]]]:
             if difference is not None:
                 cells = {"accuracy": difference[0], "low": difference[1][0], "high": difference[1][1]}
                 yield entry.run.name, {"questions": name, **{key: percent(value) for key, value in cells.items()}}
-
-
-def _share(tally: Tally | None) -> str:
-    return DASH if tally is None or tally.accuracy is None else f"{cell(tally.accuracy)} [{interval_cell(tally)}]"
 
 
 def _points(difference: tuple[float, tuple[float, float]] | None) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sari_bench.scoring import Score, honest_of
 from sari_bench.statistics.adjust import chance_note
-from sari_bench.statistics.metrics import Tally, percent
+from sari_bench.statistics.metrics import Tally, percent, range_text
 from sari_data.console import visible
 
 if TYPE_CHECKING:
@@ -32,12 +32,12 @@ def cell(value: float | None) -> str:
 
 def interval_cell(tally: Tally) -> str:
     """Return a tally's 95 % interval in percent: by clip where clips or samples repeat, else Wilson's."""
-    return range_cell(tally.best_interval)
+    return range_text(tally.best_interval)
 
 
-def range_cell(interval: tuple[float, float] | None) -> str:
-    """Return both ends of an interval in percent, or a dash."""
-    return DASH if interval is None else f"{interval[0] * 100:.1f}–{interval[1] * 100:.1f}"
+def share_cell(tally: Tally | None) -> str:
+    """Return an accuracy with its interval, or a dash where there is none."""
+    return DASH if tally is None or tally.accuracy is None else f"{cell(tally.accuracy)} [{interval_cell(tally)}]"
 
 
 def score_rows(score: Score) -> tuple[list[str], list[list[str]]]:

@@ -13,7 +13,7 @@ from sari_bench.config import Bench
 from sari_bench.counting import are, counted
 from sari_bench.jsonfiles import write_whole
 from sari_bench.running.measure import make_responder
-from sari_bench.running.runs import Run, count_responses
+from sari_bench.running.runs import RESPONSES, Run, count_responses
 from sari_data.console import json_text, note
 from sari_data.errors import BenchmarkError, ResponderError, StorageError
 from sari_data.responder import Request, Responder, Response, Sampling
@@ -21,21 +21,35 @@ from sari_data.responder import Request, Responder, Response, Sampling
 ResultT = TypeVar("ResultT")
 
 
-def read_results(path: Path, command: str, read: Callable[[dict[str, Any]], ResultT]) -> ResultT | None:
-    """Return the results that a command left in a file, or ``None`` where it left none.
+def read_results(
+    folder: Path,
+    place: str,
+    command: str,
+    read: Callable[[dict[str, Any]], ResultT],
+    digest: Callable[[dict[str, Any]], str | None],
+) -> ResultT | None:
+    """Return the results that a command left beside a run, or ``None`` where it left none.
+
+    Where the run has got other answers since, one of their ``notes`` says so.
 
     Args:
-        path: The file.
+        folder: The run's folder.
+        place: The file of results in it.
         command: The command, as it is given.
         read: Makes them of the file's JSON.
+        digest: Returns from the JSON the SHA-256 of the run's responses that they were made from.
 
     Raises:
         BenchmarkError: The file is not as it was written.
     """
+    path = folder / place
     if not path.is_file():
         return None
     try:
-        return read(json.loads(path.read_text(encoding="utf-8")))
+        body = json.loads(path.read_text(encoding="utf-8"))
+        if digest(body) != file_digest(folder / RESPONSES):
+            body["notes"].append(f"the run has other answers since '{command}' was run on it: run that again")
+        return read(body)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BenchmarkError(
             f"{path} is not what '{command}' wrote ({error!r}): delete it and run that command again"
@@ -95,7 +109,7 @@ class Recorded:
         name: The model's name, as it was recorded.
     """
 
-    several_recordings = True  # what it heard was its matter
+    hears_several = True  # what it heard was its matter
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -11,7 +11,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -23,7 +23,7 @@ from sari_data.config import Table
 from sari_data.errors import AudioError, BenchmarkError
 from sari_data.prompting import TEMPLATES_VARIABLE, load_mode, render_prompt
 from sari_data.resources import templates_dir
-from sari_data.responder import Request, Responder, Sampling, Usage
+from sari_data.responder import Request, Responder, Sampling, Usage, stretches
 from sari_data.types import AudioQuestion, AudioRef
 
 BuildRequest = Callable[[AudioQuestion, str], Request]
@@ -102,7 +102,7 @@ class Plan:
         found = []
         for index, question in enumerate(self.benchmark.questions):
             missing = [sample for sample in range(self.settings.samples) if (question.id, sample) not in done]
-            found += [(index, first, count) for first, count in _stretches(missing)]
+            found += [(index, first, count) for first, count in stretches(missing)]
         return found
 
 
@@ -125,18 +125,9 @@ def _check_files(name: str, files: Sequence[str], recordings: int) -> None:
         )
 
 
-def _stretches(samples: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Yield (first, count) of each stretch of consecutive numbers."""
-    start = 0
-    for end in range(1, len(samples) + 1):
-        if end == len(samples) or samples[end] != samples[end - 1] + 1:
-            yield samples[start], end - start
-            start = end
-
-
 def _audio_name(audio: AudioRef) -> str:
     """What stands for a recording: its content key, or for a file its name, so that its folder may move."""
-    if audio.data is not None or audio.sha256 is not None:
+    if audio.is_known:
         return audio.key
     return f"{Path(str(audio.path)).name}|{audio.start}|{audio.duration}"
 

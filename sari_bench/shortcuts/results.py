@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from sari_bench.running.beside import file_digest, read_results
-from sari_bench.running.runs import RESPONSES
+from sari_bench.running.beside import read_results
 from sari_bench.shortcuts.circular import Circular
 from sari_bench.shortcuts.gains import points, read_difference
 from sari_bench.shortcuts.variants import NO_AUDIO, OTHER_AUDIO, SILENCE
@@ -167,8 +166,5 @@ def read_shortcuts(folder: Path) -> Shortcuts | None:
     Raises:
         BenchmarkError: The file is not as it was written.
     """
-    found = read_results(folder / FOLDER / RESULTS, "sari-bench shortcuts", Shortcuts.from_json)
-    if found is None or found.digests.get("own") == file_digest(folder / RESPONSES):
-        return found
-    stale = "the run has other answers since its shortcuts were measured: run 'sari-bench shortcuts' on it again"
-    return replace(found, notes=(*found.notes, stale))
+    place, read = f"{FOLDER}/{RESULTS}", Shortcuts.from_json
+    return read_results(folder, place, "sari-bench shortcuts", read, lambda body: body["digests"].get("own"))

@@ -10,14 +10,13 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 
 from sari_bench.benchmarks.base import Benchmark, Gold, check_golds, digest_of
 from sari_bench.running.run_meta import BuildRequest
 from sari_data.errors import BenchmarkError, InputError
-from sari_data.pairing import pair_clips, ring_order
+from sari_data.pairing import Ring, others, pair_clips
 from sari_data.responder import Request
-from sari_data.types import AudioQuestion, AudioRef, hash_path
+from sari_data.types import AudioQuestion, AudioRef, hash_audio
 
 NO_AUDIO, OTHER_AUDIO, SILENCE, CIRCULAR = "no-audio", "other-audio", "silence", "circular"
 VARIANTS = (NO_AUDIO, OTHER_AUDIO, SILENCE, CIRCULAR)
@@ -126,7 +125,7 @@ def _with_other_audio(benchmark: Benchmark, seed: int) -> Variant:
 def _donors_of_one(benchmark: Benchmark, seed: int) -> dict[int, tuple[AudioRef, ...]]:
     """The other clip that each question about one hears, by the question's place."""
     rows = [row for row, question in enumerate(benchmark.questions) if not question.more_audio]
-    keys = [bytes.fromhex(_content_key(benchmark.questions[row].audio)) for row in rows]
+    keys = [bytes.fromhex(hash_audio(benchmark.questions[row].audio).key) for row in rows]
     pairs = pair_clips(keys, [benchmark.golds[row].task for row in rows], seed)
     first = {key: benchmark.questions[row].audio for key, row in zip(reversed(keys), reversed(rows), strict=True)}
     return {rows[at]: (first[key],) for at, key in pairs.items()}
@@ -135,7 +134,7 @@ def _donors_of_one(benchmark: Benchmark, seed: int) -> dict[int, tuple[AudioRef,
 def _donors_of_several(benchmark: Benchmark, seed: int) -> dict[int, tuple[AudioRef, ...]]:
     """The other recordings that each question about several hears, none of which is one of its own."""
     keys = {
-        row: tuple(bytes.fromhex(_content_key(audio)) for audio in question.recordings)
+        row: tuple(bytes.fromhex(hash_audio(audio).key) for audio in question.recordings)
         for row, question in enumerate(benchmark.questions)
         if question.more_audio
     }
@@ -147,25 +146,16 @@ def _donors_of_several(benchmark: Benchmark, seed: int) -> dict[int, tuple[Audio
     for row, those in keys.items():
         for task in (benchmark.golds[row].task, None):
             rings.setdefault((task, len(those)), []).append(mark[row])
-    orders = {group: ring_order(marks, seed) for group, marks in rings.items()}
+    orders = {group: Ring(marks, seed) for group, marks in rings.items()}
     found = {}
     for row, those in keys.items():
-        for task in (benchmark.golds[row].task, None):  # where its task has none, any other
-            ring = orders[task, len(those)]
-            at = ring.index(mark[row])
-            others = (first[other] for other in ring[at + 1 :] + ring[:at])
-            donor = next((other for other in others if not set(keys[other]) & set(those)), None)
-            if donor is not None:
-                found[row] = benchmark.questions[donor].recordings
-                break
+        # Where its task has none, any other.
+        near = (orders[task, len(those)] for task in (benchmark.golds[row].task, None))
+        donors = (first[other] for other in others(mark[row], *near))
+        donor = next((other for other in donors if set(keys[other]).isdisjoint(those)), None)
+        if donor is not None:
+            found[row] = benchmark.questions[donor].recordings
     return found
-
-
-def _content_key(audio: AudioRef) -> str:
-    """The content key; of a file on disk that of its bytes, since one clip may lie there under two names."""
-    if audio.data is None and audio.sha256 is None and Path(str(audio.path)).is_file():
-        return hash_path(str(audio.path), start=audio.start, duration=audio.duration).key
-    return audio.key
 
 
 def rotate(benchmark: Benchmark) -> Benchmark:

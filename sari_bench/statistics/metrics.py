@@ -103,6 +103,11 @@ def percents(interval: tuple[float, float] | None) -> list[float] | None:
     return None if interval is None else [round(end * 100, 2) for end in interval]
 
 
+def range_text(interval: tuple[float, float] | None) -> str:
+    """Return both ends of an interval in percent for people, or a dash."""
+    return "–" if interval is None else f"{interval[0] * 100:.1f}–{interval[1] * 100:.1f}"
+
+
 def tally(
     outcomes: Iterable[tuple[str, str]], *, drop_missing: bool = False, clusters: Mapping[str, str] | None = None
 ) -> Tally:

@@ -13,7 +13,7 @@ from typing import Any
 
 from sari_bench.counting import counted
 from sari_bench.scoring import BenchmarkGolds, Score, Scored, summarize
-from sari_bench.statistics.metrics import Tally, percent, percents, wilson
+from sari_bench.statistics.metrics import Tally, percent, percents, range_text, wilson
 from sari_data.errors import InputError
 
 _EVERY_K = 64  # up to so many samples pass@k is told for every k; beyond for powers of two and for all samples
@@ -168,7 +168,7 @@ def vote_lines(score: Score) -> list[str]:
     else:
         lines.append(f"no majority vote: scorer {score.scorer} does not say which option it read")
     shown = shown_pass_at(pass_at(score))
-    lines.append(", ".join(f"pass@{p.k} {p.value * 100:.2f} % {_range(p.interval)}" for p in shown))
+    lines.append(", ".join(f"pass@{p.k} {p.value * 100:.2f} % [{range_text(p.interval)}]" for p in shown))
     return lines
 
 
@@ -216,8 +216,4 @@ def _powers(samples: int) -> Sequence[int]:
 
 
 def _share(tally: Tally) -> str:
-    return f"{(tally.accuracy or 0.0) * 100:.2f} % {_range(tally.best_interval)}"
-
-
-def _range(interval: tuple[float, float] | None) -> str:
-    return "" if interval is None else f"[{interval[0] * 100:.1f}–{interval[1] * 100:.1f}]"
+    return f"{(tally.accuracy or 0.0) * 100:.2f} % [{range_text(tally.best_interval)}]"

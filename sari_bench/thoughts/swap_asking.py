@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sari_bench.benchmarks.base import Benchmark, digest_of
+from sari_bench.benchmarks.base import Benchmark
 from sari_bench.counting import counted
 from sari_bench.running.beside import file_digest, responder_for, say_costs, write_results
 from sari_bench.running.measure import measure, with_options
@@ -144,17 +144,19 @@ def _parts(
     """Return the variants of the responses with one number; none where no caption can be swapped in them."""
     if not captions:
         return []
-    chosen = _part(asked, set(captions), "with captions swapped").limit(limit)
+    swappable = [row for row, gold in enumerate(asked.golds) if gold.id in captions]
+    chosen = asked.part(swappable, "with a caption to swap").limit(limit)
     responses = {response.gold.id: response for response in captioned}
-    begun = {response.gold.id for response in captioned if response.answer is not None}
+    begun = [row for row, gold in enumerate(chosen.golds) if responses[gold.id].answer is not None]
     number = f".sample-{sample}" if sample else ""
     suffix = "" if len(chosen.golds) == len(captions) else f"@{limit}"
     parts = []
     for variant in VARIANTS:
-        questions = _part(chosen, begun, "") if variant == ANSWER_ONLY else chosen
+        if variant == ANSWER_ONLY and not begun:
+            continue
+        questions = chosen.part(begun, "with an answer") if variant == ANSWER_ONLY else chosen
         folder = run.folder / FOLDER / f"{variant}{number}{suffix}"
-        if questions.golds:
-            parts.append(_Part(variant, sample, questions, folder, responses, captions))
+        parts.append(_Part(variant, sample, questions, folder, responses, captions))
     return parts
 
 
@@ -209,14 +211,6 @@ def _interval(items: Mapping[Key, Scored], found: Mapping[Key, bool]) -> tuple[f
     counts = count_outcomes([key[0] for key in found], outcomes, [item.gold.cluster for item in items.values()])
     assert counts.best_interval is not None, "a variant without an answer has no row"
     return counts.best_interval
-
-
-def _part(benchmark: Benchmark, ids: set[str], what: str) -> Benchmark:
-    kept = [row for row, gold in enumerate(benchmark.golds) if gold.id in ids]
-    golds = tuple(benchmark.golds[row] for row in kept)
-    questions = tuple(benchmark.questions[row] for row in kept)
-    version = f"{benchmark.version}, {what}" if what else benchmark.version
-    return Benchmark(benchmark.name, version, digest_of(golds), questions, golds, benchmark.notes)
 
 
 def _check_same_model(run: Run, responder: Responder) -> None:

@@ -15,18 +15,18 @@ whether the answer follows is that of Lanham et al. (arXiv 2307.13702).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from sari_bench.benchmarks.base import Gold
 from sari_bench.counting import counted
-from sari_bench.running.beside import file_digest, read_results
-from sari_bench.running.runs import RESPONSES, Run
+from sari_bench.running.beside import read_results
+from sari_bench.running.runs import Run
 from sari_bench.shortcuts.gains import points, read_difference
 from sari_bench.statistics.metrics import PairedDifference, percent, percents
-from sari_data.pairing import ring_order
+from sari_data.pairing import Ring, others
 from sari_data.prompting import ANSWER, tag_pattern
 
 FOLDER, RESULTS = "swapped", "swapped.json"
@@ -196,11 +196,8 @@ def read_swapped(folder: Path) -> Swapped | None:
     Raises:
         BenchmarkError: The file is not as it was written.
     """
-    found = read_results(folder / FOLDER / RESULTS, "sari-bench diagnose --swap-captions", Swapped.from_json)
-    if found is None or found.digest == file_digest(folder / RESPONSES):
-        return found
-    stale = "the run has other answers since its captions were swapped: swap them again"
-    return replace(found, notes=(*found.notes, stale))
+    command = "sari-bench diagnose --swap-captions"
+    return read_results(folder, f"{FOLDER}/{RESULTS}", command, Swapped.from_json, lambda body: body["digest"])
 
 
 def find_captions(run: Run, sample: int = 0) -> list[Captioned]:
@@ -241,28 +238,16 @@ def choose_captions(responses: Sequence[Captioned], seed: int = 0) -> dict[str, 
         captions.setdefault(clip, response.caption)
         tasks.setdefault(response.gold.task, []).append(clip)
     words = {clip: _words(caption) for clip, caption in captions.items()}
-    everywhere = _Ring(captions, seed)
-    rings = {task: _Ring(clips, seed) for task, clips in tasks.items()}
+    everywhere = Ring(captions, seed)
+    rings = {task: Ring(clips, seed) for task, clips in tasks.items()}
     found = {}
     for response in responses:
         clip, own = response.gold.cluster.encode(), _words(response.caption)
-        for ring in (rings[response.gold.task], everywhere):
-            donor = next((other for other in ring.after(clip) if words[other] != own), None)
-            if donor is not None:
-                found[response.gold.id] = captions[donor]
-                break
+        ring = rings[response.gold.task]
+        donor = next((other for other in others(clip, ring, everywhere) if words[other] != own), None)
+        if donor is not None:
+            found[response.gold.id] = captions[donor]
     return found
-
-
-class _Ring:
-    def __init__(self, clips: Sequence[bytes] | Mapping[bytes, str], seed: int) -> None:
-        self.order = ring_order(clips, seed)
-        self.at = {clip: at for at, clip in enumerate(self.order)}
-
-    def after(self, clip: bytes) -> Sequence[bytes]:
-        """All other clips, beginning with the next one."""
-        at = self.at[clip]
-        return self.order[at + 1 :] + self.order[:at]
 
 
 def _words(caption: str) -> str:

@@ -155,24 +155,17 @@ class Task(Generic[ItemT]):
         self.complaint, self.answer = _shorten(complaint, _TOLD), _shorten(answer, _SHOWN)
 
 
-def ask_all(
-    items: Iterable[ItemT], stage: Stage[ItemT, ResultT], asker: OpenAsker, tally: Tally
-) -> Iterator[tuple[str, ResultT | SetAside]]:
-    """Yield the result for every item, or why there is none; each id once, in any order.
-
-    Raises:
-        InputError: An id comes twice.
-        ResponderError: The responder answered what it was not asked, or left something out without saying why.
-        TemplateError: The stage's template is wrong.
-    """
-    for window in task_windows(items, stage.key, stage.items):
-        yield from ask_window(window, stage, asker, tally)
-
-
 def ask_window(
     tasks: list[Task[ItemT]], stage: Stage[ItemT, ResultT], asker: OpenAsker, tally: Tally
 ) -> Iterator[tuple[str, ResultT | SetAside]]:
-    """As :func:`ask_all`, for items that are all held; a task may already have been rejected once."""
+    """Yield the result for every item of a window, or why there is none; each id once, in any order.
+
+    A task may already have been rejected once.
+
+    Raises:
+        ResponderError: The responder answered what it was not asked, or left something out without saying why.
+        TemplateError: The stage's template is wrong.
+    """
     waiting = deque(tasks)
     under_way: dict[str, Task[ItemT]] = {}
     tally.asked += len(tasks)

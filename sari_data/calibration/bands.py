@@ -21,16 +21,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sari_data.types import BANDS
-
 EDGES = (1 / 16, 1 / 3, 2 / 3, 15 / 16)
 
 
 def band_indices(levels: ArrayLike) -> NDArray[np.int64]:
     """Return the index into BANDS of each probability in [0, 1]; an edge belongs to the band above it."""
     return np.searchsorted(np.asarray(EDGES), np.asarray(levels, dtype=np.float64), side="right").astype(np.int64)
-
-
-def band_of(level: float) -> str:
-    """Return the band of a probability, or of a share of right answers."""
-    return BANDS[int(band_indices(level))]

@@ -40,14 +40,12 @@ class Unheard:
         passes_N: Right answers.
         samples_N: Answers; 0 where there was no other clip to hear, or the responder could not answer.
         as_often_N: How likely it is that the own audio helps by no more than the margin.
-        beats_guessing_N: How likely it is that more are right than by guessing.
         marked_N: Which questions are marked.
     """
 
     passes_N: Counts
     samples_N: Counts
     as_often_N: Floats
-    beats_guessing_N: Floats
     marked_N: np.ndarray
 
 
@@ -103,7 +101,7 @@ def listen(
     if done is not None and told < len(known):
         done(len(known) - told)
     marked_N = may_N & (np.minimum(as_often_N, beats_N) >= check.confidence)
-    return Unheard(passes_N, samples_N, as_often_N, beats_N, marked_N)
+    return Unheard(passes_N, samples_N, as_often_N, marked_N)
 
 
 def verdicts(

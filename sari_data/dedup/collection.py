@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from sari_data.dedup.text import Text, Texts, digest
 from sari_data.fingerprint_cache import default_cache, fingerprints
 from sari_data.references import Against, read_references
 from sari_data.segments import Segment, of_provenance
-from sari_data.types import AudioQuestion, AudioRef, hash_path
+from sari_data.types import AudioQuestion, AudioRef, hash_audio
 
 _EXAMPLES = 5
 
@@ -53,7 +53,11 @@ class Clips:
         return number, new
 
     def hear(self, new: Iterable[tuple[int, AudioRef]], table: Dedup) -> None:
-        """Fill in the fingerprints of clips."""
+        """Fill in the fingerprints of clips; where the table compares no sounds, only take the clips."""
+        if not table.sound:
+            for _ in new:
+                pass
+            return
         cache = default_cache() if table.cache else None
         for number, outcome in fingerprints(new, processes=table.processes, cache=cache):
             if isinstance(outcome, str):
@@ -118,13 +122,30 @@ class Benchmark(Held):
         pairs = zip(self.question_numbers, self.clip_numbers, strict=True)
         return self.questions - len({number for number, clip in pairs if clip < 0 or not sizes[clip]})
 
+    @property
+    def about(self) -> dict[str, Any]:
+        """What a report says of it: name, path, how many questions, and how many could be compared by what.
+
+        A question about several recordings is there with each of them. It counts once, and its sound where all of them
+        could be heard. ``unreadable`` is how many recordings could not be read.
+        """
+        texts = zip(self.question_numbers, self.text_numbers, strict=True)
+        segments = zip(self.question_numbers, self.segments, strict=True)
+        compared = {
+            "texts": len({number for number, text in texts if text >= 0}),
+            "segments": len({number for number, part in segments if part is not None}),
+            "sounds": self.heard_questions,
+            "unreadable": self.clips.unreadable,
+        }
+        return {"name": self.name, "path": self.path, "questions": self.questions, "compared": compared}
+
 
 def content_key(audio: AudioRef, side: str) -> str:
     """Return the key of audio by its bytes; where these are not known, one that no audio of another side has.
 
     Two files that are both missing are not the same recording because their paths are the same.
     """
-    return audio.key if audio.data is not None or audio.sha256 is not None else f"{side}\n{audio.key}"
+    return audio.key if audio.is_known else f"{side}\n{audio.key}"
 
 
 def hold_corpus(questions: Iterable[AudioQuestion], table: Dedup, advance: Callable[[int], None]) -> Held:
@@ -142,7 +163,7 @@ def hold_corpus(questions: Iterable[AudioQuestion], table: Dedup, advance: Calla
             if new:
                 yield number, question.audio
 
-    _run(new_clips(), held.clips, table)
+    held.clips.hear(new_clips(), table)
     return held
 
 
@@ -168,20 +189,11 @@ def hold_benchmark(against: Against, table: Dedup) -> Benchmark:
                 held.named.append(digest(reference.named) if reference.named else 0)
                 continue
             held.named.append(0)
-            if audio.data is None and audio.sha256 is None and Path(str(audio.path)).is_file():
-                audio = hash_path(str(audio.path), start=audio.start, duration=audio.duration)
+            audio = hash_audio(audio)
             number, new = held.clips.add(content_key(audio, held.name), reference.segment)
             held.clip_numbers.append(number)
             if new:
                 yield number, audio
 
-    _run(new_clips(), held.clips, table)
+    held.clips.hear(new_clips(), table)
     return held
-
-
-def _run(new: Iterator[tuple[int, AudioRef]], clips: Clips, table: Dedup) -> None:
-    if table.sound:
-        clips.hear(new, table)
-        return
-    for _ in new:
-        pass

@@ -20,7 +20,7 @@ from sari_data.dedup.text import Text
 from sari_data.errors import InputError
 from sari_data.references import Against, check_against
 from sari_data.segments import of_provenance, parse_name
-from sari_data.types import AudioQuestion, AudioRef, hash_path
+from sari_data.types import AudioQuestion, AudioRef, hash_audio
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def mark_questions(
                 other = corpus.ids[match.other]
                 finding = Finding(identifier, match.kind, match.grade, other, corpus.name, match.score, match.counts)
                 found.setdefault(identifier, []).append(finding)
-        abouts.append(_about(corpus))
+        abouts.append(corpus.about)
         tell(1)
     compared = {
         "texts": sum(number >= 0 for number in held.text_numbers),
@@ -124,8 +124,7 @@ def _hold(
             advance(1)
             for place, audio in enumerate(question.recordings):
                 there = audio.data is not None or Path(str(audio.path)).is_file()
-                if audio.data is None and audio.sha256 is None and there:
-                    audio = hash_path(str(audio.path), start=audio.start, duration=audio.duration)
+                audio = hash_audio(audio)
                 named = parse_name(PurePosixPath(audio.path).name) if audio.path else None
                 told = None if place else of_provenance(question.provenance)
                 number, new = held.clips.add(content_key(audio, ""), told or named)
@@ -136,11 +135,7 @@ def _hold(
                 if new and there:
                     yield number, audio
 
-    if table.sound:
-        held.clips.hear(at_hand(), table)
-    else:
-        for _ in at_hand():
-            pass
+    held.clips.hear(at_hand(), table)
     return held, more_clips
 
 
@@ -151,20 +146,6 @@ def match_recordings(held: Held, corpus: Benchmark, table: Dedup) -> Matches:
         for same in SoundIndex(held.clips.peaks).find(corpus.clips.peaks, threshold=table.sound_share):
             keep_best(matches, same.clip, Match("sound", FINGERPRINT, first_with[same.query], same.score, True))
     return matches
-
-
-def _about(corpus: Benchmark) -> dict[str, Any]:
-    return {
-        "name": corpus.name,
-        "path": corpus.path,
-        "questions": corpus.questions,
-        "compared": {
-            "texts": sum(text >= 0 for text in corpus.text_numbers),
-            "segments": sum(segment is not None for segment in corpus.segments),
-            "sounds": corpus.heard_questions,
-            "unreadable": corpus.clips.unreadable,
-        },
-    }
 
 
 def _heard(held: Held, more_clips: Mapping[int, Sequence[int]]) -> int:

@@ -90,22 +90,14 @@ def _heard(held: Held, table: Dedup) -> dict[str, Any]:
 def _about(benchmark: Benchmark, by_question: Mapping[str, tuple[Finding, ...]], table: Dedup) -> dict[str, Any]:
     hits = [f for findings in by_question.values() for f in findings if f.where == benchmark.name]
     counted = [f for f in hits if f.counts]
-    segments = sum(s is not None for s in benchmark.segments)
+    about = benchmark.about
     return {
-        "name": benchmark.name,
-        "path": benchmark.path,
-        "questions": benchmark.questions,
-        "compared": {
-            "texts": sum(text >= 0 for text in benchmark.text_numbers),
-            "segments": segments,
-            "sounds": benchmark.heard_questions,
-            "unreadable": benchmark.clips.unreadable,
-        },
+        **about,
         "contaminated": len({f.id for f in counted}),
         "benchmark_questions": len({f.other for f in counted}),
         "by_kind": _tally(counted),
         "only_reported": _tally([f for f in hits if not f.counts]),
-        "notes": _notes(benchmark, segments, table),
+        "notes": _notes(about["questions"], about["compared"], bool(benchmark.clips.heard), table),
     }
 
 
@@ -113,24 +105,23 @@ def _tally(findings: Sequence[Finding]) -> dict[str, int]:
     return dict(sorted(Counter(f"{f.kind}_{f.grade}" for f in findings).items()))
 
 
-def _notes(benchmark: Benchmark, segments: int, table: Dedup) -> list[str]:
+def _notes(total: int, compared: Mapping[str, int], heard: bool, table: Dedup) -> list[str]:
     """What the comparison does not prove."""
     notes = []
-    total, heard = benchmark.questions, benchmark.heard_questions
     if not table.sound:
         notes.append(
             "sounds were not compared (dedup.sound is false): the same recording under another text is not found"
         )
-    elif not benchmark.clips.heard:
+    elif not heard:
         notes.append(
             "its audio is not there, so no sound was compared: the same recording with another text is found only "
             "where both name the video"
         )
-    elif heard < total:
-        notes.append(f"only {heard} of its {total} questions have audio that could be compared")
-    if not segments:
+    elif compared["sounds"] < total:
+        notes.append(f"only {compared['sounds']} of its {total} questions have audio that could be compared")
+    if not compared["segments"]:
         notes.append("it names no videos, so no segments were compared")
-    if all(text < 0 for text in benchmark.text_numbers):
+    if not compared["texts"]:
         notes.append("it has no questions, so no texts were compared")
     return notes
 

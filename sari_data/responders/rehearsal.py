@@ -77,7 +77,7 @@ class RehearsalResponder:
     """
 
     cacheable = False  # it costs nothing
-    several_recordings = True
+    hears_several = True
 
     def __init__(self, **ignored: Any) -> None:
         self.name = "rehearsal"

@@ -35,7 +35,7 @@ class ScriptedResponder:
     """
 
     cacheable = False  # another file or function may stand behind the same name
-    several_recordings = True  # it hears none; answers are found by the request's id
+    hears_several = True  # it hears none; answers are found by the request's id
 
     def __init__(
         self, answers: Answers | None = None, *, path: str | Path | None = None, name: str | None = None

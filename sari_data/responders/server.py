@@ -70,7 +70,7 @@ class ServerResponder:
         InputError: An option does not fit, or the environment variable is not set.
     """
 
-    several_recordings = True  # each is a part of the turn; whether its model takes so many the server says
+    hears_several = True  # each is a part of the turn; whether its model takes so many the server says
 
     def __init__(
         self,

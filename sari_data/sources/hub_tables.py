@@ -125,13 +125,12 @@ def _parsed(file: str) -> re.Match[str]:
 @contextmanager
 def _reaching(what: str) -> Iterator[None]:
     """Turn the errors of a Hub that refuses or is out of reach into a StorageError; let those through that say more."""
-    from datasets.exceptions import DatasetsError
     from huggingface_hub.errors import EntryNotFoundError
 
     refused: tuple[type[Exception], ...] = (*transport_errors(), ConnectionError)
     try:
         yield
-    except (DatasetsError, EntryNotFoundError, FileNotFoundError):
+    except (EntryNotFoundError, FileNotFoundError):  # what datasets itself does not find is a FileNotFoundError too
         raise
     except refused as error:
         # datasets names the client's error only in the text of its own.

@@ -18,12 +18,15 @@ class SlowResponder:
     Args:
         log: File to which ``id sample`` of everything that was asked is appended.
         seconds: What one answer takes.
+        most: After so many answers it gives none for a minute, so that a run is not over before it is killed, however
+            late that comes.
     """
 
     name = "slow"
 
-    def __init__(self, log: str | Path, seconds: float) -> None:
-        self.log, self.seconds = Path(log), seconds
+    def __init__(self, log: str | Path, seconds: float, most: int | None = None) -> None:
+        self.log, self.seconds, self.most = Path(log), seconds, most
+        self._given = 0
 
     def respond(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Response]:
         """Yield every sample of every request."""
@@ -40,7 +43,8 @@ class SlowResponder:
                 yield self._answer(*taken.pop())
 
     def _answer(self, identifier: str, sample: int) -> Response:
-        time.sleep(self.seconds)
+        time.sleep(60 if self._given == self.most else self.seconds)
+        self._given += 1
         return Response(identifier, sample, text_of(identifier, sample), "stop", tokens=3)
 
 

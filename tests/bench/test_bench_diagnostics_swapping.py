@@ -262,7 +262,9 @@ def test_stale_and_broken_results_are_said(tmp_path: Path) -> None:
         sink.write('{"id": "another", "sample": 0, "text": "", "finish_reason": "stop", "tokens": 0}\n')
     stale = read_swapped(folder)
     assert stale is not None
-    assert stale.notes == ("the run has other answers since its captions were swapped: swap them again",)
+    assert stale.notes == (
+        "the run has other answers since 'sari-bench diagnose --swap-captions' was run on it: run that again",
+    )
     (folder / "swapped" / "swapped.json").write_text("{}", encoding="utf-8")
     with pytest.raises(BenchmarkError, match="delete it and run that command again"):
         diagnose(read_run(folder))

@@ -56,9 +56,8 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_never_was(
     responses = folder / "responses.jsonl"
     there, kept = 0, b""
     for _ in range(KILLS):
-        process = subprocess.Popen(
-            [*command, "--responder-option", "seconds=0.004"], cwd=tmp_path, env=slow_plugin, stderr=subprocess.DEVNULL
-        )
+        slow = ["--responder-option", "seconds=0.001", "--responder-option", f"most={QUESTIONS * SAMPLES // KILLS - 1}"]
+        process = subprocess.Popen([*command, *slow], cwd=tmp_path, env=slow_plugin, stderr=subprocess.DEVNULL)
         _wait(responses, there + draw.randint(1, 25), process)
         time.sleep(draw.uniform(0, 0.01))
         os.kill(process.pid, signal.SIGKILL)

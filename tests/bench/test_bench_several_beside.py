@@ -154,16 +154,15 @@ def test_the_page_has_a_clip_for_each_recording_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason=ABSENT)
-def test_a_reader_has_a_player_for_each_recording(tmp_path: Path) -> None:
+def test_a_reader_has_a_player_for_each_recording(tmp_path: Path, browser: Browser) -> None:
     page, _ = _board_page(tmp_path)
     path = tmp_path / "report.html"
     path.write_text(page, encoding="utf-8")
-    with Browser(tmp_path / "profile") as browser:
-        browser.open(path, fragment="q=p6")
-        assert browser.run("document.querySelectorAll('.detail audio').length") == 3
-        words = "[...document.querySelectorAll('.detail .sound p')].map((p) => p.textContent).join(', ')"
-        assert browser.run(words) == "Recording 1 of 3, Recording 2 of 3, Recording 3 of 3"
-        browser.run("follow.call(null, location.hash = '#q=p0')")
-        label = "document.querySelector('.detail audio').getAttribute('aria-label')"
-        assert browser.run(f"document.querySelectorAll('.detail audio').length + {label}") == "1The question's audio"
-        assert browser.errors == []
+    browser.open(path, fragment="q=p6")
+    assert browser.run("document.querySelectorAll('.detail audio').length") == 3
+    words = "[...document.querySelectorAll('.detail .sound p')].map((p) => p.textContent).join(', ')"
+    assert browser.run(words) == "Recording 1 of 3, Recording 2 of 3, Recording 3 of 3"
+    browser.run("follow.call(null, location.hash = '#q=p0')")
+    label = "document.querySelector('.detail audio').getAttribute('aria-label')"
+    assert browser.run(f"document.querySelectorAll('.detail audio').length + {label}") == "1The question's audio"
+    assert browser.errors == []

@@ -112,6 +112,7 @@ WRONG = [
     ("report runs --published folder", "published rows file 'folder' is a folder"),
     ("report runs --dry-run", "belong to --push-to-hub"),
     ("report runs --push-to-hub a/b/c --dry-run", "expected a repository as owner/name, found 'a/b/c'"),
+    ("report runs --push-to-hub a:b --dry-run", "expected a repository as owner/name, found 'a:b'"),
     ("lst", "Did you mean 'list'?"),
 ]
 

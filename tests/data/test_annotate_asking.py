@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sari_data.annotate import Tally
 from sari_data.annotation import asking
-from sari_data.annotation.asking import CUT_OFF, REFUSED, Stage, ask_all
+from sari_data.annotation.asking import CUT_OFF, REFUSED, Stage, ask_window, task_windows
 from sari_data.annotation.reading import Rejected
 from sari_data.errors import InputError, ResponderError
 from sari_data.responder import Response
@@ -42,6 +42,12 @@ class Echo(Stage[str, str]):
         if not text.startswith("good"):
             raise Rejected("not good", f"You said {text!r}.")
         return f"{item}: {text}"
+
+
+def ask_all(items, stage, asker, tally):
+    """Ask window by window, as the stages do."""
+    for window in task_windows(items, stage.key, stage.items):
+        yield from ask_window(window, stage, asker, tally)
 
 
 def scripts(answers):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from sari_data.calibration.bands import EDGES, band_indices, band_of
+from sari_data.calibration.bands import EDGES, band_indices
 from sari_data.calibration.posterior import COMPONENTS, RIGHT_K, WRONG_K, Beliefs, fit_prior, log_evidence
 from sari_data.types import BANDS
 
@@ -31,8 +31,8 @@ def density(passes: int, failures: int, prior_K: np.ndarray, points: np.ndarray)
 
 def test_the_bands_are_what_a_fixed_eight_says() -> None:
     expected = ["never", "hard", "hard", "medium", "medium", "medium", "easy", "easy", "always"]
-    assert [band_of(passes / 8) for passes in range(9)] == expected
-    assert [band_of(edge) for edge in EDGES] == list(BANDS[1:])
+    assert [BANDS[band] for band in band_indices(np.arange(9) / 8)] == expected
+    assert [BANDS[band] for band in band_indices(EDGES)] == list(BANDS[1:])
     assert band_indices([0.0, 1.0]).tolist() == [0, 4]
 
 

@@ -15,7 +15,7 @@ from sari_data.dedup.prints import Prints
 from sari_data.dedup.sound import SoundIndex, same_within
 from sari_data.errors import StorageError
 from sari_data.fingerprint import RATE as OWN_RATE
-from sari_data.fingerprint import find_peaks, fingerprint, overlay, peak_hashes
+from sari_data.fingerprint import find_peaks, fingerprint, hash_many, overlay
 from sari_data.fingerprint_cache import default_cache, fingerprints
 from sari_data.types import AudioRef
 
@@ -74,7 +74,7 @@ def test_a_shared_second_is_not_the_same_recording() -> None:
 def test_ten_seconds_are_about_a_kilobyte(kind: str) -> None:
     peaks = peaks_of(wav(MADE[kind](3, 10.0)))
     assert 200 <= peaks.nbytes <= 1300
-    hashes, frames = peak_hashes(peaks)
+    hashes, frames, _ = hash_many(peaks, np.array([len(peaks)]))
     assert len(hashes) == len(frames) > len(peaks)
     assert frames.max() <= 10 * OWN_RATE / 256
 
@@ -99,7 +99,7 @@ def test_gain_changes_nothing_and_time_only_the_offset() -> None:
 def test_what_has_no_sound_has_no_fingerprint_and_is_never_found(samples: np.ndarray) -> None:
     peaks = find_peaks(samples.astype(np.float32))
     assert peaks.size == 0
-    assert peak_hashes(peaks)[0].size == 0
+    assert hash_many(peaks, np.array([0]))[0].size == 0
     index = SoundIndex([peaks, find_peaks(load_audio(AudioRef(path="a", data=wav(melody(1))), OWN_RATE))])
     assert list(index.find([peaks], threshold=SHARE)) == []
     assert list(SoundIndex([]).find([peaks], threshold=SHARE)) == []

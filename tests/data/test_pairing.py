@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sari_data.pairing import pair_clips, ring_order
+from sari_data.pairing import Ring, others, pair_clips
 
 ROWS = st.lists(st.tuples(st.integers(0, 6), st.sampled_from(("sound", "music"))), max_size=20)
 
@@ -31,6 +31,17 @@ def test_nobody_hears_their_own_clip_and_a_group_hears_its_own(rows: list[tuple[
 
 def test_another_seed_gives_another_ring() -> None:
     clips = [b"%d" % index for index in range(8)]
-    orders = {tuple(ring_order(clips, seed)) for seed in range(20)}
+    orders = {tuple(Ring(clips, seed).after(b"0")) for seed in range(20)}
     assert len(orders) > 15
-    assert ring_order(clips + clips, 3) == ring_order(clips, 3)
+    assert list(Ring(clips + clips, 3).after(b"0")) == list(Ring(clips[::-1], 3).after(b"0"))
+
+
+def test_after_the_last_of_a_ring_comes_the_first_and_after_a_ring_the_next_one() -> None:
+    clips = [b"%d" % index for index in range(5)]
+    ring = Ring(clips, 0)
+    after = {clip: list(ring.after(clip)) for clip in clips}
+    for clip, following in after.items():
+        assert sorted([clip, *following]) == clips
+        assert after[following[0]] == [*following[1:], clip]
+    assert list(others(b"0", Ring([b"0"], 0), ring)) == after[b"0"]
+    assert list(others(b"0", ring, ring)) == after[b"0"] * 2

@@ -42,7 +42,7 @@ class Plain:
 
 
 class Hearing(Plain):
-    several_recordings = True
+    hears_several = True
 
 
 def test_recordings_are_in_order_and_the_first_is_the_audio():
@@ -56,7 +56,7 @@ def test_recordings_are_in_order_and_the_first_is_the_audio():
 def test_only_a_responder_that_says_so_is_given_several(tmp_path):
     assert not hears_several(Plain())
     says_yes = Plain()
-    says_yes.several_recordings = "yes"
+    says_yes.hears_several = "yes"
     assert not hears_several(says_yes)
     for responder in (Hearing(), ScriptedResponder({}), RehearsalResponder(), ServerResponder("toy")):
         assert hears_several(responder)

@@ -26,10 +26,6 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _without_file(questions: list[Any]) -> list[Any]:
-    return [q.replace(provenance=type(q.provenance)(dataset="d", source_id=q.provenance.source_id)) for q in questions]
-
-
 def test_every_format_gives_the_same_questions(folder: Path) -> None:
     found = {}
     for suffix in ("csv", "tsv", "jsonl", "ndjson", "json", "parquet"):

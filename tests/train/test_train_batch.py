@@ -13,26 +13,24 @@ from train_helpers import make_clip, make_lm, whole_window, window
 
 from sari_data.errors import AudioError, InputError, SariError
 from sari_data.types import AudioRef
-from sari_train.batch import IGNORE, Example, collate, embed, encode_example
+from sari_train.batch import Example, collate, embed, encode_example
 from sari_train.logprobs import completion_logprobs
 from sari_train.models.base import AudioLM
 from sari_train.models.load import wrap_model
 
 
-def test_labels_are_the_completion_and_nothing_else(small_lm: AudioLM) -> None:
+def test_a_row_is_its_prompt_and_then_its_completion(small_lm: AudioLM) -> None:
     examples = [
         Example(make_clip(1, 0.6), "What do you hear?", "<answer>dog</answer>"),
         Example(make_clip(2, 1.4), "What do you hear first? Say one word.", "<answer>a bell</answer>"),
     ]
     batch = collate(small_lm, examples)
     for row, example in enumerate(examples):
-        kept = batch.labels_BT[row] != IGNORE
-        assert small_lm.tokenizer.decode(batch.labels_BT[row][kept]) == example.target + "<|im_end|>"
-        assert torch.equal(batch.labels_BT[row][kept], batch.ids_BT[row][kept])
-        places = kept.nonzero()[:, 0]
-        assert places[0] == batch.prompt_lengths_B[row]
-        assert len(places) == batch.completion_lengths_B[row] == places[-1] - places[0] + 1
-        prompt = small_lm.tokenizer.decode(batch.ids_BT[row][: int(places[0])])
+        start = int(batch.prompt_lengths_B[row])
+        end = start + int(batch.completion_lengths_B[row])
+        assert small_lm.tokenizer.decode(batch.ids_BT[row][start:end]) == example.target + "<|im_end|>"
+        assert set(batch.ids_BT[row][end:].tolist()) <= {small_lm.pad_id}
+        prompt = small_lm.tokenizer.decode(batch.ids_BT[row][:start])
         assert prompt.endswith(f"{example.prompt}<|im_end|>\n<|im_start|>assistant\n")
     assert batch.completion_mask_BC.sum(-1).tolist() == batch.completion_lengths_B.tolist()
 

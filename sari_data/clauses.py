@@ -43,12 +43,17 @@ from sari_data.cues import (
 from sari_data.lettering import bare, choice_at, letter_at, listed, total
 from sari_data.mentions import MANY, MARKS, Mentions
 from sari_data.options import NOT_AN_OPTION
-from sari_data.turns import main_clause, only_asks, taken_back, unforced
+from sari_data.turns import describes, main_clause, only_asks, taken_back, unforced
 from sari_data.wording import word_set
 
 REFUSED = "refuses to answer"
 # Cues of which what follows is concluded, never what stands before.
 _FORWARD = word_set("be means leaving leaves left making makes so end short elimination total")
+_COMES = ("comes", "came", "coming", "originates", "stems")
+_JUDGED = re.compile(
+    r" (?:(?:the|a|an|most|more|quite|also|very|only|clearly|not|less|1) ){0,4}(?:correct|right|best|likely|plausible"
+    r"|possible|understandable|tempting|reasonable|suitable|appropriate|unlikely|wrong|incorrect|out|excluded|close|closest)\b"
+)
 _CLAUSE_ENDS = (",", ";", "but")
 _JOINED = (",", "and", "or", "the", "a", "an")
 REASONS = ("because", "since", "as", "due", "given", "based")
@@ -203,6 +208,7 @@ def positive(items: Sequence[str]) -> list[tuple[int, bool]]:
                 at -= 1
             link = at >= 0 and items[at] in ("is", "are", "was", "were", "be", "by", ":", "been")
             link = link and not (at and items[at - 1] == "there")
+            link = link or (at > 0 and items[at] == "from" and items[at - 1] in _COMES)
             found.append((int(word[1:]), link or (joined and bool(found) and found[-1][1])))
         last = i
     return found
@@ -230,7 +236,7 @@ def _denied(items: Sequence[str], i: int) -> bool:
             return True
         if at and items[at - 1] == "at" and items[at] == "least":
             continue
-        if i - at > 4 and at and items[at - 1] in ("that", "which", "who") and items[min(i, len(items)) - 1] == "is":
+        if i - at > 2 and describes(items, at, i):
             continue  # "the one that cannot be mistaken for rain is a car"
         if items[at] in NOT and not (items[at] == "not" and items[at + 1 : at + 2] in (["only"], ["just"])):
             return True
@@ -256,6 +262,12 @@ def _stated(text: str, mentions: Mentions) -> Claim | None:
         if any(word in OF_ANOTHER for word in before[-3:]) and not cue[0].startswith(DRAWING):
             continue
         said = _after(text[cue.end() : cue.end() + 500].split(), mentions)
+        if (
+            said is not None
+            and said.reason == NOT_AN_OPTION
+            and (_names(before[-1:]) or _JUDGED.match(text, cue.end()) is not None)
+        ):
+            continue  # "The piano option is understandable." and "The last option is correct." state nothing here.
         if said is not None and (found is None or said.reason is None or found.reason is not None):
             if said.reason is None and ALSO_CUE.search(text):
                 said = Claim(STATES, said.options | {MANY})

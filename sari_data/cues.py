@@ -75,13 +75,31 @@ CONCLUDES_CUE = re.compile(
     r"|(?=@\d+ (?:\S+ ){0,2}(?:in total|altogether|in all)\b)|\b(?=only (?:the )?@\d+ (?:fits?|matches|remains|works"
     r"|left))"
     r"|\b(?:a|in) total of\b|\btotal is\b|(?=@\d+ (?:is|are) left\b)|(?=@\d+ it is\b)"
+    r"|^(?:(?:and|but|so|well|now|still) ,? ?)?(?:for (?:all )?(?:of )?(?:this|that|these|those|the above) reasons?"
+    r"|(?:taking|weighing|putting|considering|adding|having considered) (?:all|everything|it|this|that|these"
+    r"|both|the above)"
+    r"|(?:all (?:of )?(?:this )?)?taken together|with (?:all )?(?:of )?(?:this|that|these) in mind"
+    r"|(?:in|on|under|given|based on|judging (?:by|from)) (?:(?:the )?(?:light|view|basis|strength|account"
+    r"|consideration)"
+    r" (?:of )?)?(?:all )?(?:of )?(?:this|that|these|those|the above)(?: ,| (?:basis|grounds?|evidence|account"
+    r"|information"
+    r"|clues?|reasoning|analysis|observations?|circumstances|facts?|considerations?|indications?|details|features)\b)"
+    r"|in (?:light|view) of\b|on (?:the )?(?:balance|whole)\b|in sum\b|in brief\b|in essence\b|in a word\b|all told\b"
+    r"|altogether ,|accordingly\b|(?:by|as a|in) consequence\b|all things considered|everything considered|simply put"
+    r"|bottom line|to (?:answer|summari[sz]e|recap|wrap up|put it)\b|it follows\b|by exclusion\b)"
+    r"|\b(?:i|we) (?:am|are|feel|remain)(?: (?:fairly|quite|pretty|very|reasonably|rather|relatively|almost|nearly"
+    r"|therefore|thus|absolutely|completely|so))? (?:confident|certain|sure|convinced|positive"
+    r"|satisfied)\b(?! (?:if|whether"
+    r"|which|what|about))|\bno doubt that\b|\bconsequently\b"
 )
 # Of these words one stands in whatever CONCLUDES_CUE finds.
 CONCLUDING = word_set(
     "so therefore thus hence overall conclusion summary sum consequently ultimately finally conclude concluded "
     "concludes infer inferd infers deduce deduced deduces most best must has got can leaves leaving left elimination "
     "by in "
-    "all total altogether say only means making makes it"
+    "all total altogether say only means making makes it for taking weighing putting considering adding having taken "
+    "with on under given based judging accordingly consequence everything simply bottom follows confident certain sure "
+    "convinced positive satisfied doubt"
 )
 LEANS_CUE = re.compile(
     r"\b(?:likely|probabl[ey]|suggest(?:s|ing)?|indicat(?:e|es|ing)|points? to|consistent with|sounds? like"
@@ -92,7 +110,11 @@ LEANS_CUE = re.compile(
     r"|corresponds? to|characteristic of|typical of|reminiscent of|indicative of|resembles|confirms|lean(?:s"
     r"|ing)? toward(?:s)?"
     r"|(?:classified|categori[sz]ed|recogni[sz]ed|described) as|aligns with|supports?|evidence (?:of|for))\b"
-    r"|\bmakes? (?=@\d)"
+    r"|\bmakes? (?=@\d)|\b(?:speaks?|argues?) (?:\S+ )?(?:for|in favou?r of)\b|\bin my (?:opinion|view"
+    r"|judge?ment|estimation)\b"
+    r"|\bto my ears?\b|\bas far as i can (?:tell|hear|judge|make out)\b|\bit (?:is|becomes) (?:\S+ )?(?:clear"
+    r"|evident|obvious"
+    r"|apparent) that\b|\b(?:i|we) would (?:describe|identify|call|classify|characteri[sz]e|place|put|date)\b"
 )
 # Of these words one stands in whatever LEANS_CUE finds.
 LEANING = word_set(
@@ -101,7 +123,8 @@ LEANING = word_set(
     "sounds believe guess hear say think appears seems identified match matches matching correspond corresponds "
     "characteristic typical make makes reminiscent indicative resembles confirms lean leans leaning classified "
     "categorized "
-    "categorised more hallmark hallmarks recognized recognised described aligns support supports evidence"
+    "categorised more hallmark hallmarks recognized recognised described aligns support supports evidence speak speaks "
+    "argue argues my clear evident obvious apparent can would"
 )
 REFUSES_CUE = re.compile(
     r"\b(?:cannot|could not|can neither|unable to|not able to|impossible to|not possible to|not sufficient to"

@@ -31,9 +31,33 @@ _AFTER_LETTER = frozenset(
 )
 # "No they do not" is the answer "no"; "no dog" is not.
 _AFTER_NO = _AFTER_LETTER | {"he", "she", "it", "they", "there", "we", "this", "that", "these", "those"}
+# Right at the beginning, "no" is an answer before these too: "no shes not dead", "no the man does not".
+_OPENED_BY_NO = frozenset(
+    (
+        *(
+            "i",
+            "you",
+            "shes",
+            "hes",
+            "its",
+            "theyre",
+            "theres",
+            "thats",
+            "the",
+            "a",
+            "an",
+            "his",
+            "her",
+            "their",
+            "our",
+        ),
+        *("my", "nobody", "nothing", "none", "both", "neither", "only", "just", "actually", "definitely", "clearly"),
+    )
+)
 _REPORTS = frozenset(("says", "said", "saying", "replies", "replied", "answers", "answered", "responds", "responded"))
 _DECADE = re.compile(r"(?:1[89]|20)\d0s?")
 _IN_BRACKETS = re.compile(r"(?<=\w) \([^()]*\)")
+_DOTTED = re.compile(r"[^\W\d_]{2,}(?:\.[^\W\d_]{2,})+")
 _HYPHEN = re.compile(r"(?<=[^\W\d_])-(?=[^\W\d_])")
 _CHORD = re.compile(r"([a-g][#b]?) (maj|min) 1")
 # Chords by their sign: "G" is G major, "F#m" (two words) and "Em" are minor.
@@ -41,7 +65,7 @@ _CHORD_SIGN = re.compile(r"([a-g](?:#|b(?!$))?) ?(m?)")
 _COPULAS = frozenset(("is", "are", "was", "were", "be", "been", "became", "become", "becomes", "being"))
 _WHOSE = frozenset(("his", "her", "their", "its", "my"))
 _JOINING = frozenset(("because", "since", "but", "so", "or", "while", "when", "as", "for", "that", "which", "who"))
-_BETWEEN = _SKIPPED | LIGHT | {"is", "are", "was", "were", "being"}
+_BETWEEN = _SKIPPED | LIGHT | _WHOSE | {"is", "are", "was", "were", "being"}
 
 
 def content(words: Sequence[str]) -> tuple[str, ...]:
@@ -117,6 +141,9 @@ class Mentions:
         for forms in self._table.values():
             forms.sort(key=lambda item: -len(item[0]))
         self.starts = frozenset(self._table)
+        # Whether a number alone may name an option, and names with a full stop inside ("example.com").
+        self.digits = any(len(form) == 1 and form[0][0].isdigit() for form in taken)
+        self.dotted = tuple(dict.fromkeys(m[0] for text in folded for m in _DOTTED.finditer(text)))
 
     def _take(
         self,
@@ -210,7 +237,8 @@ class Mentions:
         if (len(word) == 1 and word.isalpha()) or (len(word) == 2 and word[1] == "#"):
             return after in ("maj", "min", "sharp", "flat") or (after == "'")
         if word == "no":
-            return (wordy and after not in _AFTER_NO) or before in _REPORTS
+            opens = not at and after in _OPENED_BY_NO
+            return (wordy and after not in _AFTER_NO and not opens) or before in _REPORTS
         if word == "1":
             return before in _NO_NUMBER_BEFORE or after in _NO_NUMBER_AFTER
         if word == "2nd":

@@ -22,6 +22,13 @@ _TENTATIVE = word_set(
 )
 _ALSO = word_set("also too another additionally")
 _CONCEDES = word_set("although though while whereas despite even albeit")
+_GIVEN = word_set("as since because given")
+_GOES_ON = word_set("not and or nor rather instead unlike than while whereas with like such which who where but even")
+_IS = word_set("is are was were be must leaves")
+_AUXILIARIES = word_set("is are was were do does did has have had can could will would be been being")
+_BEFORE_LINKED = word_set("the a an most likely probably clearly therefore thus simply indeed in fact actually")
+_SUBJECTS = word_set("it that this he she they there what which")
+_CLAIMING = word_set("think believe say says said is are was clear sure certain means mean suggests shows so know")
 _MAIN = word_set("it this that the i we most overall clearly there")
 # What takes the first half of a sentence back: "a cello, no, a piano".
 _TAKES_BACK = re.compile(
@@ -161,10 +168,35 @@ def _noun(items: Sequence[str], i: int) -> bool:
     )
 
 
+def describes(items: Sequence[str], at: int, i: int) -> bool:
+    """Return whether the denial at ``at`` only says which thing it is that a mention at ``i`` then is.
+
+    "The sound that is not heard is a dog", "the one not mentioned is the organ", "what is missing is a piano".
+    """
+    link = min(i, len(items)) - 1
+    while link > at and items[link] in _BEFORE_LINKED:
+        link -= 1
+    if link <= at + 1 or items[link] not in ("is", "was", "are", "were", ":") or items[link - 1] in _SUBJECTS:
+        return False
+    who = at - (items[at] in _AUXILIARIES)
+    while who >= 0 and (items[who] in _AUXILIARIES or who == at):
+        who -= 1
+    if who >= 0 and items[who] in ("that", "which", "who", "what"):
+        return who == 0 or items[who - 1] not in _CLAIMING
+    # "the one not mentioned is": nothing before says what it is.
+    named = who == at - 1 and who > 0 and items[who].isalnum() and items[who] not in _CLAIMING
+    return named and (items[at + 1][-2:] in ("ed", "en") or items[at + 1] in ("heard", "present", "there", "part"))
+
+
 def main_clause(items: list[str]) -> list[str]:
     """Return the part of a sentence that says what holds, where another part only grants what might be."""
     if len({w for w in items if w[0] == "@"}) < 2:
         return items
+    if items[0] in _GIVEN and "," in items:
+        # "As the violin and the cello are heard, the one that is not mentioned is the organ."
+        for comma in (k for k in range(len(items) - 1, 1, -1) if items[k] == ","):
+            if _names(items[comma:]) and items[comma + 1] not in _GOES_ON and not _IS.isdisjoint(items[comma + 1 :]):
+                return items[comma + 1 :]
     words = [i for i, w in enumerate(items) if w in _CONCEDES or w in ("but", "however", "yet")]
     for i in words:
         head, tail = items[:i], items[i + 1 :]

@@ -35,6 +35,11 @@ _PARAPHRASED = 8
 _ANSWERS = re.compile(r"\b(?:answer|option|choice) is\b")
 _EXPLAINS = word_set("because since the this as it i there")
 _TIMES = {"once": "1", "twice": "2", "thrice": "3"}
+# Words that count by themselves: "only a single student", "a duo"; but not "not a single one".
+_GROUPS = {**dict.fromkeys(("single", "sole", "lone"), "1"), "pair": "2", "duo": "2", "trio": "3", "quartet": "4"}
+_GROUP = re.compile(
+    r"(?<!not )(?<!without )\b(?:a|the|only|just) (single|sole|lone|pair|duo|trio|quartet)\b(?! (?:from|line))"
+)
 _ONCE = re.compile(r"\b(?:only|just|exactly|appears?|heard|occurs?|said|used|spoken) once\b|\bonce(?: \.)?$")
 # A last sentence that takes back what was said without saying anything instead: "Wait, no.", "No, that is wrong."
 _TAKES_BACK = re.compile(
@@ -107,6 +112,9 @@ def _read(parts: list[list[str]], short: bool, mentions: Mentions) -> tuple[int 
         if times and (times != ["once"] or _ONCE.search(" ".join(parts[0]))):
             counts = [mentions.reworded([_TIMES[word]]) for word in times]
             choice = counts[0] if len(counts) == 1 else None
+        elif not times and not any(word[0].isdigit() for word in parts[0]):
+            groups = {_GROUPS[m[1]] for m in _GROUP.finditer(" ".join(parts[0]))}
+            choice = mentions.reworded([groups.pop()]) if len(groups) == 1 else None
     return choice, reason
 
 

@@ -127,6 +127,7 @@ class Mentions:
         cores = _cores(different)
         for alias in (
             cores,
+            _cores(different, 1),
             [_unled(f) for f in different],
             chords,
             shorter,
@@ -286,8 +287,9 @@ def _is_label(result: list[str]) -> bool:
     return len(result) > 1 and result[-2] == "("
 
 
-def _cores(forms: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """What is left of the options when the words that all begin or end with are taken away."""
+def _cores(forms: Sequence[tuple[str, ...]], kept: int = 0) -> list[tuple[str, ...]]:
+    """What is left of the options when the words that all begin or end with are taken away, but for the first ``kept``
+    words of their ends: "second class" of "second-class seat"."""
     if len(forms) < 2:
         return [() for _ in forms]
     shortest = min(map(len, forms))
@@ -295,6 +297,7 @@ def _cores(forms: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
     left = [f[head:] for f in forms]
     shortest = min(map(len, left))
     tail = next((i for i in range(shortest) if len({f[-1 - i] for f in left}) > 1), shortest)
+    tail = max(tail - kept, 0)
     cores = [f[: len(f) - tail] for f in left]
     return cores if all(cores) else [() for _ in forms]
 

@@ -30,6 +30,7 @@ _IDENTIFIES = re.compile(
     r"\b(?:the (?:\S+ ){0,3}?(?:1|that|which|who|whose)|the (?:only|missing|absent) \S+|what) [^@.]{0,200}"
     r"(?:is|was|are|were)(?: \S+){0,3} @\d+(?: [.!])?$"
 )
+_ORDER = re.compile(r"\b(?:1st|2nd|3rd|last|next|other|final|finally|also|then)\b")
 # A first sentence that only begins to describe, or does not commit itself.
 _DESCRIBES = re.compile(
     r"\b(?:1st|2nd|begins?|starts?|opens?|opening|beginning|start|initially|then|also|next|one of|1 of|seems?|appears?"
@@ -71,7 +72,7 @@ def claims_of(parts: list[list[str]], mentions: Mentions, short: bool) -> list[t
     if (
         last is not None
         and last.level == NAMES
-        and (others == {last.options} or (last.predicate and _IDENTIFIES.search(said)))
+        and (others == {last.options} or (last.predicate and _IDENTIFIES.search(said) and not _ORDER.search(said)))
         and not TENTATIVE.search(said)
     ):
         claims[-1] = (Claim(LEANS, last.options), said)  # "... The instrument is a piano." at the end

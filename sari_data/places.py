@@ -54,7 +54,8 @@ def claims_of(parts: list[list[str]], mentions: Mentions, short: bool) -> list[t
         claims[i] = (Claim(STATES, right), claims[i][1])
     nothing = frozenset[int]()
     alone = [bare(part, mentions) if len(part) < 6 and part[-1] != "?" else nothing for part in parts]
-    turned = max((i for i, part in enumerate(parts) if _turns(part)), default=0)
+    turning = [i for i, part in enumerate(parts) if part[0] in _TURNING_STARTS and _turns(part)]
+    turned = turning[-1] if turning else 0
     named = frozenset(option for options in alone[turned:] for option in options)
     letter = parts[0][0] in MARKS or len(parts[0][0]) == 1
     explained = not letter or len(parts[1]) > 3 or len(parts) > 2
@@ -77,7 +78,7 @@ def claims_of(parts: list[list[str]], mentions: Mentions, short: bool) -> list[t
     ):
         claims[-1] = (Claim(LEANS, last.options), said)  # "... The instrument is a piano." at the end
     for i in range(1, len(parts)):
-        if _turns(parts[i]):
+        if i in turning:
             before = next((c.level for c, _ in reversed(claims[:i]) if c is not None and c.reason is None), NAMES)
             claim, said = claims[i]
             claims[i] = (_correction(claim, parts[i], before, mentions), said)
@@ -110,8 +111,6 @@ def _opening(parts: list[list[str]], claims: list[tuple[Claim | None, str]], men
 
 def _turns(part: list[str]) -> bool:
     """Whether a sentence begins by taking back what was said before."""
-    if part[0] not in _TURNING_STARTS:
-        return False
     words = [word for word in part[:6] if word not in MARKS and word != "hmm"]
     return bool(words) and (words[0] in TURNING or TURNS_CUE.match(" ".join(words)) is not None)
 

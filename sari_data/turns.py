@@ -249,7 +249,7 @@ def verdicts(parts: list[list[str]], mentions: Mentions) -> dict[int, frozenset[
     for i, part in enumerate(parts):
         if len(part) == 2 and part[0][0] == "@" and part[1] == "?" and i + 1 < len(parts) and parts[i + 1][0] == "yes":
             found[i + 1] = frozenset((int(part[0][1:]),))
-        if not _names(part) or _RIGHT.isdisjoint(part):
+        if _RIGHT.isdisjoint(part) or not _names(part):
             continue
         text = " ".join(part)
         right = {int(m[1][1:]) for m in _VERDICT.finditer(text) if m[2] in _RIGHT}

@@ -124,7 +124,8 @@ def sentences(folded: str) -> list[str]:
         start = end
         if not piece:
             continue
-        if folded[at] == "." and _one_letter(folded, at):
+        # The label "B.": a full stop after one letter or digit.
+        if folded[at] == "." and at and not folded[max(at - 2, 0) : at - 1].isalnum() and folded[at - 1].isalnum():
             joined = f"{joined} {piece}".lstrip()
             continue
         if joined:
@@ -137,11 +138,6 @@ def sentences(folded: str) -> list[str]:
     if last:
         found.append(last)
     return found
-
-
-def _one_letter(folded: str, end: int) -> bool:
-    """Whether the full stop at ``end`` stands after one letter or digit, as in the label "B."."""
-    return end > 0 and folded[end - 1].isalnum() and not folded[max(end - 2, 0) : end - 1].isalnum()
 
 
 def tokens(folded: str) -> list[str]:

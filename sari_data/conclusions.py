@@ -279,7 +279,8 @@ def _plain(claims: Sequence[Claim], short: bool) -> tuple[int | None, str | None
     if short and len(stated) == 1:
         singles = stated
     several = {o for c in claims if len(c.options) > 1 or MANY in c.options for o in c.options}
-    if len(singles) == 1 and (short or not (several | {o for c in claims for o in c.options}) - singles):
+    others = (several if short else several | {o for c in claims for o in c.options}) - singles
+    if len(singles) == 1 and (not others or (short and stated == singles)):
         return next(iter(singles)), None
     if len(singles) > 1 or several:
         return None, AMBIGUOUS if short else None

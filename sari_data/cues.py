@@ -71,7 +71,7 @@ CONCLUDES_CUE = re.compile(
     r"|\bleaves (?:us|only|me)\b|\bleft with\b|\b(?:process of|by) elimination\b|\bin (?:short|the end)\b"
     r"|\ball in all\b"
     r"|, so (?!that\b|as\b|far\b|many\b|much\b|on\b|forth\b|not\b|is\b|are\b|does\b)|\b(?:this|which) means\b"
-    r"|\b(?:i|we) would (?:therefore |thus |then )?say\b|\bmaking (?:it|this)\b|\bmakes (?:it|this)\b"
+    r"|\b(?:i|we) would (?:therefore |thus |then )?say\b|\bmaking (?:it|this)\b|\bmakes? (?:it|this)\b"
     r"|(?=@\d+ (?:\S+ ){0,2}(?:in total|altogether|in all)\b)|\b(?=only (?:the )?@\d+ (?:fits?|matches|remains|works"
     r"|left))"
     r"|\b(?:a|in) total of\b|\btotal is\b|(?=@\d+ (?:is|are) left\b)|(?=@\d+ it is\b)"
@@ -90,7 +90,10 @@ CONCLUDES_CUE = re.compile(
     r"|\b(?:i|we) (?:am|are|feel|remain)(?: (?:fairly|quite|pretty|very|reasonably|rather|relatively|almost|nearly"
     r"|therefore|thus|absolutely|completely|so))? (?:confident|certain|sure|convinced|positive"
     r"|satisfied)\b(?! (?:if|whether"
-    r"|which|what|about))|\bno doubt that\b|\bconsequently\b"
+    r"|which|what|about))|\b(?:no|little) doubt (?:that|about)\b|\bsumming up\b|\bdealing with\b|\b(?:leads?"
+    r"|brings?|led) (?:me|us) to\b"
+    r"|\bcan only mean\b|(?=@\d+ (?:is|was) (?:the 1|what) (?:(?:that|which|who) )?(?:remains|is left|i|we"
+    r"|fits|matches|suits)\b)|\bconsequently\b"
 )
 # Of these words one stands in whatever CONCLUDES_CUE finds.
 CONCLUDING = word_set(
@@ -99,11 +102,13 @@ CONCLUDING = word_set(
     "by in "
     "all total altogether say only means making makes it for taking weighing putting considering adding having taken "
     "with on under given based judging accordingly consequence everything simply bottom follows confident certain sure "
-    "convinced positive satisfied doubt"
+    "convinced positive satisfied doubt summing dealing lead leads bring brings led mean is was"
 )
 LEANS_CUE = re.compile(
-    r"\b(?:likely|probabl[ey]|suggest(?:s|ing)?|indicat(?:e|es|ing)|points? to|consistent with|sounds? like"
-    r"|(?:i|we) (?:believe|guess|hear|say)|hallmarks? of|more like|think|(?:appears|seems)(?: to be)?(?! (?:before"
+    r"\b(?:likely|probabl[ey]|suggest(?:s|ing)?|indicat(?:e|es|ing)|points? (?:to|towards?)|consistent with"
+    r"|sounds? like"
+    r"|(?:i|we) (?:believe|guess|hear|say)|hallmarks? of|more like|think|(?<!as )(?<!as it )(?:appears"
+    r"|seems)(?: to be)?(?! (?:before"
     r"|after)\b)"
     r"|identified as"
     r"|match(?:es|ing)?"

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from sari_data.aliases import aliases, counts
-from sari_data.wording import LIGHT, fold, root, stem, stems, tokens
+from sari_data.wording import LIGHT, fold, root, stem, stems, tokens, word_set
 
 MARKS = frozenset(".!?;:,()[]=/\"'<>{}")
 # How many words may stand between "not" and the rest of an option that begins with it ("does not sound drunk").
@@ -32,29 +32,11 @@ _AFTER_LETTER = frozenset(
 # "No they do not" is the answer "no"; "no dog" is not.
 _AFTER_NO = _AFTER_LETTER | {"he", "she", "it", "they", "there", "we", "this", "that", "these", "those"}
 # Right at the beginning, "no" is an answer before these too: "no shes not dead", "no the man does not".
-_OPENED_BY_NO = frozenset(
-    (
-        *(
-            "i",
-            "you",
-            "shes",
-            "hes",
-            "its",
-            "theyre",
-            "theres",
-            "thats",
-            "the",
-            "a",
-            "an",
-            "his",
-            "her",
-            "their",
-            "our",
-        ),
-        *("my", "nobody", "nothing", "none", "both", "neither", "only", "just", "actually", "definitely", "clearly"),
-    )
+_OPENED_BY_NO = word_set(
+    "i you shes hes its theyre theres thats the his her their our my nobody nothing none both neither only just actually "
+    "definitely clearly"
 )
-_REPORTS = frozenset(("says", "said", "saying", "replies", "replied", "answers", "answered", "responds", "responded"))
+REPORTS = frozenset(("says", "said", "saying", "replies", "replied", "answers", "answered", "responds", "responded"))
 _DECADE = re.compile(r"(?:1[89]|20)\d0s?")
 _IN_BRACKETS = re.compile(r"(?<=\w) \([^()]*\)")
 _DOTTED = re.compile(r"[^\W\d_]{2,}(?:\.[^\W\d_]{2,})+")
@@ -237,14 +219,18 @@ class Mentions:
             return wordy and after not in _AFTER_LETTER
         if (len(word) == 1 and word.isalpha()) or (len(word) == 2 and word[1] == "#"):
             return after in ("maj", "min", "sharp", "flat") or (after == "'")
+        if word in ("yes", "no") and not REPORTS.isdisjoint(words[end : end + 2 + (after in _SKIPPED)]):
+            return True  # "Yes, says the other."
         if word == "no":
+            if words[max(at - 2, 0) : at] == ["yes", "or"]:
+                return False
             opens = not at and after in _OPENED_BY_NO
-            return (wordy and after not in _AFTER_NO and not opens) or before in _REPORTS
+            return (wordy and after not in _AFTER_NO and not opens) or before in REPORTS
         if word == "1":
             return before in _NO_NUMBER_BEFORE or after in _NO_NUMBER_AFTER
         if word == "2nd":
             return before in ("a", "each", "every", "per")
-        if word in ("yes", "no") and before in _REPORTS:
+        if word in ("yes", "no") and before in REPORTS:
             return True
         return word in self._decades
 

@@ -18,19 +18,25 @@ _TURNING_STARTS = (
     | MARKS
     | word_set("hmm on i let scratch mistake mistaken upon after reconsider reconsidering re relistening changed")
 )
-# A "yes" or "no" that opens a response and answers something else: "Yes, I can hear it.", "No, wait", "yes and no".
-_NO_ANSWER_YET = re.compile(
-    r"^@\d+ (?:[,.!] )?(?:(?:i|we) (?:can|could) (?:certainly |definitely |try to )?(?:help|assist|listen|analy[sz]e"
-    r"|process|do|try|hear (?:the|your|this) (?:audio|recording|clip|file|sound))\b|(?:i|we) (?:will|understand|see)\b"
-    r"|(?:i|we) (?:am|are) (?:happy|ready|able|here|going)\b|(?:i|we) have (?:listened|heard)\b"
-    r"|(?:wait|actually|hold on|let|of course|sure)\b|(?:and|or|/) )"
+# A "yes" that answers a request, not the question: "Yes, I can help you with that!", "Yes, I can hear the audio."
+_OFFERS = re.compile(
+    r"@\d+ (?:[,.!] )?(?:(?:i|we) (?:can|could|will|would) (?:certainly |try to |be happy to |gladly ){0,2}"
+    r"(?:help|assist|listen|analy[sz]e|process|hear (?:the|your|this) (?:audio|recording|clip|file)(?: file)? [.!])"
+    r"|(?:i|we) (?:am|are) (?:happy|ready|able|here)\b)"
 )
+# A "yes" or "no" that opens a response and is no answer yet: "No, wait", "yes and no".
+_NO_ANSWER_YET = re.compile(r"^@\d+ (?:[,.!] )?(?:(?:wait|actually|hold on|let|of course|sure)\b|(?:and|or|/) )")
 # A last sentence that says which one it is of which the question asked: "the one that is not mentioned is the organ".
 _IDENTIFIES = re.compile(
     r"\b(?:the (?:\S+ ){0,3}?(?:1|that|which|who|whose)|the (?:only|missing|absent) \S+|what) [^@.]{0,200}"
     r"(?:is|was|are|were)(?: \S+){0,3} @\d+(?: [.!])?$"
 )
 _ORDER = re.compile(r"\b(?:1st|2nd|3rd|last|next|other|final|finally|also|then)\b")
+# A first sentence that says what is heard: "What we hear is a piano", "It is the piano that plays the melody".
+_CLEFT = re.compile(
+    r"(?:^|, )(?:what (?:i|we|you|1|can be|is) (?:\S+ ){0,6}?(?:is|was)|(?:it|this) (?:is|was)"
+    r"(?=(?: \S+){1,2} (?:that|who|which)\b)|(?:you|we|i) (?:are|am) (?:listening to|hearing)) (?:\S+ )?@"
+)
 # A first sentence that only begins to describe, or does not commit itself.
 _DESCRIBES = re.compile(
     r"\b(?:1st|2nd|begins?|starts?|opens?|opening|beginning|start|initially|then|also|next|one of|1 of|seems?|appears?"
@@ -64,7 +70,7 @@ def claims_of(parts: list[list[str]], mentions: Mentions, short: bool) -> list[t
         # A response that begins with an option alone answers with it; whatever else it answers later disagrees.
         claims[0] = (Claim(STATES if letter else CONCLUDES, alone[0]), claims[0][1])
     last, said = claims[-1]
-    if len(alone[-1]) == 1 and min(named) >= 0 and (last is None or last.level < CONCLUDES):
+    if len(alone[-1]) == 1 and min(named) >= 0 and parts[-1][0] != "then" and (last is None or last.level < CONCLUDES):
         # "..., so not the first. The second.", but not "That is one. Two.", nor a list.
         answered = any(claim is not None and claim.level == STATES for claim, _ in claims[:-1])
         claims[-1] = (Claim(CONCLUDES, alone[-1] if answered or len(named) == 1 else named | {MANY}), said)
@@ -88,7 +94,9 @@ def claims_of(parts: list[list[str]], mentions: Mentions, short: bool) -> list[t
             if earlier is not None and not also.options <= earlier.options:
                 several = Claim(earlier.level, earlier.options | also.options | {MANY})
                 claims[: i + 1] = [(None, s) for _, s in claims[:i]] + [(several, claims[i][1])]
-    if not short:
+    if _OFFERS.match(claims[0][1]):
+        claims[0] = (None, claims[0][1])
+    elif not short:
         claims[0] = (_opening(parts, claims, mentions), claims[0][1])
     return claims
 
@@ -101,12 +109,15 @@ def _opening(parts: list[list[str]], claims: list[tuple[Claim | None, str]], men
     first = parts[0]
     if mentions.polar is not None and first[0] in (f"@{i}" for i in mentions.polar):
         return claim if _NO_ANSWER_YET.search(said) else Claim(CONCLUDES, frozenset((int(first[0][1:]),)))
-    if claim is None or claim.choice is None or not claim.predicate or _DESCRIBES.search(said):
+    if claim is None or claim.choice is None or _DESCRIBES.search(said):
+        return claim
+    cleft = _CLEFT.search(said) is not None
+    if not (claim.predicate or cleft):
         return claim
     later = [c for c, _ in claims[1:] if c is not None]
     if any(c.level > NAMES or (c.predicate and c.options != claim.options) for c in later):
         return claim
-    return Claim(LEANS, claim.options, predicate=True)
+    return Claim(CONCLUDES if cleft else LEANS, claim.options, predicate=True)
 
 
 def _turns(part: list[str]) -> bool:

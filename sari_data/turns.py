@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 
 from sari_data.cues import ANNOUNCING, ASKING, DECIDING, FORCED
-from sari_data.mentions import MARKS, Mentions
+from sari_data.mentions import MARKS, REPORTS, Mentions
 from sari_data.wording import word_set
 
 _TENTATIVE = word_set(
@@ -25,10 +25,6 @@ _CONCEDES = word_set("although though while whereas despite even albeit")
 _GIVEN = word_set("as since because given")
 _GOES_ON = word_set("not and or nor rather instead unlike than while whereas with like such which who where but even")
 _IS = word_set("is are was were be must leaves")
-_AUXILIARIES = word_set("is are was were do does did has have had can could will would be been being")
-_BEFORE_LINKED = word_set("the a an most likely probably clearly therefore thus simply indeed in fact actually")
-_SUBJECTS = word_set("it that this he she they there what which")
-_CLAIMING = word_set("think believe say says said is are was clear sure certain means mean suggests shows so know")
 _MAIN = word_set("it this that the i we most overall clearly there")
 # What takes the first half of a sentence back: "a cello, no, a piano".
 _TAKES_BACK = re.compile(
@@ -77,7 +73,7 @@ def _spoken(items: list[str], polar: tuple[int, int]) -> list[str]:
     yes, no = (f"@{choice}" for choice in polar)
     if "not" in items and yes in items and _NOT_TRUE.search(" ".join(items)):
         return [no]
-    if len(items) > 2 and items[0] in ("yes", "no") and items[1] in MARKS:
+    if len(items) > 2 and items[0] in ("yes", "no") and items[1] in MARKS and items[2] not in REPORTS:
         items = [yes if items[0] == "yes" else no, *items[1:]]
     if len(items) > 2 and items[0] in (yes, no) and items[1] == ":":
         return [items[0], ",", *items[2:]]
@@ -166,26 +162,6 @@ def _noun(items: Sequence[str], i: int) -> bool:
         *("is", "fits", "seems", "rather", "because", "since", "would", "as", "one", "option", "makes", "matches"),
         *("appears", "sounds", "over", "and", "but", "best", "given", "being", "was", "more", "choice"),
     )
-
-
-def describes(items: Sequence[str], at: int, i: int) -> bool:
-    """Return whether the denial at ``at`` only says which thing it is that a mention at ``i`` then is.
-
-    "The sound that is not heard is a dog", "the one not mentioned is the organ", "what is missing is a piano".
-    """
-    link = min(i, len(items)) - 1
-    while link > at and items[link] in _BEFORE_LINKED:
-        link -= 1
-    if link <= at + 1 or items[link] not in ("is", "was", "are", "were", ":") or items[link - 1] in _SUBJECTS:
-        return False
-    who = at - (items[at] in _AUXILIARIES)
-    while who >= 0 and (items[who] in _AUXILIARIES or who == at):
-        who -= 1
-    if who >= 0 and items[who] in ("that", "which", "who", "what"):
-        return who == 0 or items[who - 1] not in _CLAIMING
-    # "the one not mentioned is": nothing before says what it is.
-    named = who == at - 1 and who > 0 and items[who].isalnum() and items[who] not in _CLAIMING
-    return named and (items[at + 1][-2:] in ("ed", "en") or items[at + 1] in ("heard", "present", "there", "part"))
 
 
 def main_clause(items: list[str]) -> list[str]:

@@ -202,6 +202,8 @@ def _whole(parts: Sequence[list[str]], mentions: Mentions) -> tuple[int | None, 
         return None, None
     remark = next((i for i, w in enumerate(parts[0]) if w in _REMARKS), 0)
     if 0 < remark < 5:
+        if any(mentions.contained([w]) is not None for w in parts[0][remark + 1 :] if w not in MARKS):
+            return None, None
         words = [w for w in parts[0][:remark] if w not in MARKS]  # "hemingway (cats)"
     choice = mentions.contained(words)
     return (choice if choice is not None else mentions.reworded(words)), None

@@ -33,8 +33,8 @@ _AFTER_LETTER = frozenset(
 _AFTER_NO = _AFTER_LETTER | {"he", "she", "it", "they", "there", "we", "this", "that", "these", "those"}
 # Right at the beginning, "no" is an answer before these too: "no shes not dead", "no the man does not".
 _OPENED_BY_NO = word_set(
-    "i you shes hes its theyre theres thats the his her their our my nobody nothing none both neither only just actually "
-    "definitely clearly"
+    "i you shes hes its theyre theres thats the his her their our my nobody nothing none both neither only just "
+    "actually definitely clearly"
 )
 REPORTS = frozenset(("says", "said", "saying", "replies", "replied", "answers", "answered", "responds", "responded"))
 _DECADE = re.compile(r"(?:1[89]|20)\d0s?")

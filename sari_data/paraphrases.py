@@ -46,7 +46,7 @@ _RESPECTIVELY = re.compile(
     r" respectively(?: throughout the conversation)?"
 )
 _PLACE = re.compile(r"\d{1,2}(?:st|nd|rd|th)")
-_DOUBLED = re.compile(r"([a-z])\1")
+_DOUBLED = re.compile(r"([a-z])\1+")
 _BOLD = re.compile(r"\*\*([^*\n]{1,300})\*\*")
 
 
@@ -234,7 +234,7 @@ def respelled(words: Sequence[str], mentions: Mentions) -> list[str] | None:
     for i, word in enumerate(result):
         if len(word) < _SPELT - 2 or word in vocabulary or not word.isalpha() or word.endswith("ing"):
             continue
-        meant = [w for w in vocabulary if w[0] == word[0] and w[:-1] != word and w != word[:-1] and _slip(word, w)]
+        meant = [w for w in vocabulary if w[0] == word[0] and not _ends_otherwise(word, w) and _slip(word, w)]
         if len(meant) == 1:
             result[i] = meant[0]
     return result if result != list(words) else None
@@ -255,6 +255,12 @@ def _joined(exact: tuple[tuple[str, ...], ...]) -> dict[str, tuple[str, str]]:
         and min(len(a), len(b)) > 1
         and not {a, b} & _FUNCTION_WORDS
     }
+
+
+def _ends_otherwise(word: str, other: str) -> bool:
+    """Whether one of two words is the other with another letter at its end, which is a form of it and no slip."""
+    longer, shorter = sorted((word, other), key=len, reverse=True)
+    return longer[:-1] == shorter and longer[-1] != longer[-2]
 
 
 def _slip(word: str, other: str) -> bool:

@@ -40,7 +40,7 @@ _CLEFT = re.compile(
 # A first sentence that only begins to describe, or does not commit itself.
 _DESCRIBES = re.compile(
     r"\b(?:1st|2nd|begins?|starts?|opens?|opening|beginning|start|initially|then|also|next|one of|1 of|seems?|appears?"
-    r"|sounds? like|suggests?|might|may|could|perhaps|maybe|can be|question|options?|if|another|some|several|both"
+    r"|sounds? like|suggests?|might|may|could|perhaps|maybe|can be|question|options?|if|another|several|both"
     r"|mix|mixture|combination|variety|and then|followed|where|when|while)\b"
 )
 

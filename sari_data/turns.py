@@ -170,9 +170,10 @@ def main_clause(items: list[str]) -> list[str]:
         return items
     if items[0] in _GIVEN and "," in items:
         # "As the violin and the cello are heard, the one that is not mentioned is the organ."
-        for comma in (k for k in range(len(items) - 1, 1, -1) if items[k] == ","):
-            if _names(items[comma:]) and items[comma + 1] not in _GOES_ON and not _IS.isdisjoint(items[comma + 1 :]):
-                return items[comma + 1 :]
+        for k in range(len(items) - 2, 1, -1):
+            rest = items[k + 1 :] if items[k] == "," else []
+            if rest and rest[0] not in _GOES_ON and _names(rest) and not _IS.isdisjoint(rest):
+                return rest
     words = [i for i, w in enumerate(items) if w in _CONCEDES or w in ("but", "however", "yet")]
     for i in words:
         head, tail = items[:i], items[i + 1 :]

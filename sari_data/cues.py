@@ -74,7 +74,8 @@ CONCLUDES_CUE = re.compile(
     r"|\b(?:i|we) would (?:therefore |thus |then )?say\b|\bmaking (?:it|this)\b|\bmakes? (?:it|this)\b"
     r"|(?=@\d+ (?:\S+ ){0,2}(?:in total|altogether|in all)\b)|\b(?=only (?:the )?@\d+ (?:fits?|matches|remains|works"
     r"|left))"
-    r"|\b(?:a|in) total of\b|\btotal is\b|(?=@\d+ (?:is|are) left\b)|(?=@\d+ it is\b)"
+    r"|\b(?:a|in) total of\b|\btotal is\b|(?=@\d+ (?:is|are) left\b)"
+    r"|(?=@\d+ (?:it is|wins|comes out on top|has the edge)\b)"
     r"|^(?:(?:and|but|so|well|now|still) ,? ?)?(?:for (?:all )?(?:of )?(?:this|that|these|those|the above) reasons?"
     r"|(?:taking|weighing|putting|considering|adding|having considered) (?:all|everything|it|this|that|these"
     r"|both|the above)"
@@ -102,7 +103,7 @@ CONCLUDING = word_set(
     "by in "
     "all total altogether say only means making makes it for taking weighing putting considering adding having taken "
     "with on under given based judging accordingly consequence everything simply bottom follows confident certain sure "
-    "convinced positive satisfied doubt summing dealing lead leads bring brings led mean is was"
+    "convinced positive satisfied doubt summing dealing lead leads bring brings led mean is was wins comes edge"
 )
 LEANS_CUE = re.compile(
     r"\b(?:likely|probabl[ey]|suggest(?:s|ing)?|indicat(?:e|es|ing)|points? (?:to|towards?)|consistent with"

@@ -22,7 +22,7 @@ _ASKS = word_set(
 # Words after a letter with which it is an option's: a mark, a reason, what is said of an option.
 _OF_OPTION = (AFTER_LETTER - {"to", "in", "for", "from", "if", "with"}) | word_set(
     "fits fit aligns align remains stands makes describes matches match looks sounds appears rather instead over it "
-    "best can cannot does was has could must should may might also but are nor were alone only , . ; ! ? ) :"
+    "best can cannot does was has could must should may might also but are nor were alone only i , . ; ! ? ) :"
 )
 # "A man and two women": who "a" counts.
 _ONE_OF = word_set("man woman male female boy girl child kid adult person speaker dog cat bird baby")

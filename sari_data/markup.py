@@ -25,8 +25,11 @@ _ANSWER = re.compile(
     r"|choice|option|selected[_ ]?option|label)[ \t]{0,3}>|\[(?P<square>/?)(?:final )?(?:answer|conclusion)\]",
     re.IGNORECASE,
 )
-# The number of a list's item; "2." alone on its line is an answer.
-_NUMBERED = re.compile(r"^([ \t]{0,8}(?:[-*][ \t]{1,4})?(?:\*\*)?)(\d{1,2})[.)][ \t]{1,4}(?=\S)", re.MULTILINE)
+# The number of an item of a list or of a row of a table; "2." alone on its line is an answer.
+_NUMBERED = re.compile(
+    r"^([ \t]{0,8}(?:[-*][ \t]{1,4}|\|[ \t]{0,4})?(?:\*\*)?)(\d{1,2})(?:[.)][ \t]{1,4}|[ \t]{0,4}(?=\|))(?=\S)",
+    re.MULTILINE,
+)
 _SIGNS = {
     **dict.fromkeys("✅✓✔☑", " correct "),
     **dict.fromkeys("❌✗✘❎✖", " incorrect "),

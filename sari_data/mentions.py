@@ -110,6 +110,7 @@ class Mentions:
         for alias in (
             cores,
             _cores(different, 1),
+            _surnames([choices[i] for i in unique], different),
             [_unled(f) for f in different],
             chords,
             shorter,
@@ -286,6 +287,13 @@ def _cores(forms: Sequence[tuple[str, ...]], kept: int = 0) -> list[tuple[str, .
     tail = max(tail - kept, 0)
     cores = [f[: len(f) - tail] for f in left]
     return cores if all(cores) else [() for _ in forms]
+
+
+def _surnames(choices: Sequence[str], forms: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """The last words of options that are all names: "Orwell" of "George Orwell"."""
+    if not all(len(form) > 1 and choice.istitle() for choice, form in zip(choices, forms, strict=True)):
+        return [() for _ in forms]
+    return [form[-1:] for form in forms]
 
 
 def _unled(form: tuple[str, ...]) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from sari_data.wording import word_set
 _TENTATIVE = word_set(
     "could may might maybe perhaps possibly possible seem seems seemed appear appears sound sounds sounded like "
     "initially 1st thought think resemble resembles resemblance similar some initial guess first guessed suspected "
-    "mistaken tempting tempted expect expected assume assumed consider considered"
+    "mistaken tempting tempted expect expected assume assumed consider considered close"
 )
 _ALSO = word_set("also too another additionally")
 _CONCEDES = word_set("although though while whereas despite even albeit")
@@ -55,7 +55,7 @@ _VERDICT = re.compile(
     r"(?:^|[,;] )(?:[a-z0-9] [.):] |[(] [a-z] [)] )?(@\d+)(?: [,:(=])?(?: (?:is|very|highly|clearly|definitely|most"
     r"|the))*"
     r" (correct|right|yes|true|likely|match|matches|fits|incorrect|wrong|no|false|unlikely|excluded|impossible)"
-    r"(?= [).,;!]|$)"
+    r"(?= [).,;!]|$|(?<=: correct) |(?<=: incorrect) )"
 )
 _RIGHT = word_set("correct right yes true match matches fits likely")
 

@@ -94,7 +94,7 @@ def claims_of(parts: list[list[str]], mentions: Mentions, short: bool) -> list[t
             if earlier is not None and not also.options <= earlier.options:
                 several = Claim(earlier.level, earlier.options | also.options | {MANY})
                 claims[: i + 1] = [(None, s) for _, s in claims[:i]] + [(several, claims[i][1])]
-    if _OFFERS.match(claims[0][1]):
+    if mentions.polar is not None and _OFFERS.match(claims[0][1]):
         claims[0] = (None, claims[0][1])
     elif not short:
         claims[0] = (_opening(parts, claims, mentions), claims[0][1])

@@ -22,6 +22,8 @@ _TENTATIVE = word_set(
 )
 _ALSO = word_set("also too another additionally")
 _CONCEDES = word_set("although though while whereas despite even albeit")
+# After how many of its last commas the main clause of a sentence is looked for.
+_COMMAS = 8
 _GIVEN = word_set("as since because given")
 _GOES_ON = word_set("not and or nor rather instead unlike than while whereas with like such which who where but even")
 _IS = word_set("is are was were be must leaves")
@@ -170,9 +172,9 @@ def main_clause(items: list[str]) -> list[str]:
         return items
     if items[0] in _GIVEN and "," in items:
         # "As the violin and the cello are heard, the one that is not mentioned is the organ."
-        for k in range(len(items) - 2, 1, -1):
-            rest = items[k + 1 :] if items[k] == "," else []
-            if rest and rest[0] not in _GOES_ON and _names(rest) and not _IS.isdisjoint(rest):
+        for k in [k for k in range(2, len(items) - 1) if items[k] == ","][: -_COMMAS - 1 : -1]:
+            rest = items[k + 1 :]
+            if rest[0] not in _GOES_ON and _names(rest) and not _IS.isdisjoint(rest):
                 return rest
     words = [i for i, w in enumerate(items) if w in _CONCEDES or w in ("but", "however", "yet")]
     for i in words:

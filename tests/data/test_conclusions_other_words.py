@@ -142,6 +142,11 @@ BIG = {
     "headings": "\n   #### answer" * 66_000,
     "decimals": "1." + "0" * 1_000_000,
     "slips": "emergancy " * 100_000,
+    "given that": "as cat , cat , cat is cat , not cat , " * 30_000,
+    "the one that": "the one that is not what is what is the cat " * 25_000,
+    "numbered": "1. cat\n2. cat\n" * 75_000,
+    "rows": "| 1 | cat |\n| 2 | " * 55_000,
+    "anything": "can hardly be anything " * 45_000,
 }
 
 

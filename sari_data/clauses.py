@@ -47,10 +47,10 @@ from sari_data.wording import word_set
 REFUSED = "refuses to answer"
 # Cues of which what follows is concluded, never what stands before.
 _FORWARD = word_set("be means leaving leaves left making makes so end short elimination total")
-_COMES = ("comes", "came", "coming", "originates", "stems")
+_COMES = ("comes", "came", "coming", "originates", "stems", "dates", "date", "dated")
 _JUDGED = re.compile(
     r" (?:(?:the|a|an|most|more|quite|also|very|only|clearly|not|less|1) ){0,4}(?:correct|right|best|likely|plausible"
-    r"|possible|understandable|tempting|reasonable|suitable|appropriate|unlikely|wrong|incorrect|out|excluded|close|closest)\b"
+    r"|possible|understandable|tempting|reasonable|suitable|appropriate|unlikely|wrong|incorrect|out|excluded|close|closest|left|remaining)\b"
 )
 _CLAUSE_ENDS = (",", ";", "but")
 REASONS = ("because", "since", "as", "due", "given", "based")

@@ -134,11 +134,13 @@ def _in_other_words(pieces: list[str], short: bool, mentions: Mentions, denying:
         # What a long response concludes with stands in a sentence that says so, or else at its end or beginning.
         concluding = [w for w in words if CONCLUDES_CUE.search(" ".join(w)) or _ANSWERS.search(" ".join(w))][-1:]
         first = tokens(pieces[0][-_SENTENCE_CHARACTERS:])
-        for sentence in (*concluding, *words[-1:], first):
+        for sentence in concluding:
             choice = paraphrased(sentence, mentions)
             if choice is not None:
                 return choice
-        return None
+        ends = {paraphrased(sentence, mentions) for sentence in (words[-1], first)} - {None}
+        named = {int(w[1:]) for sentence in (words[-1], first) for w in mentions.mark(sentence) if w[0] == "@"}
+        return ends.pop() if len(ends) == 1 and named <= ends | {MANY} else None
     found = {paraphrased(sentence, mentions, denying) for sentence in words} - {None}
     if not found and not denying:
         found = {_at_the_end(sentence, mentions) for sentence in words} - {None}

@@ -66,7 +66,8 @@ CONCLUDES_CUE = re.compile(
     r"|conclusion|finally)\b|\b(?:therefore|thus|hence)\b|\b(?:conclude|infer|deduce)(?:d|s)?\b"
     r"|\bmost (?:likely|probabl[ey]"
     r"|plausibl[ey]|appropriate|suitable|consistent|fitting|closely|reasonable)\b"
-    r"|\bbest (?:described|matche?[sd]?|fits?|fit|characteri[sz]ed|guess|option|choice|suited|represented)\b"
+    r"|\bbest (?:described|understood|summari[sz]ed|classified|categori[sz]ed|matche?[sd]?|fits?|fit"
+    r"|characteri[sz]ed|guess|option|choice|suited|represented)\b"
     r"|\bmust be\b|\b(?:has|got) to be\b|\bcan only be\b|\b(?:that|this|which) (?:only )?leaves\b|\bleaving\b"
     r"|\bleaves (?:us|only|me)\b|\bleft with\b|\b(?:process of|by) elimination\b|\bin (?:short|the end)\b"
     r"|\ball in all\b"
@@ -91,7 +92,8 @@ CONCLUDES_CUE = re.compile(
     r"|\b(?:i|we) (?:am|are|feel|remain)(?: (?:fairly|quite|pretty|very|reasonably|rather|relatively|almost|nearly"
     r"|therefore|thus|absolutely|completely|so))? (?:confident|certain|sure|convinced|positive"
     r"|satisfied)\b(?! (?:if|whether"
-    r"|which|what|about))|\b(?:no|little) doubt (?:that|about)\b|\bsumming up\b|\bdealing with\b|\b(?:leads?"
+    r"|which|what|about))|\b(?:no|little) doubt (?:that|about)\b|\bsumming up\b|\b(?:i|we) arrive at\b"
+    r"|\bdealing with\b|\b(?:leads?"
     r"|brings?|led) (?:me|us) to\b"
     r"|\bcan only mean\b|(?=@\d+ (?:is|was) (?:the 1|what) (?:(?:that|which|who) )?(?:remains|is left|i|we"
     r"|fits|matches|suits)\b)|\bconsequently\b"
@@ -103,7 +105,7 @@ CONCLUDING = word_set(
     "by in "
     "all total altogether say only means making makes it for taking weighing putting considering adding having taken "
     "with on under given based judging accordingly consequence everything simply bottom follows confident certain sure "
-    "convinced positive satisfied doubt summing dealing lead leads bring brings led mean is was wins comes edge"
+    "convinced positive satisfied doubt summing arrive dealing lead leads bring brings led mean is was wins comes edge"
 )
 LEANS_CUE = re.compile(
     r"\b(?:likely|probabl[ey]|suggest(?:s|ing)?|indicat(?:e|es|ing)|points? (?:to|towards?)|consistent with"

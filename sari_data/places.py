@@ -36,11 +36,17 @@ _ORDER = re.compile(r"\b(?:1st|2nd|3rd|last|next|other|final|finally|also|then)\
 _CLEFT = re.compile(
     r"(?:^|, )(?:what (?:i|we|you|1|can be|is) (?:\S+ ){0,6}?(?:is|was)|(?:it|this) (?:is|was)"
     r"(?=(?: \S+){1,2} (?:that|who|which)\b)|(?:you|we|i) (?:are|am) (?:listening to|hearing)) (?:\S+ )?@"
+    r"|^@\d+ (?:is|was) the (?:1|only|main) (?:\S+ )?(?:that|who|which)\b"
+)
+# Where options are numbers: "There are three people in this recording."
+_COUNTS = re.compile(
+    r"(?:in [^,@]{1,40} ,? ?)?(?:there (?:is|are)|(?:i|we|you) (?:can )?(?:hear|count|make out)) (?:\S+ ){0,2}?@\d"
 )
 # A first sentence that only begins to describe, or does not commit itself.
 _DESCRIBES = re.compile(
     r"\b(?:1st|2nd|begins?|starts?|opens?|opening|beginning|start|initially|then|also|next|one of|1 of|seems?|appears?"
-    r"|sounds? like|suggests?|might|may|could|perhaps|maybe|can be|question|options?|if|another|several|both"
+    r"|sounds? like|suggests?|might|may|could|perhaps|maybe|can be (?!heard|seen)|(?<!in )question|options?"
+    r"|if|another|several|both"
     r"|mix|mixture|combination|variety|and then|followed|where|when|while)\b"
 )
 
@@ -111,7 +117,7 @@ def _opening(parts: list[list[str]], claims: list[tuple[Claim | None, str]], men
         return claim if _NO_ANSWER_YET.search(said) else Claim(CONCLUDES, frozenset((int(first[0][1:]),)))
     if claim is None or claim.choice is None or _DESCRIBES.search(said):
         return claim
-    cleft = _CLEFT.search(said) is not None
+    cleft = _CLEFT.search(said) is not None or (mentions.numeric and _COUNTS.match(said) is not None)
     if not (claim.predicate or cleft):
         return claim
     later = [c for c, _ in claims[1:] if c is not None]

@@ -83,6 +83,9 @@ def _spoken(items: list[str], polar: tuple[int, int]) -> list[str]:
         return items
     if len(items) > 3 and items[-2:] in (["negative", "."], ["affirmative", "."]) and items[-3] == "is":
         items = [*items[:-2], no if items[-2] == "negative" else yes, "."]
+    if items[-4:-1] in (["in", "the", "negative"], ["in", "the", "affirmative"]):
+        head = items[:-6] if items[-6:-4] == ["the", "question"] else items[:-4]
+        items = [*head, no if items[-2] == "negative" else yes, "."]
     items = [yes if w in _SPOKEN_YES else no if w in _SPOKEN_NO else w for w in items]
     text = " ".join(items[:40])
     for pattern, choice in ((_NOT_SO, no), (_NO, no), (_SAME_AS_NO, no), (_SO, yes), (_YES, yes), (_SAME_AS_YES, yes)):

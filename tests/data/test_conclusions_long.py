@@ -170,3 +170,35 @@ def test_the_option_that_is_called_possible_is_not_stated() -> None:
     text = f"{MIDDLE}The flute option is understandable. For these reasons the instrument is most likely the piano."
     assert read_response(text, OPTIONS[0]).choice == 0
     assert read_response("The last option is the correct one.", OPTIONS[0]).choice == 3
+
+
+KINDS = ("Argument", "Celebration", "Lecture", "Interview")
+TALK = (
+    "In the first part a man talks about his day, and another person answers. The two of them laugh, and a door is "
+    "closed somewhere behind them. Later on there is a pause of about two seconds. "
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "options", "choice"),
+    [
+        ("The scene is best understood as an interview. {}In a lecture nobody would answer.", KINDS, 3),
+        ("{}I cannot identify the language. Nevertheless, the questions speak for an interview.", KINDS, 3),
+        ("{}An interview is thus the only option that is left.", KINDS, 3),
+        ("The recording dates from the 1980s. {}In the 1970s drums were drier.", ("1970s", "1980s", "1990s"), 1),
+        ("There are three people in this recording. {}One might suspect a fourth.", ("2", "3", "4"), 1),
+        ("{}Counting them up, I arrive at three people.", ("2", "3", "4"), 1),
+        ("{}Therefore the question has to be answered in the negative.", ("Yes", "No"), 1),
+        ("{}For these reasons I would answer the question in the affirmative.", ("Yes", "No"), 0),
+        ("Dwight is the one who came too late. {}Jim was there, and Joy is mentioned.", ("Jim", "Joy", "Dwight"), 2),
+        ("The person in question is Dwight. {}Jim was there, and Joy is mentioned.", ("Jim", "Joy", "Dwight"), 2),
+        ("The one who came too late was Dwight, as can be heard. {}Jim was there.", ("Jim", "Joy", "Dwight"), 2),
+        (
+            "In this clip, a man is sawing wood. {}The dog that barks once is far away.",
+            ("A dog barking at the mailman", "A cat fighting with a bird", "A man sawing wood"),
+            None,
+        ),
+    ],
+)
+def test_more_ways_to_open_and_to_close(template: str, options: tuple[str, ...], choice: int | None) -> None:
+    assert read_response(template.format(TALK), options).choice == choice

@@ -87,6 +87,7 @@ _FAMILIES = [
         "africa african",
         "asia asian",
         "europe european",
+        "self oneself myself yourself himself herself itself themselves ourselves",
         "arabia arabic arabian arab",
     )
 ]
@@ -99,6 +100,8 @@ _PHRASES: list[tuple[Form, ...]] = [
     (("kid",), ("young", "child"), ("young", "children")),
     (("vacuum", "cleaner"), ("vacuuming",), ("hoover",)),
     (("hip", "hop"), ("hiphop",)),
+    (("speeding", "up"), ("getting", "faster"), ("becoming", "faster"), ("increasing",), ("accelerating",)),
+    (("slowing", "down"), ("getting", "slower"), ("becoming", "slower"), ("decreasing",), ("decelerating",)),
 ]
 _FAMILY = {word: family for family in _FAMILIES for word in family}
 _FIRST = {word: min(family) for word, family in _FAMILY.items()}

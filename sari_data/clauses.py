@@ -30,16 +30,14 @@ from sari_data.cues import (
     RATING,
     REFUSES_CUE,
     REFUSING,
-    RELATED,
-    RELATED_GAP,
     RIGHT_CUE,
     STATES_CUE,
     STATING,
-    STOPS,
     TELLING,
     TURNS_CUE,
     WEIGHING_CUE,
 )
+from sari_data.denials import denied, denied_together
 from sari_data.lettering import bare, choice_at, letter_at, listed, total
 from sari_data.mentions import MANY, MARKS, Mentions
 from sari_data.options import NOT_AN_OPTION
@@ -49,8 +47,12 @@ from sari_data.wording import word_set
 REFUSED = "refuses to answer"
 # Cues of which what follows is concluded, never what stands before.
 _FORWARD = word_set("be means leaving leaves left making makes so end short elimination total")
+_COMES = ("comes", "came", "coming", "originates", "stems", "dates", "date", "dated")
+_JUDGED = re.compile(
+    r" (?:(?:the|a|an|most|more|quite|also|very|only|clearly|not|less|1) ){0,4}(?:correct|right|best|likely|plausible"
+    r"|possible|understandable|tempting|reasonable|suitable|appropriate|unlikely|wrong|incorrect|out|excluded|close|closest|left|remaining)\b"
+)
 _CLAUSE_ENDS = (",", ";", "but")
-_JOINED = (",", "and", "or", "the", "a", "an")
 REASONS = ("because", "since", "as", "due", "given", "based")
 _ALL_THE_SAME = ("but", "though", "although", "however", ";", "still", "yet")
 _MAYBE = ([",", "maybe"], [",", "perhaps"], [",", "probably"], [",", "likely"], [",", "possibly"], [",", "i"])
@@ -133,7 +135,7 @@ def _claimed(items: list[str], mentions: Mentions, plain: bool) -> Claim | None:
             cue = _search(pattern, needed, items, text)
             if cue is not None:
                 before = text[: cue.start()].split()[-4:]
-                if level == LEANS and (_denied(before, 4) or before[-1:] == ["less"]):
+                if level == LEANS and (denied(before, 4) or before[-1:] == ["less"]):
                     return None
                 after = positive(_until_break(text[cue.end() : cue.end() + 500].split()))
                 found = after or (
@@ -189,54 +191,37 @@ def _search(pattern: re.Pattern[str], needed: frozenset[str], items: list[str], 
 def positive(items: Sequence[str]) -> list[tuple[int, bool]]:
     """Return the options that a clause names without denying them, each with whether it is what something "is"."""
     found: list[tuple[int, bool]] = []
-    last, denied = -9, False
+    last, ruled_out = -9, False
     for i, word in enumerate(items):
         if word[0] != "@":
             continue
         between = items[last + 1 : i] if last >= 0 else ["-"]
         joined = len(between) < 7 and all(w in LISTED for w in between)
-        denied = (joined and denied and "and" not in between[:1]) or _denied(items, i) or _denied_together(items, i)
+        ruled_out = (joined and ruled_out and "and" not in between[:1]) or denied(items, i) or denied_together(items, i)
         label = ":" in items[i + 1 : i + 3] and i + 3 < len(items) and all(w in MARKS or len(w) < 2 for w in items[:i])
-        if not denied and not label:
-            at = i - 1
+        if not ruled_out and not label:
+            at = _before_remark(items, i - 1)
             while at >= 0 and items[at] in FILLERS and items[at] not in ("is", "are", "be", ":"):
                 at -= 1
             link = at >= 0 and items[at] in ("is", "are", "was", "were", "be", "by", ":", "been")
             link = link and not (at and items[at - 1] == "there")
+            link = link or (at > 0 and items[at] == "from" and items[at - 1] in _COMES)
             found.append((int(word[1:]), link or (joined and bool(found) and found[-1][1])))
         last = i
     return found
 
 
-def _denied_together(items: Sequence[str], i: int) -> bool:
-    """Whether options that are named with this one are denied after the last: "the dog and the cat are ruled out"."""
-    at = last = i
-    while at + 1 < len(items) and at - last < 4 and (items[at + 1][0] == "@" or items[at + 1] in _JOINED):
-        at += 1
-        last = at if items[at][0] == "@" else last
-    return last > i and NOT_AFTER_CUE.match(" ".join(items[last + 1 : last + 7])) is not None
+def _before_remark(items: Sequence[str], at: int) -> int:
+    """The place before a remark between commas that ends at ``at``: "the instrument is, in my opinion, a piano"."""
+    if at < 3 or items[at] != ",":
+        return at
+    begin = next((k for k in range(at - 1, max(at - 8, 0), -1) if items[k] == "," or items[k][0] == "@"), 0)
+    return begin - 1 if begin and items[begin] == "," and items[begin - 1] in ("is", "are", "was", "were") else at
 
 
 def _part_of(items: Sequence[str], i: int) -> bool:
     """Whether a mention only says whose or of what something is: "the tone of both speakers"."""
     return i > 1 and items[i - 1] == "of" and items[i - 2] not in HAS
-
-
-def _denied(items: Sequence[str], i: int) -> bool:
-    for at in range(min(i, len(items)) - 1, max(i - 9, -1), -1):
-        if items[at] in STOPS and not (items[at] == "but" and at and items[at - 1] == "anything"):
-            break
-        if items[at] == "but" or (items[at] == "less" and items[at + 1 : at + 2] == ["likely"]):
-            return True
-        if at and items[at - 1] == "at" and items[at] == "least":
-            continue
-        if i - at > 4 and at and items[at - 1] in ("that", "which", "who") and items[min(i, len(items)) - 1] == "is":
-            continue  # "the one that cannot be mistaken for rain is a car"
-        if items[at] in NOT and not (items[at] == "not" and items[at + 1 : at + 2] in (["only"], ["just"])):
-            return True
-        if items[at] in RELATED and i - at < 5 and all(w in RELATED_GAP for w in items[at + 1 : i]):
-            return True
-    return NOT_AFTER_CUE.match(" ".join(items[i + 1 : i + 7])) is not None
 
 
 def _until_break(items: Sequence[str]) -> list[str]:
@@ -256,6 +241,12 @@ def _stated(text: str, mentions: Mentions) -> Claim | None:
         if any(word in OF_ANOTHER for word in before[-3:]) and not cue[0].startswith(DRAWING):
             continue
         said = _after(text[cue.end() : cue.end() + 500].split(), mentions)
+        if (
+            said is not None
+            and said.reason == NOT_AN_OPTION
+            and (_names(before[-1:]) or _JUDGED.match(text, cue.end()) is not None)
+        ):
+            continue  # "The piano option is understandable." and "The last option is correct." state nothing here.
         if said is not None and (found is None or said.reason is None or found.reason is not None):
             if said.reason is None and ALSO_CUE.search(text):
                 said = Claim(STATES, said.options | {MANY})
@@ -330,6 +321,6 @@ def _right(text: str, items: list[str], mentions: Mentions) -> frozenset[int]:
     found: set[int] = set()
     for i in range(max(start, 0), at + 1):
         choice, _ = choice_at(before + items[len(before) : len(before) + 1], i, mentions)
-        if choice is not None and not (before[i][0] == "@" and _denied(before, i)):
+        if choice is not None and not (before[i][0] == "@" and denied(before, i)):
             found.add(choice)
     return frozenset(found)

@@ -10,15 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from sari_data.clauses import CONCLUDES, LEANS, NAMES, REFUSED, STATES, Claim, claim_of
+from sari_data.clauses import CONCLUDES, LEANS, REFUSED, STATES, Claim, claim_of
 from sari_data.cues import CONCLUDES_CUE, LACKS_CUE, TURNING, TURNS_CUE
 from sari_data.endings import loops, stops_halfway, without_offers
 from sari_data.lettering import bare, lone_letters, options_by_letter
-from sari_data.markup import unmarked
+from sari_data.markup import unmarked, unnumbered
 from sari_data.mentions import MANY, MARKS, Mentions, mentions_of
 from sari_data.options import AMBIGUOUS, NOT_AN_OPTION
 from sari_data.paraphrases import denies, emphasised, paraphrased, respelled
-from sari_data.turns import pairs, plain, verdicts
+from sari_data.places import TENTATIVE, claims_of
+from sari_data.turns import pairs, plain
 from sari_data.wording import fold, sentences, tokens, word_set
 
 LOOPS = "repeats itself"
@@ -32,9 +33,13 @@ _READ_CHARACTERS, _SENTENCE_CHARACTERS = 40_000, 2_000
 # How many sentences are asked what they say in other words: the last ones.
 _PARAPHRASED = 8
 _ANSWERS = re.compile(r"\b(?:answer|option|choice) is\b")
-_TENTATIVE = re.compile(r"\b(?:first|initial(?:ly)?|tentative(?:ly)?|might|may|could|maybe|perhaps|at first)\b")
 _EXPLAINS = word_set("because since the this as it i there")
 _TIMES = {"once": "1", "twice": "2", "thrice": "3"}
+# Words that count by themselves: "only a single student", "a duo"; but not "not a single one".
+_GROUPS = {**dict.fromkeys(("single", "sole", "lone"), "1"), "pair": "2", "duo": "2", "trio": "3", "quartet": "4"}
+_GROUP = re.compile(
+    r"(?<!not )(?<!without )\b(?:a|the|only|just) (single|sole|lone|pair|duo|trio|quartet)\b(?! (?:from|line))"
+)
 _ONCE = re.compile(r"\b(?:only|just|exactly|appears?|heard|occurs?|said|used|spoken) once\b|\bonce(?: \.)?$")
 # A last sentence that takes back what was said without saying anything instead: "Wait, no.", "No, that is wrong."
 _TAKES_BACK = re.compile(
@@ -42,17 +47,13 @@ _TAKES_BACK = re.compile(
     r"(?:not|no|wrong|incorrect|right) ?[.!]?$"
     r"|(?:(?:actually|wait|hmm) ,? ?){1,3}(?:but )?(?:i am )?(?:not sure|i do not know|never mind) ?[.!]?$"
 )
+# After these stands a remark on what was said.
+_REMARKS = ("(", "because", "since")
 # After these stands where something is, or what it is.
 _PLACES = word_set("in at inside is are it")
 _NO_DENIAL = word_set("not no never without nor neither cannot could might may if or")
 # What only leans a little: nothing that a response may begin with as its answer.
 _UNSURE = re.compile(r"\b(?:seems?|appears?|sounds? like|at first|1st|initially|suggests?|hear|might|may|could)\b")
-# The words with which a sentence may begin that takes something back.
-_TURNING_STARTS = (
-    TURNING
-    | MARKS
-    | word_set("hmm on i let scratch mistake mistaken upon after reconsider reconsidering re relistening changed")
-)
 _FINAL = re.compile(r"\bfinal\b")
 
 
@@ -69,8 +70,11 @@ def conclude(text: str, choices: Sequence[str]) -> tuple[int | None, str | None]
     if not choices:
         return None, None
     mentions = mentions_of(tuple(choices))
-    tail = unmarked(text[-_READ_CHARACTERS:])
-    pieces = without_offers(list(dict.fromkeys(sentences(fold(tail)))))
+    tail = unnumbered(unmarked(text[-_READ_CHARACTERS:])) if mentions.digits else unmarked(text[-_READ_CHARACTERS:])
+    folded = fold(tail)
+    for name in mentions.dotted:
+        folded = folded.replace(name, name.replace(".", " "))
+    pieces = without_offers(list(dict.fromkeys(sentences(folded))))
     parts = pairs([part for piece in pieces for part in _parts(piece, mentions)], mentions)
     short = sum(map(len, parts)) <= _SHORT_WORDS or len(parts) <= _SHORT_SENTENCES
     choice, reason = _read(parts, short, mentions)
@@ -100,7 +104,7 @@ def _read(parts: list[list[str]], short: bool, mentions: Mentions) -> tuple[int 
     """What sentences conclude that name the options outright."""
     choice, reason = _whole(parts, mentions)
     if choice is None and reason is None:
-        claims = _claims(parts, mentions)
+        claims = claims_of(parts, mentions, short)
         found = [(claim, said) for claim, said in claims if claim is not None]
         choice, reason = _decide(found, [said for _, said in claims], short)
     if choice is None and reason is None and len(parts) == 1 and mentions.numeric:
@@ -108,72 +112,10 @@ def _read(parts: list[list[str]], short: bool, mentions: Mentions) -> tuple[int 
         if times and (times != ["once"] or _ONCE.search(" ".join(parts[0]))):
             counts = [mentions.reworded([_TIMES[word]]) for word in times]
             choice = counts[0] if len(counts) == 1 else None
+        elif not times and not any(word[0].isdigit() for word in parts[0]):
+            groups = {_GROUPS[m[1]] for m in _GROUP.finditer(" ".join(parts[0]))}
+            choice = mentions.reworded([groups.pop()]) if len(groups) == 1 else None
     return choice, reason
-
-
-def _claims(parts: list[list[str]], mentions: Mentions) -> list[tuple[Claim | None, str]]:
-    """What every sentence claims by itself and by its place: the first of a response, the last, one that corrects."""
-    claims = [(claim_of(part, mentions), " ".join(part)) for part in parts]
-    if len(parts) < 2:
-        return claims
-    for i, right in verdicts(parts, mentions).items():
-        claims[i] = (Claim(STATES, right), claims[i][1])
-    nothing = frozenset[int]()
-    alone = [bare(part, mentions) if len(part) < 6 and part[-1] != "?" else nothing for part in parts]
-    turned = max((i for i, part in enumerate(parts) if _turns(part)), default=0)
-    named = frozenset(option for options in alone[turned:] for option in options)
-    letter = parts[0][0] in MARKS or len(parts[0][0]) == 1
-    explained = not letter or len(parts[1]) > 3 or len(parts) > 2
-    weak = claims[0][0] is None or claims[0][0].level < CONCLUDES
-    if len(alone[0]) == 1 == len(named) and weak and not turned and explained:
-        # A response that begins with an option alone answers with it; whatever else it answers later disagrees.
-        claims[0] = (Claim(STATES if letter else CONCLUDES, alone[0]), claims[0][1])
-    last, said = claims[-1]
-    if len(alone[-1]) == 1 and min(named) >= 0 and (last is None or last.level < CONCLUDES):
-        # "..., so not the first. The second.", but not "That is one. Two.", nor a list.
-        answered = any(claim is not None and claim.level == STATES for claim, _ in claims[:-1])
-        claims[-1] = (Claim(CONCLUDES, alone[-1] if answered or len(named) == 1 else named | {MANY}), said)
-    last, said = claims[-1]
-    others = {c.options for c, _ in claims if c is not None and c.predicate}
-    if last is not None and last.level == NAMES and others == {last.options} and not _TENTATIVE.search(said):
-        claims[-1] = (Claim(LEANS, last.options), said)  # "... The instrument is a piano." at the end
-    for i in range(1, len(parts)):
-        if _turns(parts[i]):
-            before = next((c.level for c, _ in reversed(claims[:i]) if c is not None and c.reason is None), NAMES)
-            claim, said = claims[i]
-            claims[i] = (_correction(claim, parts[i], before, mentions), said)
-        elif "or" in parts[i][:3] and "either" not in parts[i] and (also := claims[i][0]) is not None:
-            # "It is a dog. Or a cat." leaves open which.
-            earlier = next((c for c, _ in reversed(claims[:i]) if c is not None and c.options), None)
-            if earlier is not None and not also.options <= earlier.options:
-                several = Claim(earlier.level, earlier.options | also.options | {MANY})
-                claims[: i + 1] = [(None, s) for _, s in claims[:i]] + [(several, claims[i][1])]
-    return claims
-
-
-def _turns(part: list[str]) -> bool:
-    """Whether a sentence begins by taking back what was said before."""
-    if part[0] not in _TURNING_STARTS:
-        return False
-    words = [word for word in part[:6] if word not in MARKS and word != "hmm"]
-    return bool(words) and (words[0] in TURNING or TURNS_CUE.match(" ".join(words)) is not None)
-
-
-def _correction(claim: Claim | None, part: list[str], before: int, mentions: Mentions) -> Claim | None:
-    """What a sentence that begins with "no", "wait" or "sorry" claims after one of the level ``before``."""
-    if claim is None or not claim.options:
-        skipped = TURNING | MARKS | {"hmm"}
-        rest = next((k for k, word in enumerate(part) if word not in skipped), len(part))
-        letter = bare(part[rest:], mentions)  # "Sorry, B."
-        claim = Claim(NAMES, letter) if letter else claim
-    if claim is None or not claim.options or claim.level >= CONCLUDES or "also" in part:
-        return claim
-    if before < CONCLUDES:
-        # It replaces what was only named: nothing firmer stands against it.
-        return Claim(LEANS, claim.options if len(part) < 7 or claim.predicate else claim.options | {MANY})
-    # "The answer is a dog. No, a cat." corrects; a longer sentence may only weigh the other one: then it is open.
-    corrects = len(part) < 7 or claim.predicate
-    return Claim(before, claim.options if corrects else claim.options | {MANY})
 
 
 def _in_other_words(pieces: list[str], short: bool, mentions: Mentions, denying: bool = False) -> int | None:
@@ -192,11 +134,13 @@ def _in_other_words(pieces: list[str], short: bool, mentions: Mentions, denying:
         # What a long response concludes with stands in a sentence that says so, or else at its end or beginning.
         concluding = [w for w in words if CONCLUDES_CUE.search(" ".join(w)) or _ANSWERS.search(" ".join(w))][-1:]
         first = tokens(pieces[0][-_SENTENCE_CHARACTERS:])
-        for sentence in (*concluding, *words[-1:], first):
+        for sentence in concluding:
             choice = paraphrased(sentence, mentions)
             if choice is not None:
                 return choice
-        return None
+        ends = {paraphrased(sentence, mentions) for sentence in (words[-1], first)} - {None}
+        named = {int(w[1:]) for sentence in (words[-1], first) for w in mentions.mark(sentence) if w[0] == "@"}
+        return ends.pop() if len(ends) == 1 and named <= ends | {MANY} else None
     found = {paraphrased(sentence, mentions, denying) for sentence in words} - {None}
     if not found and not denying:
         found = {_at_the_end(sentence, mentions) for sentence in words} - {None}
@@ -258,6 +202,11 @@ def _whole(parts: Sequence[list[str]], mentions: Mentions) -> tuple[int | None, 
     words = [w for w in parts[0] if w not in MARKS]
     if not words or any(w[0] == "@" for w in words):
         return None, None
+    remark = next((i for i, w in enumerate(parts[0]) if w in _REMARKS), 0)
+    if 0 < remark < 5:
+        if any(mentions.contained([w]) is not None for w in parts[0][remark + 1 :] if w not in MARKS):
+            return None, None
+        words = [w for w in parts[0][:remark] if w not in MARKS]  # "hemingway (cats)"
     choice = mentions.contained(words)
     return (choice if choice is not None else mentions.reworded(words)), None
 
@@ -272,6 +221,8 @@ def _decide(found: list[tuple[Claim, str]], said: list[str], short: bool) -> tup
         if not claims:
             continue
         last, text = claims[-1]
+        if level == STATES and last.reason == NOT_AN_OPTION and not short and _ends_concluding(found, said):
+            continue  # "The answer is a long groan" in the middle of a story
         if last.choice is None:
             return None, last.reason or (NOT_AN_OPTION if last.options == {-1} else AMBIGUOUS)
         others = [(c, s) for c, s in claims[:-1] if c.options != last.options]
@@ -288,6 +239,12 @@ def _decide(found: list[tuple[Claim, str]], said: list[str], short: bool) -> tup
             return None, DISAGREE
         return last.choice, None
     return _plain([c for c, _ in found], short)
+
+
+def _ends_concluding(found: list[tuple[Claim, str]], said: list[str]) -> bool:
+    """Whether the last sentence of a response draws a conclusion that gives one option."""
+    last, text = found[-1]
+    return text == said[-1] and last.level == CONCLUDES and last.choice is not None
 
 
 def _settled(claims: list[tuple[Claim, str]]) -> list[tuple[Claim, str]]:
@@ -307,7 +264,7 @@ def _taken_back(others: list[tuple[Claim, str]], last: str, said: list[str]) -> 
     start = max(i for i, s in enumerate(said[:end]) if s in {t for _, t in others}) if others else 0
     if any(TURNS_CUE.search(s) for s in said[start + 1 : end + 1]):
         return True
-    return all(_TENTATIVE.search(s) or len(c.options) > 1 for c, s in others)
+    return all(TENTATIVE.search(s) or len(c.options) > 1 for c, s in others)
 
 
 def _denies(found: list[tuple[Claim, str]], last: Claim, text: str) -> bool:
@@ -326,7 +283,8 @@ def _plain(claims: Sequence[Claim], short: bool) -> tuple[int | None, str | None
     if short and len(stated) == 1:
         singles = stated
     several = {o for c in claims if len(c.options) > 1 or MANY in c.options for o in c.options}
-    if len(singles) == 1 and (short or not (several | {o for c in claims for o in c.options}) - singles):
+    others = (several if short else several | {o for c in claims for o in c.options}) - singles
+    if len(singles) == 1 and (not others or (short and stated == singles)):
         return next(iter(singles)), None
     if len(singles) > 1 or several:
         return None, AMBIGUOUS if short else None

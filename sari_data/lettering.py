@@ -22,11 +22,25 @@ _ASKS = word_set(
 # Words after a letter with which it is an option's: a mark, a reason, what is said of an option.
 _OF_OPTION = (AFTER_LETTER - {"to", "in", "for", "from", "if", "with"}) | word_set(
     "fits fit aligns align remains stands makes describes matches match looks sounds appears rather instead over it "
-    "best can cannot does was has could must should may might also but are nor were alone only , . ; ! ? ) :"
+    "best can cannot does was has could must should may might also but are nor were alone only i , . ; ! ? ) :"
 )
 # "A man and two women": who "a" counts.
 _ONE_OF = word_set("man woman male female boy girl child kid adult person speaker dog cat bird baby")
-_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz")
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+class _Firsts(dict[int, frozenset[str]]):
+    """The letters of so many options."""
+
+    def __missing__(self, count: int) -> frozenset[str]:
+        made = self[count] = frozenset(_LETTERS[: min(count, 26)])
+        return made
+
+
+_FIRST_LETTERS = _Firsts()
+_ARTICLES = frozenset("ai")
+# What stands after "a" or "i" where it is a letter.
+_AFTER_ARTICLE = MARKS | AFTER_LETTER
 _QUOTES = frozenset("'\"<=/")
 
 
@@ -48,11 +62,14 @@ def options_by_letter(items: list[str], mentions: Mentions) -> list[str]:
 
 def lone_letters(items: list[str], mentions: Mentions) -> list[str]:
     """Return a sentence's words with a mention for every letter that can only be an option's: "that leaves b"."""
-    if not mentions.lettered or _LETTERS.isdisjoint(items) or sum(w not in MARKS for w in items) < 2:
-        return items  # A letter alone is a choice already.
-    places = [i for i, w in enumerate(items) if len(w) == 1 and "a" <= w < chr(ord("a") + min(mentions.count, 26))]
-    if not places:
+    if not mentions.lettered:
         return items
+    letters = _FIRST_LETTERS[mentions.count]
+    if letters.isdisjoint(items) or (_ARTICLES.issuperset(letters.intersection(items)) and _articles(items)):
+        return items
+    if sum(w not in MARKS for w in items) < 2:
+        return items  # A letter alone is a choice already.
+    places = [i for i, w in enumerate(items) if w in letters]
     result = list(items)
     for i in places:
         before, after = items[i - 1] if i else ".", items[i + 1] if i + 1 < len(items) else "."
@@ -66,6 +83,12 @@ def lone_letters(items: list[str], mentions: Mentions) -> list[str]:
             continue
         result[i] = f"@{mentions.first[ord(items[i]) - ord('a')]}"
     return result
+
+
+def _articles(items: Sequence[str]) -> bool:
+    """Whether a word follows every "a" and "i" of a sentence after which it is no letter."""
+    last = len(items) - 1
+    return not any(w in _ARTICLES and (i == last or items[i + 1] in _AFTER_ARTICLE) for i, w in enumerate(items))
 
 
 def _beside_text(items: Sequence[str], i: int) -> bool:

@@ -25,6 +25,11 @@ _ANSWER = re.compile(
     r"|choice|option|selected[_ ]?option|label)[ \t]{0,3}>|\[(?P<square>/?)(?:final )?(?:answer|conclusion)\]",
     re.IGNORECASE,
 )
+# The number of an item of a list or of a row of a table; "2." alone on its line is an answer.
+_NUMBERED = re.compile(
+    r"^([ \t]{0,8}(?:[-*][ \t]{1,4}|\|[ \t]{0,4})?(?:\*\*)?)(\d{1,2})(?:[.)][ \t]{1,4}|[ \t]{0,4}(?=\|))(?=\S)",
+    re.MULTILINE,
+)
 _SIGNS = {
     **dict.fromkeys("✅✓✔☑", " correct "),
     **dict.fromkeys("❌✗✘❎✖", " incorrect "),
@@ -54,6 +59,16 @@ def unmarked(text: str) -> str:
     if ">" in text:
         text = _ARROW.sub(": ", text)
     return text if text.isascii() else text.translate(_SIGN_TABLE)
+
+
+def unnumbered(text: str) -> str:
+    """Return prose without the numbers of a numbered list, which name no option: "1. A man\\n2. A woman"."""
+    if "\n" not in text:
+        return text
+    found = list(_NUMBERED.finditer(text))
+    if [m[2] for m in found[:2]] != ["1", "2"]:
+        return text
+    return _NUMBERED.sub(r"\1", text)
 
 
 def _answer(match: re.Match[str]) -> str:

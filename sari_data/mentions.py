@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from sari_data.aliases import aliases, counts
-from sari_data.wording import LIGHT, fold, root, stem, stems, tokens
+from sari_data.wording import LIGHT, fold, root, stem, stems, tokens, word_set
 
 MARKS = frozenset(".!?;:,()[]=/\"'<>{}")
 # How many words may stand between "not" and the rest of an option that begins with it ("does not sound drunk").
@@ -31,9 +31,15 @@ _AFTER_LETTER = frozenset(
 )
 # "No they do not" is the answer "no"; "no dog" is not.
 _AFTER_NO = _AFTER_LETTER | {"he", "she", "it", "they", "there", "we", "this", "that", "these", "those"}
-_REPORTS = frozenset(("says", "said", "saying", "replies", "replied", "answers", "answered", "responds", "responded"))
+# Right at the beginning, "no" is an answer before these too: "no shes not dead", "no the man does not".
+_OPENED_BY_NO = word_set(
+    "i you shes hes its theyre theres thats the his her their our my nobody nothing none both neither only just "
+    "actually definitely clearly"
+)
+REPORTS = frozenset(("says", "said", "saying", "replies", "replied", "answers", "answered", "responds", "responded"))
 _DECADE = re.compile(r"(?:1[89]|20)\d0s?")
 _IN_BRACKETS = re.compile(r"(?<=\w) \([^()]*\)")
+_DOTTED = re.compile(r"[^\W\d_]{2,}(?:\.[^\W\d_]{2,})+")
 _HYPHEN = re.compile(r"(?<=[^\W\d_])-(?=[^\W\d_])")
 _CHORD = re.compile(r"([a-g][#b]?) (maj|min) 1")
 # Chords by their sign: "G" is G major, "F#m" (two words) and "Em" are minor.
@@ -41,7 +47,7 @@ _CHORD_SIGN = re.compile(r"([a-g](?:#|b(?!$))?) ?(m?)")
 _COPULAS = frozenset(("is", "are", "was", "were", "be", "been", "became", "become", "becomes", "being"))
 _WHOSE = frozenset(("his", "her", "their", "its", "my"))
 _JOINING = frozenset(("because", "since", "but", "so", "or", "while", "when", "as", "for", "that", "which", "who"))
-_BETWEEN = _SKIPPED | LIGHT | {"is", "are", "was", "were", "being"}
+_BETWEEN = _SKIPPED | LIGHT | _WHOSE | {"is", "are", "was", "were", "being"}
 
 
 def content(words: Sequence[str]) -> tuple[str, ...]:
@@ -103,6 +109,8 @@ class Mentions:
         cores = _cores(different)
         for alias in (
             cores,
+            _cores(different, 1),
+            _surnames([choices[i] for i in unique], different),
             [_unled(f) for f in different],
             chords,
             shorter,
@@ -117,6 +125,9 @@ class Mentions:
         for forms in self._table.values():
             forms.sort(key=lambda item: -len(item[0]))
         self.starts = frozenset(self._table)
+        # Whether a number alone may name an option, and names with a full stop inside ("example.com").
+        self.digits = any(len(form) == 1 and form[0][0].isdigit() for form in taken)
+        self.dotted = tuple(dict.fromkeys(m[0] for text in folded for m in _DOTTED.finditer(text)))
 
     def _take(
         self,
@@ -209,13 +220,18 @@ class Mentions:
             return wordy and after not in _AFTER_LETTER
         if (len(word) == 1 and word.isalpha()) or (len(word) == 2 and word[1] == "#"):
             return after in ("maj", "min", "sharp", "flat") or (after == "'")
+        if word in ("yes", "no") and not REPORTS.isdisjoint(words[end : end + 2 + (after in _SKIPPED)]):
+            return True  # "Yes, says the other."
         if word == "no":
-            return (wordy and after not in _AFTER_NO) or before in _REPORTS
+            if words[max(at - 2, 0) : at] == ["yes", "or"]:
+                return False
+            opens = not at and after in _OPENED_BY_NO
+            return (wordy and after not in _AFTER_NO and not opens) or before in REPORTS
         if word == "1":
             return before in _NO_NUMBER_BEFORE or after in _NO_NUMBER_AFTER
         if word == "2nd":
             return before in ("a", "each", "every", "per")
-        if word in ("yes", "no") and before in _REPORTS:
+        if word in ("yes", "no") and before in REPORTS:
             return True
         return word in self._decades
 
@@ -258,8 +274,9 @@ def _is_label(result: list[str]) -> bool:
     return len(result) > 1 and result[-2] == "("
 
 
-def _cores(forms: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """What is left of the options when the words that all begin or end with are taken away."""
+def _cores(forms: Sequence[tuple[str, ...]], kept: int = 0) -> list[tuple[str, ...]]:
+    """What is left of the options when the words that all begin or end with are taken away, but for the first ``kept``
+    words of their ends: "second class" of "second-class seat"."""
     if len(forms) < 2:
         return [() for _ in forms]
     shortest = min(map(len, forms))
@@ -267,8 +284,16 @@ def _cores(forms: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
     left = [f[head:] for f in forms]
     shortest = min(map(len, left))
     tail = next((i for i in range(shortest) if len({f[-1 - i] for f in left}) > 1), shortest)
+    tail = max(tail - kept, 0)
     cores = [f[: len(f) - tail] for f in left]
     return cores if all(cores) else [() for _ in forms]
+
+
+def _surnames(choices: Sequence[str], forms: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """The last words of options that are all names: "Orwell" of "George Orwell"."""
+    if not all(len(form) > 1 and choice.istitle() for choice, form in zip(choices, forms, strict=True)):
+        return [() for _ in forms]
+    return [form[-1:] for form in forms]
 
 
 def _unled(form: tuple[str, ...]) -> tuple[str, ...]:

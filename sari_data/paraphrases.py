@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 from sari_data.aliases import canonical
 from sari_data.mentions import MARKS, Mentions
@@ -17,8 +19,14 @@ from sari_data.wording import root, stem, tokens, word_set
 
 # The share of an option's telling words that a sentence has to have, and how far the next option has to be.
 _ENOUGH, _AHEAD = 0.6, 0.35
+# The share where the sentence has a word of another option, and the most that it may have of that.
+_NEARLY_ALL, _HALF = 0.75, 0.5
+# So many telling words are more than chance: then half of a long option is enough, if twice as much as of any other.
+_MANY = 6
 # A word that may be a slip of the pen for an option's word has at least so many letters.
 _SPELT = 7
+# Two words of an option that are written as one have at least so many letters.
+_GLUED = 5
 _SENTENCE_WORDS = 80
 _FUNCTION_WORDS = word_set(
     "a an the and while is are was were be been being it its this that there they he she his her their of in on at "
@@ -38,6 +46,7 @@ _RESPECTIVELY = re.compile(
     r" respectively(?: throughout the conversation)?"
 )
 _PLACE = re.compile(r"\d{1,2}(?:st|nd|rd|th)")
+_DOUBLED = re.compile(r"([a-z])\1+")
 _BOLD = re.compile(r"\*\*([^*\n]{1,300})\*\*")
 
 
@@ -84,39 +93,90 @@ def paraphrased(items: Sequence[str], mentions: Mentions, denying: bool = False)
     words = _option_words(mentions.exact)
     vocabulary = {w for own, _ in words for w in own} - _COMMON
     whole: list[tuple[int, int]] = []
-    parts: list[tuple[float, int, int]] = []
-    for place in sorted(set(mentions.first) - named):
+    rated: list[_Rated] = []
+    for place in sorted(set(mentions.first)):
         own, weights = words[place]
         denies_itself = not _DENYING.isdisjoint(mentions.exact[place])
         spoken = said if denies_itself else kept
-        if (
-            (denying and not denies_itself)
-            or not own
-            or not _ONLY_MAYBE.isdisjoint(set(spoken) - set(mentions.exact[place]))
-        ):
-            continue
         forms = [_same_in_all_forms(w) for w in spoken if w not in _FUNCTION_WORDS]
-        found = _in_order(own, forms)
-        if len(found) < len(own) and _only_bag(own, words) and set(own) <= set(forms):
-            found = set(range(len(own)))
-        if not denying and any(w in vocabulary and w not in own for w in forms):
-            continue  # "Both show joy" for "both show sadness": the other word is another option's.
-        if not denies_itself and not taken.isdisjoint(own):
-            continue
+        found = _found(own, forms, words)
         total = sum(weights)
-        if len(found) == len(own) > 1:
-            whole.append((len(own), place))
-        missed = any(w[0].isdigit() for i, w in enumerate(own) if i not in found)
+        # What an option denies or counts it does not say without that word.
+        missed = any(w[0].isdigit() or (i and w in _DENYING) for i, w in enumerate(own) if i not in found)
         share = sum(weights[i] for i in found) / total if total and not missed else 0.0
-        parts.append((share, len([i for i in found if weights[i] and len(own[i]) > 2]), place))
+        open_ = (
+            not own
+            or _listed_with(own, items, vocabulary)
+            or place in named
+            or (denying and not denies_itself)
+            or not _ONLY_MAYBE.isdisjoint(set(spoken) - set(mentions.exact[place]))
+            or not (denies_itself or taken.isdisjoint(own))
+        )
+        # "Both show joy" for "both show sadness": the other word is another option's.
+        strange = not denying and any(w in vocabulary and w not in own for w in forms)
+        telling = len([i for i in found if weights[i] and len(own[i]) > 2])
+        if not open_ and not strange and len(found) == len(own) > 1:
+            whole.append((len(own), place))
+        rated.append(_Rated(share, telling, len(found), place, not open_, strange))
     if whole:
         longest = max(size for size, _ in whole)
         best = [place for size, place in whole if size == longest]
         return best[0] if len(best) == 1 else None
-    parts.sort(reverse=True)
-    if not parts or parts[0][0] < _ENOUGH or parts[0][1] < 2:
+    return _best(rated)
+
+
+def _listed_with(own: Sequence[str], items: Sequence[str], vocabulary: set[str]) -> bool:
+    """Whether a word of an option is joined to one of another's: "joy and neutral" is not "neutral"."""
+    for i, word in enumerate(items[1:-1], 1):
+        if word == "and":
+            pair = {_same_in_all_forms(items[i - 1]), _same_in_all_forms(items[i + 1])}
+            if pair <= vocabulary and len(pair.intersection(own)) == 1:
+                return True
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class _Rated:
+    """How much of an option a sentence has: a share, telling words, all words; and whether it may count."""
+
+    share: float
+    telling: int
+    words: int
+    place: int
+    counts: bool
+    strange: bool
+
+
+def _best(rated: Sequence[_Rated]) -> int | None:
+    """The option of which a sentence has enough, and much more than of the others."""
+    ranked = sorted((r for r in rated if r.counts), key=lambda r: (r.share, r.telling, r.place), reverse=True)
+    if not ranked:
         return None
-    return parts[0][2] if len(parts) < 2 or parts[0][0] - parts[1][0] >= _AHEAD else None
+    first = ranked[0]
+    if first.strange:
+        # With a word of another option: nearly all of this one, and not half of any other.
+        rest = max((r.share for r in rated if r.place != first.place), default=0.0)
+        enough = first.share >= _NEARLY_ALL and first.telling > 2 and rest <= _HALF
+        if first.telling >= _MANY and first.share >= _HALF and 2 * rest <= first.share:
+            return first.place
+        return first.place if enough and first.share - rest >= _AHEAD else None
+    rest = max((r.share for r in ranked[1:] if not r.strange), default=0.0)
+    enough = first.share >= _ENOUGH and first.telling > 1
+    # All that tells the option from the others, if only one word, and two that it shares with them.
+    enough = enough or (first.share > 0.99 and first.telling == 1 and first.words > 2)
+    return first.place if enough and first.share - rest >= _AHEAD else None
+
+
+def _found(own: Sequence[str], forms: Sequence[str], words: Sequence[tuple[tuple[str, ...], list[float]]]) -> set[int]:
+    """The places in ``own`` of the words that were said: in its order, where another option has much the same words."""
+    said = set(forms)
+    if not any(w in said for w in own):
+        return set()
+    bag = set(own)
+    alike = any(other is not own and other != own and 2 * len(bag.intersection(other)) > len(bag) for other, _ in words)
+    if not alike or (_only_bag(own, words) and bag <= said):
+        return {i for i, w in enumerate(own) if w in said}
+    return _in_order(own, forms)
 
 
 def _only_bag(own: Sequence[str], words: Sequence[tuple[tuple[str, ...], list[float]]]) -> bool:
@@ -168,25 +228,57 @@ def respelled(words: Sequence[str], mentions: Mentions) -> list[str] | None:
     for i in range(len(words) - 1):
         if words[i] + words[i + 1] in vocabulary:
             result[i], result[i + 1] = words[i] + words[i + 1], ","  # "game show" for "gameshow"
-    for i, word in enumerate(words):
+    apart = _joined(mentions.exact)
+    if not apart.keys().isdisjoint(map(stem, result)):
+        result = [part for word in result for part in apart.get(stem(word), (word,))]  # "hihats" for "hi hats"
+    for i, word in enumerate(result):
         if len(word) < _SPELT - 2 or word in vocabulary or not word.isalpha() or word.endswith("ing"):
             continue
-        meant = [w for w in vocabulary if w[0] == word[0] and w[:-1] != word and w != word[:-1] and _slip(word, w)]
+        meant = [w for w in vocabulary if w[0] == word[0] and not _ends_otherwise(word, w) and _slip(word, w)]
         if len(meant) == 1:
             result[i] = meant[0]
     return result if result != list(words) else None
+
+
+@lru_cache(maxsize=4096)
+def _joined(exact: tuple[tuple[str, ...], ...]) -> dict[str, tuple[str, str]]:
+    """What two words of an option that stand together are when written as one, each with the two."""
+    known = {w for option in exact for w in option}
+    return {
+        stem(a + b): (a, b)
+        for option in exact
+        for a, b in pairwise(option)
+        if a.isalpha()
+        and b.isalpha()
+        and len(a + b) >= _GLUED
+        and a + b not in known
+        and min(len(a), len(b)) > 1
+        and not {a, b} & _FUNCTION_WORDS
+    }
+
+
+def _ends_otherwise(word: str, other: str) -> bool:
+    """Whether one of two words is the other with another letter at its end, which is a form of it and no slip."""
+    longer, shorter = sorted((word, other), key=len, reverse=True)
+    return longer[:-1] == shorter and longer[-1] != longer[-2]
 
 
 def _slip(word: str, other: str) -> bool:
     """Whether a word is another one with a slip: in a short word a letter missing, in a long one up to two slips."""
     if len(other) < _SPELT or len(word) < _SPELT:
         return len(other) == len(word) + 1 and _one_slip(word, other)
-    if _one_slip(word, other):
+    if _one_slip(word, other) or _undoubled(word) == _undoubled(other):
         return True
+    if len(other) > 8 and word[:2] == other[:2] and _one_slip(_undoubled(word), _undoubled(other)):
+        return True  # "dissapointed": one letter doubled, and a slip
     if len(other) < 9 or word[:3] != other[:3] or len(word) != len(other):
         return False
     # Letters that changed their places with one between them: "restaraunt".
     return sorted(word) == sorted(other) and sum(a != b for a, b in zip(word, other, strict=True)) <= 4
+
+
+def _undoubled(word: str) -> str:
+    return _DOUBLED.sub(r"\1", word)
 
 
 def _one_slip(word: str, other: str) -> bool:

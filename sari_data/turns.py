@@ -12,16 +12,21 @@ import re
 from collections.abc import Sequence
 
 from sari_data.cues import ANNOUNCING, ASKING, DECIDING, FORCED
-from sari_data.mentions import MARKS, Mentions
+from sari_data.mentions import MARKS, REPORTS, Mentions
 from sari_data.wording import word_set
 
 _TENTATIVE = word_set(
     "could may might maybe perhaps possibly possible seem seems seemed appear appears sound sounds sounded like "
     "initially 1st thought think resemble resembles resemblance similar some initial guess first guessed suspected "
-    "mistaken tempting tempted expect expected assume assumed consider considered"
+    "mistaken tempting tempted expect expected assume assumed consider considered close"
 )
 _ALSO = word_set("also too another additionally")
 _CONCEDES = word_set("although though while whereas despite even albeit")
+# After how many of its last commas the main clause of a sentence is looked for.
+_COMMAS = 8
+_GIVEN = word_set("as since because given")
+_GOES_ON = word_set("not and or nor rather instead unlike than while whereas with like such which who where but even")
+_IS = word_set("is are was were be must leaves")
 _MAIN = word_set("it this that the i we most overall clearly there")
 # What takes the first half of a sentence back: "a cello, no, a piano".
 _TAKES_BACK = re.compile(
@@ -52,7 +57,7 @@ _VERDICT = re.compile(
     r"(?:^|[,;] )(?:[a-z0-9] [.):] |[(] [a-z] [)] )?(@\d+)(?: [,:(=])?(?: (?:is|very|highly|clearly|definitely|most"
     r"|the))*"
     r" (correct|right|yes|true|likely|match|matches|fits|incorrect|wrong|no|false|unlikely|excluded|impossible)"
-    r"(?= [).,;!]|$)"
+    r"(?= [).,;!]|$|(?<=: correct) |(?<=: incorrect) )"
 )
 _RIGHT = word_set("correct right yes true match matches fits likely")
 
@@ -70,7 +75,7 @@ def _spoken(items: list[str], polar: tuple[int, int]) -> list[str]:
     yes, no = (f"@{choice}" for choice in polar)
     if "not" in items and yes in items and _NOT_TRUE.search(" ".join(items)):
         return [no]
-    if len(items) > 2 and items[0] in ("yes", "no") and items[1] in MARKS:
+    if len(items) > 2 and items[0] in ("yes", "no") and items[1] in MARKS and items[2] not in REPORTS:
         items = [yes if items[0] == "yes" else no, *items[1:]]
     if len(items) > 2 and items[0] in (yes, no) and items[1] == ":":
         return [items[0], ",", *items[2:]]
@@ -78,6 +83,9 @@ def _spoken(items: list[str], polar: tuple[int, int]) -> list[str]:
         return items
     if len(items) > 3 and items[-2:] in (["negative", "."], ["affirmative", "."]) and items[-3] == "is":
         items = [*items[:-2], no if items[-2] == "negative" else yes, "."]
+    if items[-4:-1] in (["in", "the", "negative"], ["in", "the", "affirmative"]):
+        head = items[:-6] if items[-6:-4] == ["the", "question"] else items[:-4]
+        items = [*head, no if items[-2] == "negative" else yes, "."]
     items = [yes if w in _SPOKEN_YES else no if w in _SPOKEN_NO else w for w in items]
     text = " ".join(items[:40])
     for pattern, choice in ((_NOT_SO, no), (_NO, no), (_SAME_AS_NO, no), (_SO, yes), (_YES, yes), (_SAME_AS_YES, yes)):
@@ -165,6 +173,12 @@ def main_clause(items: list[str]) -> list[str]:
     """Return the part of a sentence that says what holds, where another part only grants what might be."""
     if len({w for w in items if w[0] == "@"}) < 2:
         return items
+    if items[0] in _GIVEN and "," in items:
+        # "As the violin and the cello are heard, the one that is not mentioned is the organ."
+        for k in [k for k in range(2, len(items) - 1) if items[k] == ","][: -_COMMAS - 1 : -1]:
+            rest = items[k + 1 :]
+            if rest[0] not in _GOES_ON and _names(rest) and not _IS.isdisjoint(rest):
+                return rest
     words = [i for i, w in enumerate(items) if w in _CONCEDES or w in ("but", "however", "yet")]
     for i in words:
         head, tail = items[:i], items[i + 1 :]
@@ -217,7 +231,7 @@ def verdicts(parts: list[list[str]], mentions: Mentions) -> dict[int, frozenset[
     for i, part in enumerate(parts):
         if len(part) == 2 and part[0][0] == "@" and part[1] == "?" and i + 1 < len(parts) and parts[i + 1][0] == "yes":
             found[i + 1] = frozenset((int(part[0][1:]),))
-        if not _names(part) or _RIGHT.isdisjoint(part):
+        if _RIGHT.isdisjoint(part) or not _names(part):
             continue
         text = " ".join(part)
         right = {int(m[1][1:]) for m in _VERDICT.finditer(text) if m[2] in _RIGHT}

@@ -48,6 +48,11 @@ _SIGNED = re.compile(r"\b([a-g])[ -](sharp|flat)(?= (?:maj|min|major|minor)\b)")
 # A unit that is written to its number: "120bpm".
 # Dots in the middle of a sentence, which is no end of it.
 _PAUSE = re.compile(r"\.{2,8}(?=[ \t]?[a-z])")
+# "It can hardly be anything but a banjo."
+_NOTHING_ELSE = re.compile(
+    r"\b(?:cannot|can hardly|could not|could hardly) (?:really |possibly )?be anything"
+    r" (?:(?:other|else) than|(?:else )?but)\b"
+)
 _GLUED = re.compile(r"\d(?:bpm|khz|hz|sec|ms|min|db)")
 _UNIT = re.compile(r"(?<=\d)(?=(?:bpm|khz|hz|secs?|ms|mins?|db)\b)")
 _INITIALS = re.compile(r"(?<![^\W_])[a-z](?:\.[a-z])+\.")
@@ -73,7 +78,19 @@ _ORDINALS = {word: n for n, word in enumerate(_UNITS, 1)} | {
 _SCALES = {"hundred": 100, "thousand": 1000}
 _NUMBER_WORDS = frozenset((*_CARDINALS, *_ORDINALS, *_SCALES))
 _DECADES = {f"{ten[:-1]}ies": f"{10 * n}s" for n, ten in enumerate(_TENS, 2)}
-_SAME = {**_DECADES, "major": "maj", "minor": "min", "cant": "cannot", "dont": "not", "grey": "gray", "vocals": "vocal"}
+_SAME = {
+    **_DECADES,
+    "major": "maj",
+    "minor": "min",
+    "cant": "cannot",
+    "dont": "not",
+    "grey": "gray",
+    "vocals": "vocal",
+} | {
+    # "is" without its apostrophe; what is left out between an option's words makes no difference.
+    **{"hes": "he", "shes": "she", "theyre": "they"},
+    **{"harbour": "harbor", "colour": "color", "theatre": "theater", "neighbour": "neighbor", "favourite": "favorite"},
+}
 _MOST_KNOWN = 65536  # words
 _GROUPED = re.compile(r"-?\d{1,3}(?:,\d{3})+")
 _SECONDS = frozenset(("second", "s", "sec", "secs"))
@@ -106,6 +123,8 @@ def fold(text: str) -> str:
         text = _ENDING.sub("", text)
     if " sharp m" in text or " flat m" in text or "-sharp" in text or "-flat" in text:
         text = _SIGNED.sub(lambda m: m[1] + ("#" if m[2] == "sharp" else "b"), text)
+    if "anything" in text:
+        text = _NOTHING_ELSE.sub("must be", text)
     if ".." in text:
         text = _PAUSE.sub(", ", text)
     if _BETWEEN_DOTS.search(text):
@@ -124,7 +143,8 @@ def sentences(folded: str) -> list[str]:
         start = end
         if not piece:
             continue
-        if folded[at] == "." and _one_letter(folded, at):
+        # The label "B.": a full stop after one letter or digit.
+        if folded[at] == "." and at and not folded[max(at - 2, 0) : at - 1].isalnum() and folded[at - 1].isalnum():
             joined = f"{joined} {piece}".lstrip()
             continue
         if joined:
@@ -137,11 +157,6 @@ def sentences(folded: str) -> list[str]:
     if last:
         found.append(last)
     return found
-
-
-def _one_letter(folded: str, end: int) -> bool:
-    """Whether the full stop at ``end`` stands after one letter or digit, as in the label "B."."""
-    return end > 0 and folded[end - 1].isalnum() and not folded[max(end - 2, 0) : end - 1].isalnum()
 
 
 def tokens(folded: str) -> list[str]:

@@ -142,6 +142,11 @@ BIG = {
     "headings": "\n   #### answer" * 66_000,
     "decimals": "1." + "0" * 1_000_000,
     "slips": "emergancy " * 100_000,
+    "given that": "as cat , cat , cat is cat , not cat , " * 30_000,
+    "the one that": "the one that is not what is what is the cat " * 25_000,
+    "numbered": "1. cat\n2. cat\n" * 75_000,
+    "rows": "| 1 | cat |\n| 2 | " * 55_000,
+    "anything": "can hardly be anything " * 45_000,
 }
 
 
@@ -155,10 +160,10 @@ def test_a_megabyte_is_read_in_bounded_time(name):
 
 def test_the_responses_written_blind_are_read_as_labelled(shared_data):
     rows = blind_readings(shared_data / "mmau", shared_data / "mmar" / "MMAR-meta.jsonl")
-    assert len(rows) == 1088
-    for number, share_read in ((1, 0.955), (2, 0.95), (3, 0.72)):
+    assert len(rows) == 1388
+    for number, share_read in ((1, 0.965), (2, 0.95), (3, 0.775), (4, 0.97)):
         part = [row for row in rows if row["set"] == number]
         found = figures(part)["reader"]
         assert found["share_read"][0] / found["share_read"][1] >= share_read
-        assert found["share_right"][0] >= found["share_right"][1] - (number == 3)
+        assert found["share_right"][0] >= found["share_right"][1]
         assert guessed(part) == 0

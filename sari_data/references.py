@@ -29,17 +29,8 @@ CHOICES_COLUMNS = ("choices", "options", "multi_choice", "multi-choice", "candid
 ANSWER_COLUMNS = ("answer", "answer_gt", "correct_answer", "gold", "label", "answer_text")
 ID_COLUMNS = ("id", "question_id", "uid", "qid", "audio_id", "file_name", "filename")
 AUDIO_COLUMNS = (
-    "audio_path",
-    "audio_id",
-    "audio",
-    "audio_file",
-    "path",
-    "file_name",
-    "filename",
-    "location",
-    "wav",
-    "file",
-)
+    "audio_path", "audio_id", "audio", "audio_file", "path", "file_name", "filename", "location", "wav", "file",
+)  # fmt: skip
 _VIDEO = ("youtube_id", "ytid", "yt_id", "YTID", "video_id", "video_name", "segment_id", "url", "video_url", "link")
 _START = ("segment_start", "start_time", "start_seconds", "start_s", "start", "timestamp_start")
 _END = ("segment_end", "end_time", "end_seconds", "end_s", "end", "timestamp_end")

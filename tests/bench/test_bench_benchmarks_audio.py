@@ -14,6 +14,7 @@ from published_files import clip, mmau_hub_row, mmau_row, parquet, tar, write_js
 
 from sari_bench.benchmarks import load_benchmark
 from sari_bench.benchmarks.base import Benchmark
+from sari_bench.benchmarks.packed import PackedAudio
 from sari_bench.running.runner import RunSettings, run_benchmark
 from sari_data.errors import AudioError, BenchmarkError, InputError, StorageError
 from sari_data.resources import cache_folder
@@ -219,3 +220,13 @@ def test_two_questions_on_one_embedded_clip_without_a_name_are_one_cluster(tmp_p
     assert len({gold.cluster for gold in golds}) == 2
     bare = load_benchmark(f"table:{tmp_path / 't.parquet'}", audio=False).golds
     assert tuple(dataclasses.replace(gold, clip="") for gold in golds) == bare
+
+
+@pytest.mark.parametrize("damaged", ["", "{", "[]", '{"one.wav": 3}'])
+def test_a_list_of_an_archive_that_does_not_read_is_made_anew(tmp_path: Path, damaged: str) -> None:
+    (tmp_path / "a.zip").write_bytes(zipped({"one.wav": b"one"}))
+    for text in (None, damaged):
+        if text is not None:
+            (tmp_path / "kept.json").write_text(text)
+        packed = PackedAudio(tmp_path / "kept", "a.zip", lambda: tmp_path / "a.zip")
+        assert list(packed.members) == ["one.wav"]

@@ -35,7 +35,7 @@ def denied(items: Sequence[str], i: int) -> bool:
             return True
         if at and items[at - 1] == "at" and items[at] == "least":
             continue
-        if i - at > 2 and _describes(items, at, i):
+        if i - at > 2 and describes(items, at, i):
             continue  # "the one that cannot be mistaken for rain is a car"
         if items[at] in _DOUBTED and _undoubted(items, at):
             continue  # "There is no doubt that this is a piano."
@@ -52,8 +52,8 @@ def _undoubted(items: Sequence[str], at: int) -> bool:
     return end > 0 and any(w in _DOUBTED and w not in _NO_DOUBT for w in items[max(end - 2, 0) : end])
 
 
-def _describes(items: Sequence[str], at: int, i: int) -> bool:
-    """Whether the denial at ``at`` only says which thing it is that a mention at ``i`` then is.
+def describes(items: Sequence[str], at: int, i: int) -> bool:
+    """Return whether the denial at ``at`` only says which thing it is that a mention at ``i`` then is.
 
     "The sound that is not heard is a dog", "the one not mentioned is the organ", "what is missing is a piano".
     """
@@ -69,4 +69,4 @@ def _describes(items: Sequence[str], at: int, i: int) -> bool:
         return who == 0 or items[who - 1] not in _CLAIMING
     # "the one not mentioned is": nothing before says what it is.
     named = who == at - 1 and who > 0 and items[who].isalnum() and items[who] not in _CLAIMING
-    return named and (items[at + 1][-2:] in ("ed", "en") or items[at + 1] in ("heard", "present", "there", "part"))
+    return named and (items[at + 1][-2:] in ("ed", "en") or items[at + 1] in ("heard", "present", "there", "part", "among"))

@@ -14,6 +14,7 @@ _CLAIMING = word_set("think believe say says said is are was clear sure certain 
 _JOINED = (",", "and", "or", "the", "a", "an")
 # "No doubt", "little doubt", "without any question" deny nothing.
 _DOUBTED = word_set("no without little not doubt doubts")
+_PRESENT = word_set("heard present there part among")
 _NO_DOUBT = word_set("doubt doubts question")
 
 
@@ -69,4 +70,4 @@ def describes(items: Sequence[str], at: int, i: int) -> bool:
         return who == 0 or items[who - 1] not in _CLAIMING
     # "the one not mentioned is": nothing before says what it is.
     named = who == at - 1 and who > 0 and items[who].isalnum() and items[who] not in _CLAIMING
-    return named and (items[at + 1][-2:] in ("ed", "en") or items[at + 1] in ("heard", "present", "there", "part", "among"))
+    return named and (items[at + 1][-2:] in ("ed", "en") or items[at + 1] in _PRESENT)

@@ -37,10 +37,8 @@ def without_offers(pieces: list[str]) -> list[str]:
 
 def _after_letter(piece: str) -> str:
     """What stands after the last letter that ends a sentence in a piece; the piece itself where none does."""
-    last = None
-    for last in _LETTER_ENDS.finditer(piece):
-        pass
-    return piece[last.end() :] if last is not None else piece
+    ends = [match.end() for match in _LETTER_ENDS.finditer(piece)]
+    return piece[ends[-1] :] if ends else piece
 
 
 def loops(text: str) -> bool:

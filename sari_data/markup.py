@@ -37,10 +37,8 @@ _SIGNS = {
     **dict.fromkeys("\ufe0f\ufe0e", ""),
 }
 _SIGN_TABLE = str.maketrans(_SIGNS)
-# A line of a list that judges an option in the end: "* **Piano:** soft and low. ✅"; of any other, only its sign.
-_JUDGED = re.compile(
-    r"(?P<head>[ \t]{0,8}(?:[-*•+][ \t]{1,4})?[^:\n]{1,200}:)(?P<said>[^\n]*?)(?P<sign>[✅✓✔☑❌✗✘❎✖])[\ufe0e\ufe0f]?[ \t]*"
-)
+# A line of a list that judges an option at its end: "* **Piano:** soft and low. ✅"
+_JUDGED = re.compile(r"(?P<head>[^:\n]{1,200}:)(?P<said>[^\n]*?)(?P<sign>[✅✓✔☑❌✗✘❎✖])[\ufe0e\ufe0f]?[ \t]*")
 _TICKS = "✅✓✔☑"
 _ARROW = re.compile(r"(?<![<>=-])[=-]{1,2}>")
 

@@ -116,7 +116,7 @@ def claims_of(parts: list[list[str]], mentions: Mentions, short: bool) -> list[t
 def _in_passing(claim: Claim | None, said: str, last: Claim) -> tuple[Claim | None, str]:
     """What a sentence claims before a last one that names another option, where it concludes only in passing.
 
-    "..., which means that the home team is attacking." is about another question; otherwise it is open which one counts.
+    "..., which means that the home team is attacking." is about something else; otherwise it is open which counts.
     """
     cue = _IN_PASSING.search(said)
     if cue is None or claim is None or claim.level != CONCLUDES or claim.options == last.options:

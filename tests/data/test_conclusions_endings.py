@@ -41,7 +41,7 @@ def test_only_the_offer_is_taken_away() -> None:
     ("text", "choice"),
     [
         ("- Piano: soft and low. ❌\n- Violin: bowed. ✅\n- Flute: no breath. ❌", 1),
-        ("1. **Piano:** too soft. ❌\n2. **Violin**: bowed. ✅\n\n3. **Flute:** no breath. ❌\n4. **Organ**: no. ❌", 1),
+        ("1. **Piano:** soft. ❌\n2. **Violin**: bowed. ✅\n\n3. **Flute:** no breath. ❌\n4. **Organ**: no. ❌", 1),
         ("A. **Piano:** too soft. ✖️\nB. **Violin:** bowed. ✔️\n", 1),
         ("- Piano: soft. ✅\n- Violin: bowed. ✅\n- Flute: no breath. ❌", None),
         ("- Piano: soft. ❌\n- Violin: bowed. ❌\n- Flute: no breath. ❌", None),

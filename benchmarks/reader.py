@@ -10,7 +10,7 @@ only when they were finished. "Strict" is what the reader reads without prose: a
 
 ``reader_blind.json`` holds responses in the manner of other models (hedged, listing and eliminating options, thinking
 aloud, correcting themselves, refusing, cut, misspelt), written and labelled before the reader saw them; those of set 3
-mostly give their option in words of their own, those of set 4 as it comes. Their questions are those of MMAU
+mostly give their option in words of their own, those of sets 4 and 5 as it comes. Their questions are those of MMAU
 (``mmau-test-mini.v05.15.25.json``) and MMAR (``--mmar``), named by id.
 """
 

@@ -37,7 +37,7 @@ from sari_data.cues import (
     TURNS_CUE,
     WEIGHING_CUE,
 )
-from sari_data.denials import denied, denied_together
+from sari_data.denials import denied, denied_together, describes
 from sari_data.lettering import bare, choice_at, letter_at, listed, total
 from sari_data.mentions import MANY, MARKS, Mentions
 from sari_data.options import NOT_AN_OPTION
@@ -52,6 +52,8 @@ _JUDGED = re.compile(
     r" (?:(?:the|a|an|most|more|quite|also|very|only|clearly|not|less|1) ){0,4}(?:correct|right|best|likely|plausible"
     r"|possible|understandable|tempting|reasonable|suitable|appropriate|unlikely|wrong|incorrect|out|excluded|close|closest|left|remaining)\b"
 )
+_AT_FIRST = re.compile(r"\b(?:if|1st|initially)\b")
+_BUT = re.compile(r" (?:but|however|yet) ")
 _CLAUSE_ENDS = (",", ";", "but")
 REASONS = ("because", "since", "as", "due", "given", "based")
 _ALL_THE_SAME = ("but", "though", "although", "however", ";", "still", "yet")
@@ -116,7 +118,7 @@ def _instead(before: list[str], after: list[str], mentions: Mentions, plain: boo
 def _claimed(items: list[str], mentions: Mentions, plain: bool) -> Claim | None:
     text = " ".join(items)
     named = "@" in text  # no word holds that sign
-    if "opposite" in items:
+    if "opposite" in items or ("inclined" in items and _first_inclined(text)):
         return None
     stated = None if STATING.isdisjoint(items) else _stated(text, mentions)
     if stated is not None:
@@ -144,7 +146,7 @@ def _claimed(items: list[str], mentions: Mentions, plain: bool) -> Claim | None:
                 if found:
                     return Claim(level, frozenset(c for c, _ in found))
     lacks = not LACKING.isdisjoint(items)
-    if lacks and ABSENT_CUE.search(text):
+    if lacks and _absent(text, items):
         return Claim(NAMES, frozenset(), NOT_AN_OPTION)
     if lacks and _search(REFUSES_CUE, REFUSING, items, text):
         return _all_the_same(items, mentions) or Claim(NAMES, frozenset(), REFUSED)
@@ -154,6 +156,21 @@ def _claimed(items: list[str], mentions: Mentions, plain: bool) -> Claim | None:
         if found:
             return Claim(NAMES, frozenset(said or {c for c, _ in found}), predicate=bool(said))
     return None
+
+
+def _first_inclined(text: str) -> bool:
+    """Whether a sentence says what it does not stay with: "at first I was inclined to say yes, but he denies it"."""
+    at = text.find("inclined")
+    return _AT_FIRST.search(text, 0, at) is not None and _BUT.search(text, at) is not None
+
+
+def _absent(text: str, items: list[str]) -> bool:
+    """Whether a sentence says that no option is right; "the one that is not part of it is the piano" does not."""
+    cue = ABSENT_CUE.search(text)
+    if cue is None:
+        return False
+    last = max((i for i, word in enumerate(items) if word[0] == "@"), default=-1)
+    return last < 0 or not describes(items, text.count(" ", 0, cue.start()), last)
 
 
 def _clause(items: list[str]) -> list[str]:

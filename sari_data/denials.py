@@ -14,6 +14,7 @@ _CLAIMING = word_set("think believe say says said is are was clear sure certain 
 _JOINED = (",", "and", "or", "the", "a", "an")
 # "No doubt", "little doubt", "without any question" deny nothing.
 _DOUBTED = word_set("no without little not doubt doubts")
+_PRESENT = word_set("heard present there part among")
 _NO_DOUBT = word_set("doubt doubts question")
 
 
@@ -35,7 +36,7 @@ def denied(items: Sequence[str], i: int) -> bool:
             return True
         if at and items[at - 1] == "at" and items[at] == "least":
             continue
-        if i - at > 2 and _describes(items, at, i):
+        if i - at > 2 and describes(items, at, i):
             continue  # "the one that cannot be mistaken for rain is a car"
         if items[at] in _DOUBTED and _undoubted(items, at):
             continue  # "There is no doubt that this is a piano."
@@ -52,8 +53,8 @@ def _undoubted(items: Sequence[str], at: int) -> bool:
     return end > 0 and any(w in _DOUBTED and w not in _NO_DOUBT for w in items[max(end - 2, 0) : end])
 
 
-def _describes(items: Sequence[str], at: int, i: int) -> bool:
-    """Whether the denial at ``at`` only says which thing it is that a mention at ``i`` then is.
+def describes(items: Sequence[str], at: int, i: int) -> bool:
+    """Return whether the denial at ``at`` only says which thing it is that a mention at ``i`` then is.
 
     "The sound that is not heard is a dog", "the one not mentioned is the organ", "what is missing is a piano".
     """
@@ -69,4 +70,4 @@ def _describes(items: Sequence[str], at: int, i: int) -> bool:
         return who == 0 or items[who - 1] not in _CLAIMING
     # "the one not mentioned is": nothing before says what it is.
     named = who == at - 1 and who > 0 and items[who].isalnum() and items[who] not in _CLAIMING
-    return named and (items[at + 1][-2:] in ("ed", "en") or items[at + 1] in ("heard", "present", "there", "part"))
+    return named and (items[at + 1][-2:] in ("ed", "en") or items[at + 1] in _PRESENT)

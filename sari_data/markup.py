@@ -37,6 +37,9 @@ _SIGNS = {
     **dict.fromkeys("\ufe0f\ufe0e", ""),
 }
 _SIGN_TABLE = str.maketrans(_SIGNS)
+# A line of a list that judges an option at its end: "* **Piano:** soft and low. ✅"
+_JUDGED = re.compile(r"(?P<head>[^:\n]{1,200}:)(?P<said>[^\n]*?)(?P<sign>[✅✓✔☑❌✗✘❎✖])[\ufe0e\ufe0f]?[ \t]*")
+_TICKS = "✅✓✔☑"
 _ARROW = re.compile(r"(?<![<>=-])[=-]{1,2}>")
 
 
@@ -58,7 +61,27 @@ def unmarked(text: str) -> str:
         text = _ANSWER.sub(_answer, text)
     if ">" in text:
         text = _ARROW.sub(": ", text)
-    return text if text.isascii() else text.translate(_SIGN_TABLE)
+    return text if text.isascii() else _judged(text).translate(_SIGN_TABLE)
+
+
+def _judged(text: str) -> str:
+    """Return a text that ends in a list with one tick and a cross at every other line, the signs behind the labels."""
+    if not any(tick in text for tick in _TICKS):
+        return text
+    lines = text.rstrip().split("\n")
+    found: list[tuple[int, re.Match[str]]] = []
+    for i in range(len(lines) - 1, -1, -1):
+        match = _JUDGED.fullmatch(lines[i])
+        if match is not None:
+            found.append((i, match))
+        elif lines[i].strip():
+            break
+    if len(found) < 2 or sum(match["sign"] in _TICKS for _, match in found) != 1:
+        return text
+    for i, match in found:
+        bold = "**" if match["said"].startswith("**") else ""
+        lines[i] = f"{match['head']}{bold} {match['sign']}, {match['said'].removeprefix(bold).strip()}"
+    return "\n".join(lines)
 
 
 def unnumbered(text: str) -> str:

@@ -31,6 +31,10 @@ _IDENTIFIES = re.compile(
     r"\b(?:the (?:\S+ ){0,3}?(?:1|that|which|who|whose)|the (?:only|missing|absent) \S+|what) [^@.]{0,200}"
     r"(?:is|was|are|were)(?: \S+){0,3} @\d+(?: [.!])?$"
 )
+# In a short response: "The defensive side is the away team." at the end, and a conclusion in passing before it.
+_NAMES_IT = re.compile(r"the (?:[a-z]+ ){1,4}(?:is|was|are|were) @\d+(?: [.!])?$")
+_IN_PASSING = re.compile(r", (?:which (?:\S+ )?(?:means|meaning|implies)|meaning)\b")
+_SUBJECT = re.compile(r" (?:that )?@\d+ (?:is|are|was|were|has|have|had|does|do|did|will|can)\b(?! @)")
 _ORDER = re.compile(r"\b(?:1st|2nd|3rd|last|next|other|final|finally|also|then)\b")
 # A first sentence that says what is heard: "What we hear is a piano", "It is the piano that plays the melody".
 _CLEFT = re.compile(
@@ -89,6 +93,8 @@ def claims_of(parts: list[list[str]], mentions: Mentions, short: bool) -> list[t
         and not TENTATIVE.search(said)
     ):
         claims[-1] = (Claim(LEANS, last.options), said)  # "... The instrument is a piano." at the end
+        if short and _NAMES_IT.match(said) and not _ORDER.search(said):
+            claims = [*(_in_passing(claim, words, last) for claim, words in claims[:-1]), claims[-1]]
     for i in range(1, len(parts)):
         if i in turning:
             before = next((c.level for c, _ in reversed(claims[:i]) if c is not None and c.reason is None), NAMES)
@@ -105,6 +111,19 @@ def claims_of(parts: list[list[str]], mentions: Mentions, short: bool) -> list[t
     elif not short:
         claims[0] = (_opening(parts, claims, mentions), claims[0][1])
     return claims
+
+
+def _in_passing(claim: Claim | None, said: str, last: Claim) -> tuple[Claim | None, str]:
+    """What a sentence claims before a last one that names another option, where it concludes only in passing.
+
+    "..., which means that the home team is attacking." is about something else; otherwise it is open which counts.
+    """
+    cue = _IN_PASSING.search(said)
+    if cue is None or claim is None or claim.level != CONCLUDES or claim.options == last.options:
+        return claim, said
+    if _SUBJECT.match(said, cue.end()):
+        return Claim(NAMES, claim.options), said
+    return Claim(CONCLUDES, claim.options | {MANY}), said
 
 
 def _opening(parts: list[list[str]], claims: list[tuple[Claim | None, str]], mentions: Mentions) -> Claim | None:

@@ -238,9 +238,11 @@ class AudioLM(ABC):
     @cached_property
     def hears_several(self) -> bool:
         """Whether its chat template has room for several recordings in one turn: a placeholder for each."""
+        from jinja2 import TemplateError
+
         try:
             return self.chat_ids("?", 2).count(self.audio_token_id) == 2
-        except Exception:  # whatever the template's Jinja leads to; asking one recording says what is wrong with it
+        except TemplateError:  # a template that refuses a second recording in its own words
             return False
 
     @property

@@ -186,6 +186,14 @@ def test_a_model_whose_turn_has_room_for_one_says_so() -> None:
         encode_example(lm, Example(PAIR[0], PROMPT, more_audio=PAIR[1:]))
 
 
+def test_a_template_that_refuses_a_second_recording_has_room_for_one(
+    processor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusing = "{% if messages[0].content | length > 2 %}{{ raise_exception('one audio') }}{% endif %}"
+    monkeypatch.setattr(processor, "chat_template", refusing + processor.chat_template)
+    assert not make_lm(processor).hears_several
+
+
 def test_pieces_of_a_long_recording_are_not_taken_for_recordings(processor: Any) -> None:
     lm, long = make_lm(processor), make_clip(3, 4.0)  # it hears 3 s
     lm.long_audio = "split"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,7 +100,17 @@ def test_a_benchmark_is_found_in_itself(tmp_path: Path) -> None:
     (tmp_path / "texts.json").write_text(json.dumps(rows), encoding="utf-8")
     found = contamination(benchmark, [tmp_path / "texts.json"], ONE)
     assert (list(found.marked), list(found.reported)) == (["b0"], ["b1", "b2"])
-    assert "every question has its text in texts: is it the benchmark itself?" in found.notes
+    asks = "every question has its text in {}: is it the benchmark itself?"
+    assert asks.format("texts") in found.notes
+    # Of other recordings, which were heard: questions of the same templates, and nothing to ask.
+    others = [
+        replace(q, audio=AudioRef(f"{q.id}.wav", data=_melody(20 + number)), answer=q.choices[number > 0])
+        for number, q in enumerate(benchmark.questions)
+    ]
+    write_corpus(tmp_path / "others", {"rl": others}, {"name": "others"}, card="# others\n")
+    found = contamination(benchmark, [tmp_path / "others"], ONE)
+    assert (list(found.marked), list(found.reported)) == (["b0"], ["b1", "b2"])
+    assert asks.format("others") not in found.notes
 
 
 def _broken(tmp_path: Path) -> dict[str, tuple[Path, type[SariError], str]]:

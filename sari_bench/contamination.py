@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # Why a question is said to be in a corpus, the surest first; the last two are no evidence and only reported.
 REASONS = ("audio", "video", "question and options", "question text only", "another part of the video")
-_FEW = (
+FEW = (
     5  # contaminated questions: of fewer, Newcombe's interval excludes a true "none" in up to 20 %, from here on in 8 %
 )
 _OF_KIND = {"sound": REASONS[0], "segment": REASONS[1], "video": REASONS[1], "text": REASONS[2]}
@@ -291,7 +291,7 @@ class CleanScores:
         doubt = ""
         if self.difference[1][0] <= 0 <= self.difference[1][1]:
             doubt = ", which cannot be told from none"
-        elif count < _FEW:
+        elif count < FEW:
             doubt = ", on so few questions that it says little"
         return (
             f"{said} ({_points(self.full_less_clean)}); {held}, where the accuracy is {_share(self.marked.overall)}, "

@@ -88,13 +88,9 @@ def _board(board: Board, number: int, questions_shown: int, sounds: Sounds) -> d
 
 
 def _clean(board: Board) -> dict[str, Any] | None:
-    """The table of clean subsets, with its notes but for the runs' sentences: their figures stand in the table."""
+    """The table of clean subsets with its notes."""
     table = clean_table(board)
-    if table is None:
-        return None
-    runs = {f"{entry.run.name}: {entry.training.sentence}" for entry in board.entries if entry.training is not None}
-    notes = [note for note in table.notes if note not in runs]
-    return {"header": table.header, "rows": table.rows, "notes": notes}
+    return None if table is None else {"header": table.header, "rows": table.rows, "notes": list(table.notes)}
 
 
 def _markup(text: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from sari_bench.contamination import FEW
 from sari_bench.reporting.board_tables import TextTable
 from sari_bench.reporting.leaderboard import Board
 from sari_bench.reporting.report import DASH, share_cell
@@ -17,11 +18,13 @@ _DIFFERENCES = ["full − clean", "contaminated − clean"]
 def clean_table(board: Board) -> TextTable | None:
     """Return each run's accuracy over all, the clean and the contaminated questions, and what sets them apart.
 
-    Accuracies and differences have their intervals; ``None`` where no training corpus was given.
+    Accuracies and differences have their intervals. Of a run the notes say what the figures do not: that nothing was
+    found, or so little that it says nothing. ``None`` where no training corpus was given.
     """
     if board.clean is None:
         return None
     rows = []
+    told = set()  # sentences that say no more than the figures do
     for entry in board.entries:
         scores = entry.training
         if scores is None:
@@ -30,8 +33,12 @@ def clean_table(board: Board) -> TextTable | None:
         tallies = [None if score is None else score.overall for score in parts]
         cells = [text for tally in tallies for text in (share_cell(tally), "0" if tally is None else str(tally.n))]
         rows.append([entry.run.name, *cells, _points(scores.full_less_clean), _points(scores.difference)])
+        if scores.difference is not None and scores.marked is not None and scores.marked.overall.questions >= FEW:
+            told.add(f"{entry.run.name}: {scores.sentence}")
     title = f"{board.title}, without what {board.clean.names} holds, scorer {board.scorer}"
-    return TextTable(title, [*_HEADER, *_DIFFERENCES], rows, board.clean_notes)
+    return TextTable(
+        title, [*_HEADER, *_DIFFERENCES], rows, tuple(note for note in board.clean_notes if note not in told)
+    )
 
 
 def difference_rows(board: Board) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -223,6 +223,7 @@ def test_the_clean_subset_stands_beside_the_whole(
     entry = board.entries[0]
     assert seen == [[Path("corpus")]]
     assert entry.clean is not None
+    assert entry.training is not None
     assert (entry.score.overall.n, entry.score.overall.correct) == (12, 4)
     assert (entry.clean.overall.n, entry.clean.overall.correct) == (8, 0)
     table = board_table(board)
@@ -234,6 +235,12 @@ def test_the_clean_subset_stands_beside_the_whole(
     assert (cells["n"], cells["n clean"], cells["n contaminated"]) == ("12", "8", "4")
     assert cells["full − clean"].startswith("+33.33 [")
     assert cells["contaminated − clean"].startswith("+100.00 [")
+    # That four questions say little stands in words; of more the figures say all.
+    assert any(note.endswith("on so few questions that it says little") for note in beside.notes)
+    monkeypatch.setattr("sari_bench.reporting.clean_tables.FEW", 4)
+    enough = clean_table(board)
+    assert enough is not None
+    assert [note for note in beside.notes if note not in enough.notes] == [f"{run.name}: {entry.training.sentence}"]
 
 
 def test_withheld_answers_are_seen(benchmark_of: Of, run_of: Runs) -> None:

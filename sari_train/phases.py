@@ -6,6 +6,7 @@ None of these numbers follow from the recipe, so they belong in ``timings.jsonl`
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -94,10 +95,14 @@ def memory_mib(device: Any = "cpu") -> dict[str, float]:
             "memory_reserved_mib": torch.cuda.max_memory_reserved(device),
         }
     else:
-        from sari_train.plan_inputs import resident
-
         found = {"memory_mib": resident(), "memory_peak_mib": _peak_resident()}
     return {name: round(value / 2**20, 1) for name, value in found.items() if value}
+
+
+def resident() -> int:
+    """Return the bytes that this process has in memory; 0 where the system does not say."""
+    status = Path("/proc/self/statm")
+    return int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if status.is_file() else 0
 
 
 def _peak_resident() -> int:

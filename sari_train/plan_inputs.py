@@ -23,6 +23,7 @@ from sari_train.models.load import pick_device
 from sari_train.models.long_audio import part_seconds
 from sari_train.models.voxtral import Voxtral
 from sari_train.models.whisper import WhisperHalf
+from sari_train.phases import resident
 from sari_train.plan import Load
 from sari_train.plan_text import FLOAT
 
@@ -247,9 +248,3 @@ def container_limit(folder: Path = Path("/sys/fs/cgroup")) -> int | None:
             bound = (folder / limit).read_text().strip()
             return None if bound == "max" else max(0, int(bound) - int((folder / used).read_text()))
     return None
-
-
-def resident() -> int:
-    """Return the bytes that this process has in memory; 0 where the system does not say."""
-    status = Path("/proc/self/statm")
-    return int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if status.is_file() else 0

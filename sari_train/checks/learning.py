@@ -17,6 +17,7 @@ from sari_train.checks.model import score_batch
 from sari_train.checks.setting import Setting, Verdict, untouched
 from sari_train.logprobs import autocast, completion_loss
 from sari_train.optim import learning_rate, make_optimizer
+from sari_train.phases import resident
 
 # Bytes of weights that one step may move: they are copied, to be put back.
 STEP_BYTES = 2 * 2**30
@@ -139,7 +140,7 @@ def check_memory(setting: Setting) -> Verdict:
         # On a CPU what the process holds counts in, and that is the weights and the corpus already.
         needs.append(highest - (sum(sizes.weights.values()) + corpus if lm.device.type == "cpu" else 0))
     free, source = plan_inputs.find_memory(lm.device, None)
-    held = plan_inputs.resident() if lm.device.type == "cpu" else torch.cuda.memory_reserved(lm.device)
+    held = resident() if lm.device.type == "cpu" else torch.cuda.memory_reserved(lm.device)
     measured = f"about {_gib(needs[0])} at the most, {_gib(held + free)} there ({_gib(free)} {source})"
     if needs[0] <= held + free:
         return Verdict("ok", measured)

@@ -25,9 +25,8 @@ if TYPE_CHECKING:
 
 # Why a question is said to be in a corpus, the surest first; the last two are no evidence and only reported.
 REASONS = ("audio", "video", "question and options", "question text only", "another part of the video")
-FEW = (
-    5  # contaminated questions: of fewer, Newcombe's interval excludes a true "none" in up to 20 %, from here on in 8 %
-)
+# Contaminated questions: of fewer, Newcombe's interval excludes a true "none" in up to 20 %, from here on in 8 %.
+FEW = 5
 _OF_KIND = {"sound": REASONS[0], "segment": REASONS[1], "video": REASONS[1], "text": REASONS[2]}
 _WEAK = {"text": REASONS[3], "video": REASONS[4]}
 

@@ -33,7 +33,6 @@ _READ_CHARACTERS, _SENTENCE_CHARACTERS = 40_000, 2_000
 # How many sentences are asked what they say in other words: the last ones.
 _PARAPHRASED = 8
 _ANSWERS = re.compile(r"\b(?:answer|option|choice) is\b")
-_EXPLAINS = word_set("because since the this as it i there")
 _TIMES = {"once": "1", "twice": "2", "thrice": "3"}
 # Words that count by themselves: "only a single student", "a duo"; but not "not a single one".
 _GROUPS = {**dict.fromkeys(("single", "sole", "lone"), "1"), "pair": "2", "duo": "2", "trio": "3", "quartet": "4"}
@@ -70,7 +69,9 @@ def conclude(text: str, choices: Sequence[str]) -> tuple[int | None, str | None]
     if not choices:
         return None, None
     mentions = mentions_of(tuple(choices))
-    tail = unnumbered(unmarked(text[-_READ_CHARACTERS:])) if mentions.digits else unmarked(text[-_READ_CHARACTERS:])
+    tail = unmarked(text[-_READ_CHARACTERS:])
+    if mentions.digits:
+        tail = unnumbered(tail)
     folded = fold(tail)
     for name in mentions.dotted:
         folded = folded.replace(name, name.replace(".", " "))
@@ -119,32 +120,33 @@ def _read(parts: list[list[str]], short: bool, mentions: Mentions) -> tuple[int 
 
 
 def _in_other_words(pieces: list[str], short: bool, mentions: Mentions, denying: bool = False) -> int | None:
-    """The option that sentences without any mention paraphrase: all of a short response, the last that concludes."""
+    """The option that sentences without any mention paraphrase: all of a short response, one that concludes a long."""
     words = [tokens(piece[-_SENTENCE_CHARACTERS:]) for piece in pieces[-_PARAPHRASED:]]
-    if denying:
-        pass
-    elif short:
+    if not denying and not short:
+        return _in_other_words_at_an_end(words, tokens(pieces[0][-_SENTENCE_CHARACTERS:]), mentions)
+    if not denying:
         spelt = [respelled(sentence, mentions) for sentence in words]
         if any(spelt):
             again = [mentions.mark(new or old) for new, old in zip(spelt, words, strict=True)]
             choice, reason = _read([part for part in again if part], short, mentions)
             if choice is not None or reason is not None:
                 return choice
-    else:
-        # What a long response concludes with stands in a sentence that says so, or else at its end or beginning.
-        concluding = [w for w in words if CONCLUDES_CUE.search(" ".join(w)) or _ANSWERS.search(" ".join(w))][-1:]
-        first = tokens(pieces[0][-_SENTENCE_CHARACTERS:])
-        for sentence in concluding:
-            choice = paraphrased(sentence, mentions)
-            if choice is not None:
-                return choice
-        ends = {paraphrased(sentence, mentions) for sentence in (words[-1], first)} - {None}
-        named = {int(w[1:]) for sentence in (words[-1], first) for w in mentions.mark(sentence) if w[0] == "@"}
-        return ends.pop() if len(ends) == 1 and named <= ends | {MANY} else None
     found = {paraphrased(sentence, mentions, denying) for sentence in words} - {None}
     if not found and not denying:
         found = {_at_the_end(sentence, mentions) for sentence in words} - {None}
     return found.pop() if len(found) == 1 else None
+
+
+def _in_other_words_at_an_end(words: list[list[str]], first: list[str], mentions: Mentions) -> int | None:
+    """The option that a long response paraphrases in the last sentence that concludes, or else at its two ends."""
+    concluding = [w for w in words if CONCLUDES_CUE.search(" ".join(w)) or _ANSWERS.search(" ".join(w))]
+    choice = paraphrased(concluding[-1], mentions) if concluding else None
+    if choice is not None:
+        return choice
+    ends = (words[-1], first)
+    found = {paraphrased(sentence, mentions) for sentence in ends} - {None}
+    named = {int(w[1:]) for sentence in ends for w in mentions.mark(sentence) if w[0] == "@"}
+    return found.pop() if len(found) == 1 and named <= found | {MANY} else None
 
 
 def _at_the_end(words: list[str], mentions: Mentions) -> int | None:
@@ -183,7 +185,7 @@ def _parts(sentence: str, mentions: Mentions) -> list[list[str]]:
         if word == "." and i + 1 < len(items):
             rest = items[i + 1 : i + 4]
             label = rest and rest[0][0] == "@" and all(w in MARKS for w in rest[1:])
-            begins = len(found[-1]) == 2 or found[-1][-3] == ":" if len(found[-1]) > 1 else False
+            begins = len(found[-1]) > 1 and (len(found[-1]) == 2 or found[-1][-3] == ":")
             label = label or (begins and len(items[i - 1]) == 1 and bool(rest) and rest[0][0] == "@")
             if not label:
                 found.append([])

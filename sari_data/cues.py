@@ -215,7 +215,6 @@ TURNING = word_set("no wait actually sorry correction")
 # Before a mention these make it what something else is compared or related to: "X appears before the word Y".
 RELATED = word_set("before after followed accompanied preceded backed alongside over compared")
 RELATED_GAP = word_set("the a an word words sound of by to with \" '")
-# "If I had to choose, ..." is no condition.
 # What a sentence asks with, and what it begins with that only announces what comes.
 ASKING = word_set("is are was were could can does do did what which who how should would might why where has have")
 ANNOUNCING = word_set("consider considering listen recall imagine suppose compare analyze analyse examine")
@@ -227,6 +226,7 @@ WEIGHING_CUE = re.compile(
     r"|listen|consider|verify|look|analy[sz]e|distinguish)\b|\bclaims? to\b|^(?:the )?question (?:asks|is)\b"
     r"|\bquestion (?:asks|is asking)\b"
 )
+# "If I had to choose, ..." is no condition.
 FORCED = word_set("choose guess pick say answer select forced")
 # A word of these before an option says how it is given, not that it is another thing.
 FORE = word_set(

@@ -54,8 +54,7 @@ def loops(text: str) -> bool:
 
 
 def stops_halfway(text: str) -> bool:
-    """Return whether a text ends in the middle of a sentence: on no mark, and late or on a word that asks for "
-    "more."""
+    """Return whether a text ends in the middle of a sentence: on no mark, and late or on a word that asks for more."""
     end = text.rstrip()
     if not end or end[-1] in _CLOSED:
         return False

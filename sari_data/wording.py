@@ -45,7 +45,6 @@ _SHORT = (
 )
 # A note with its sign in words: "c sharp minor", "d-flat major".
 _SIGNED = re.compile(r"\b([a-g])[ -](sharp|flat)(?= (?:maj|min|major|minor)\b)")
-# A unit that is written to its number: "120bpm".
 # Dots in the middle of a sentence, which is no end of it.
 _PAUSE = re.compile(r"\.{2,8}(?=[ \t]?[a-z])")
 # "It can hardly be anything but a banjo."
@@ -53,6 +52,7 @@ _NOTHING_ELSE = re.compile(
     r"\b(?:cannot|can hardly|could not|could hardly) (?:really |possibly )?be anything"
     r" (?:(?:other|else) than|(?:else )?but)\b"
 )
+# A unit that is written to its number: "120bpm".
 _GLUED = re.compile(r"\d(?:bpm|khz|hz|sec|ms|min|db)")
 _UNIT = re.compile(r"(?<=\d)(?=(?:bpm|khz|hz|secs?|ms|mins?|db)\b)")
 _INITIALS = re.compile(r"(?<![^\W_])[a-z](?:\.[a-z])+\.")

@@ -24,7 +24,7 @@ def clean_table(board: Board) -> TextTable | None:
     if board.clean is None:
         return None
     rows = []
-    told = set()  # sentences that say no more than the figures do
+    unclear = []  # their figures do not say all
     for entry in board.entries:
         scores = entry.training
         if scores is None:
@@ -33,12 +33,10 @@ def clean_table(board: Board) -> TextTable | None:
         tallies = [None if score is None else score.overall for score in parts]
         cells = [text for tally in tallies for text in (share_cell(tally), "0" if tally is None else str(tally.n))]
         rows.append([entry.run.name, *cells, _points(scores.full_less_clean), _points(scores.difference)])
-        if scores.difference is not None and scores.marked is not None and scores.marked.overall.questions >= FEW:
-            told.add(f"{entry.run.name}: {scores.sentence}")
+        if scores.difference is None or scores.marked is None or scores.marked.overall.questions < FEW:
+            unclear.append(entry)
     title = f"{board.title}, without what {board.clean.names} holds, scorer {board.scorer}"
-    return TextTable(
-        title, [*_HEADER, *_DIFFERENCES], rows, tuple(note for note in board.clean_notes if note not in told)
-    )
+    return TextTable(title, [*_HEADER, *_DIFFERENCES], rows, board.clean_notes(unclear))
 
 
 def difference_rows(board: Board) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -7,7 +7,7 @@ same benchmark and version; those of other versions are kept apart.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -126,9 +126,8 @@ class Board:
         own = [f"{entry.run.name}: {note}" for entry in self.entries for note in entry.score.notes if note not in about]
         return (*about, *own)
 
-    @property
-    def clean_notes(self) -> tuple[str, ...]:
-        """What the clean subset is, what each entry does on either side of it, and what that does not prove."""
+    def clean_notes(self, entries: Iterable[Entry]) -> tuple[str, ...]:
+        """What the clean subset is, what these entries do on either side of it, and what that does not prove."""
         if self.clean is None:
             return ()
         total, marked = self.clean.questions, len(self.clean.marked)
@@ -136,7 +135,7 @@ class Board:
         return (
             f"clean: the {total - marked:,} of {total:,} questions that {self.clean.names} does not share"
             + (f" ({found})" if found else ""),
-            *(f"{entry.run.name}: {entry.training.sentence}" for entry in self.entries if entry.training is not None),
+            *(f"{entry.run.name}: {entry.training.sentence}" for entry in entries if entry.training is not None),
             *(f"clean: {sentence}" for sentence in self.clean.notes),
         )
 
@@ -150,7 +149,7 @@ class Board:
             "entries": [entry.to_json() for entry in self.entries],
             "published": [row.to_json() for row in self.published],
             "earlier": [row.to_json() for row in self.earlier],
-            "notes": [*self.notes, *self.clean_notes],
+            "notes": [*self.notes, *self.clean_notes(self.entries)],
         }
         if self.clean is not None:
             body["contamination"] = self.clean.to_json()

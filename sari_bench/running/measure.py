@@ -59,8 +59,8 @@ def measure(
     """
     bench = with_options(bench, options or {})
     if responder is None:
-        check_audio(benchmark)
-    asked = responder if responder is not None else make_responder(bench)
+        check_audio(benchmark)  # before a model is loaded
+        responder = make_responder(bench)
     settings = dataclasses.replace(run_settings(bench), variant=variant, requests=requests)
     total = len(benchmark.questions) * bench.samples
     done = count_responses(folder)
@@ -68,10 +68,10 @@ def measure(
         note(f"{folder}: {'all' if done >= total else f'{done:,} of'} {total:,} answers are there already")
     try:
         if done >= total:
-            added = run_benchmark(benchmark, asked, folder, settings)
+            added = run_benchmark(benchmark, responder, folder, settings)
         else:
-            with run_progress(folder.name, done, total, asked) as on_response:
-                added = run_benchmark(benchmark, asked, folder, settings, on_response)
+            with run_progress(folder.name, done, total, responder) as on_response:
+                added = run_benchmark(benchmark, responder, folder, settings, on_response)
     except KeyboardInterrupt:
         there = count_responses(folder)
         note(f"{folder}: {there:,} of {total:,} answers are there, and the same command goes on")
